@@ -1,0 +1,94 @@
+"""What every door produces, what it gets back, and how it is refused."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mailer.compose.address import Mailbox
+from mailer.compose.mime import Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One recipient of a submission: its mailbox, and in which header field it stands (to, cc, bcc)."""
+
+    mailbox: Mailbox
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A message as a door understood it, syntax checked, nothing yet decided.
+
+    key_id, secret_hash  the presented credential; judged again inside the accepting transaction
+    recipients           distinct mailboxes, at least one
+    stream               name of the tenant's stream
+    idempotency_key      None: the submitter gave none
+    body_sha256          of the raw request body; what a repeated idempotency key must match
+    due_at, expires_at   None: at once; the stream's schedule
+    """
+
+    key_id: int
+    secret_hash: bytes
+    draft: Draft
+    recipients: tuple[Envelope, ...]
+    door: str = "http"
+    stream: str = "transactional"
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    body_sha256: bytes = b""
+    due_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The message is on disk. `body` is the JSON answer, the same bytes for every replay.
+
+    replayed  an earlier request with the same idempotency key was accepted; nothing new was written
+    """
+
+    message_id: int
+    body: bytes
+    replayed: bool = False
+
+
+class Fault(enum.StrEnum):
+    """Stable words for every refusal; the HTTP problem type is `<base>/problems/<word>`."""
+
+    MALFORMED_REQUEST = "malformed-request"
+    INVALID_FIELD = "invalid-field"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    TENANT_SUSPENDED = "tenant-suspended"
+    FROM_NOT_ALLOWED = "from-not-allowed"
+    UNKNOWN_STREAM = "unknown-stream"
+    NO_RECIPIENTS = "no-recipients"
+    TOO_MANY_RECIPIENTS = "too-many-recipients"
+    MESSAGE_TOO_LARGE = "message-too-large"
+    REQUEST_TOO_LARGE = "request-too-large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
+    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
+    NOT_FOUND = "not-found"
+    METHOD_NOT_ALLOWED = "method-not-allowed"
+    BUSY = "busy"  # byte budget or free disk space used up: try again
+    UNAVAILABLE = "unavailable"  # the database did not answer: try again
+    INTERNAL = "internal"
+
+
+class SubmissionError(Exception):
+    """Refused: the caller's fault, or a passing one of ours (BUSY, UNAVAILABLE).
+
+    detail   one sentence for people, without addresses or content of others
+    pointer  RFC 6901 JSON pointer of the fault in the request, None where no field is at fault
+    """
+
+    def __init__(self, fault: Fault, detail: str, *, pointer: str | None = None) -> None:
+        super().__init__(f"{fault}: {detail}")
+        self.fault = fault
+        self.detail = detail
+        self.pointer = pointer

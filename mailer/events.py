@@ -1,0 +1,73 @@
+"""The dictionary: every word for what can happen to a message, as code, tables, JSON and logs say it."""
+
+from __future__ import annotations
+
+import enum
+
+
+class EventType(enum.StrEnum):
+    """What callers are told, one per change of a recipient's state or fact beside it."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    SUPPRESSED = "suppressed"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    AUTO_REPLIED = "auto_replied"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class RecipientState(enum.StrEnum):
+    """Where a recipient stands. The last five are final: written once, never changed."""
+
+    QUEUED = "queued"  # due now, waits for a worker with a permit
+    DEFERRED = "deferred"  # waits for its due time: a retry, or a send time in the future
+    HELD = "held"  # waits for an operator
+    LEASED = "leased"  # a worker holds it; an attempt is open
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    SUPPRESSED = "suppressed"
+
+
+FINAL_STATES = frozenset(
+    {
+        RecipientState.DELIVERED,
+        RecipientState.BOUNCED,
+        RecipientState.EXPIRED,
+        RecipientState.CANCELLED,
+        RecipientState.SUPPRESSED,
+    }
+)
+
+
+class AttemptState(enum.StrEnum):
+    """What became of one attempt (one mail transaction tried for one recipient)."""
+
+    OPEN = "open"
+    SETTLED = "settled"  # an answer was heard, or the try ended before the final dot
+    RELEASED = "released"  # never sent: not counted as an attempt
+    IN_DOUBT = "in_doubt"  # the dot was sent and no answer is on disk: may repeat
+
+
+class WaitReason(enum.StrEnum):
+    """Why a recipient that is not final waits. Every requeue names one."""
+
+    NEW = "new"  # accepted, not yet claimed
+    SCHEDULED = "scheduled"  # send time lies ahead
+    REFUSED = "refused"  # the peer deferred it (4yz)
+    BROKEN = "broken"  # connection lost or timed out before the final dot
+    UNROUTABLE = "unroutable"  # DNS gave no answer
+    TLS_FAILED = "tls_failed"  # a handshake failed; clear text is not yet an option
+    IN_DOUBT = "in_doubt"  # the dot was sent, its answer not heard
+    WORKER_LOST = "worker_lost"  # its worker died before the dot; no attempt counted
+    RELEASED = "released"  # its worker stopped before dialling; no attempt counted
+    NO_PERMIT = "no_permit"  # the site's connections are all in use; no attempt counted
+    HELD = "held"  # an operator holds it

@@ -1,0 +1,1 @@
+"""SMTP's vocabulary: replies, enhanced status codes, the phases of a mail transaction. Pure."""

@@ -1,0 +1,284 @@
+"""Accepting: a group of submissions becomes durable in one transaction, all or none of a submission.
+
+Doors queue on no shared row here. Missing lanes are inserted sorted, so that two doors never wait for
+each other in a circle; usage goes to the process's own row. A repeated idempotency key loses at its
+unique (tenant, key) and writes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, tuple_
+
+from mailer.events import EventType, RecipientState, WaitReason
+from mailer.ids import IdMaker
+from mailer.queue import counting
+from mailer.store import Store, dialect
+from mailer.store.tables import content, event_new, idempotency, lane, message, recipient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecipient:
+    """address: forward-path as it goes on the wire; domain: its A-label; kind: to, cc or bcc."""
+
+    id: int
+    address: str
+    domain: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewContent:
+    """body None: `body_file` names the fsynced file that holds it (mailer/store/bodies.py)."""
+
+    headers: bytes
+    body: bytes | None
+    body_file: str | None
+    body_hash: str
+    size_bytes: int
+    is_8bit: bool
+    needs_utf8: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A submission that was admitted and composed, with the ids it will have.
+
+    idempotency_key  None: the submitter gave none
+    response         what is answered, now and to every replay
+    """
+
+    id: int
+    tenant_id: int
+    stream_id: int
+    domain_id: int
+    return_path_domain: str
+    header_from: str
+    subject: str
+    rfc_message_id: str
+    content: NewContent
+    recipients: tuple[NewRecipient, ...]
+    tags: tuple[str, ...]
+    metadata: Mapping[str, str]
+    door: str
+    response: bytes
+    mail_from: str | None = None
+    idempotency_key: str | None = None
+    body_sha256: bytes = b""
+    due_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an idempotency key already stands for."""
+
+    message_id: int
+    body_sha256: bytes
+    response: bytes
+
+
+class LaneBook:
+    """The lane ids a process has seen; lanes are never deleted, so what stands here stays true."""
+
+    def __init__(self, limit: int = 200_000) -> None:
+        self._ids: dict[tuple[int, int, str], int] = {}
+        self._limit = limit
+
+    def ids_of(
+        self, connection: Connection, wanted: Iterable[tuple[int, int, str]], new_id: IdMaker
+    ) -> dict[tuple[int, int, str], int]:
+        """Ids of the (tenant, stream, domain) lanes; those missing are inserted."""
+        keys = set(wanted)
+        found = {key: self._ids[key] for key in keys if key in self._ids}
+        missing = sorted(keys - found.keys())
+        return found | self._insert(connection, missing, new_id) if missing else found
+
+    def remember(self, lanes: Mapping[tuple[int, int, str], int]) -> None:
+        """Call after commit only: a lane that was rolled back must not be remembered."""
+        if len(self._ids) + len(lanes) > self._limit:
+            self._ids.clear()
+        self._ids.update(lanes)
+
+    @staticmethod
+    def _insert(
+        connection: Connection, missing: Sequence[tuple[int, int, str]], new_id: IdMaker
+    ) -> dict[tuple[int, int, str], int]:
+        rows = [{"id": new_id(), "tenant_id": t, "stream_id": s, "domain": d} for t, s, d in missing]
+        connection.execute(dialect.insert(connection, lane).on_conflict_do_nothing(), rows)
+        key = tuple_(lane.c.tenant_id, lane.c.stream_id, lane.c.domain)
+        stand = select(lane.c.tenant_id, lane.c.stream_id, lane.c.domain, lane.c.id).where(key.in_(missing))
+        return {(t, s, d): i for t, s, d, i in connection.execute(stand)}
+
+
+def claim_keys(
+    connection: Connection, messages: Sequence[NewMessage], *, now: datetime
+) -> dict[int, Earlier]:
+    """Takes the idempotency keys of `messages`; returns those lost, by message id, with what won.
+
+    An insert waits for another door's open transaction on the same key, so the winner is settled
+    when this returns. Sorted, so that two doors with the same keys cannot wait in a circle.
+    """
+    keyed = sorted(
+        (m for m in messages if m.idempotency_key is not None),
+        key=lambda m: (m.tenant_id, m.idempotency_key or ""),
+    )
+    if not keyed:
+        return {}
+    rows = [
+        {
+            "tenant_id": m.tenant_id,
+            "key": m.idempotency_key,
+            "body_sha256": m.body_sha256,
+            "message_id": m.id,
+            "response": m.response.decode(),
+            "created_at": now,
+        }
+        for m in keyed
+    ]
+    connection.execute(dialect.insert(connection, idempotency).on_conflict_do_nothing(), rows)
+    return _lost_keys(connection, keyed)
+
+
+def _lost_keys(connection: Connection, keyed: Sequence[NewMessage]) -> dict[int, Earlier]:
+    c = idempotency.c
+    pairs = [(m.tenant_id, m.idempotency_key) for m in keyed]
+    stand = select(c.tenant_id, c.key, c.message_id, c.body_sha256, c.response).where(
+        tuple_(c.tenant_id, c.key).in_(pairs)
+    )
+    winners = {(t, k): Earlier(i, sha, text.encode()) for t, k, i, sha, text in connection.execute(stand)}
+    lost = {}
+    for m in keyed:
+        winner = winners[m.tenant_id, m.idempotency_key]
+        if winner.message_id != m.id:
+            lost[m.id] = winner
+    return lost
+
+
+def insert_messages(
+    connection: Connection,
+    messages: Sequence[NewMessage],
+    *,
+    lanes: LaneBook,
+    new_id: IdMaker,
+    process_number: int,
+    now: datetime,
+) -> dict[tuple[int, int, str], int]:
+    """Writes the rows of `messages`; returns the lanes used, to be remembered after commit."""
+    wanted = {(m.tenant_id, m.stream_id, r.domain) for m in messages for r in m.recipients}
+    lane_ids = lanes.ids_of(connection, wanted, new_id)
+    content_ids = {m.id: new_id() for m in messages}
+    connection.execute(_INSERT_CONTENT, [_content_row(m, content_ids[m.id]) for m in messages])
+    connection.execute(_INSERT_MESSAGE, [_message_row(m, content_ids[m.id], now) for m in messages])
+    rows = [_recipient_row(m, r, lane_ids, now) for m in messages for r in m.recipients]
+    connection.execute(_INSERT_RECIPIENT, rows)
+    connection.execute(_INSERT_EVENT, [_accepted_event(row, new_id(), now) for row in rows])
+    counting.count_accepted(connection, messages, process_number=process_number, now=now)
+    return lane_ids
+
+
+_INSERT_CONTENT = content.insert()
+_INSERT_MESSAGE = message.insert()
+_INSERT_RECIPIENT = recipient.insert()
+_INSERT_EVENT = event_new.insert().inline()
+
+
+def _content_row(m: NewMessage, content_id: int) -> dict[str, Any]:
+    c = m.content
+    return {
+        "id": content_id,
+        "headers": c.headers,
+        "body": c.body,
+        "body_file": c.body_file,
+        "body_hash": c.body_hash,
+        "size_bytes": c.size_bytes,
+        "is_8bit": c.is_8bit,
+        "needs_utf8": c.needs_utf8,
+    }
+
+
+def _message_row(m: NewMessage, content_id: int, now: datetime) -> dict[str, Any]:
+    return {
+        "id": m.id,
+        "tenant_id": m.tenant_id,
+        "stream_id": m.stream_id,
+        "content_id": content_id,
+        "domain_id": m.domain_id,
+        "return_path_domain": m.return_path_domain,
+        "header_from": m.header_from,
+        "subject": m.subject,
+        "rfc_message_id": m.rfc_message_id,
+        "mail_from": m.mail_from,
+        "door": m.door,
+        "recipient_count": len(m.recipients),
+        "tags": m.tags,
+        "metadata": dict(m.metadata),
+        "accepted_at": now,
+        "due_at": m.due_at or now,
+    }
+
+
+def _recipient_row(
+    m: NewMessage, r: NewRecipient, lanes: Mapping[tuple[int, int, str], int], now: datetime
+) -> dict[str, Any]:
+    later = m.due_at is not None and m.due_at > now
+    due = m.due_at if later else now
+    return {
+        "id": r.id,
+        "message_id": m.id,
+        "tenant_id": m.tenant_id,
+        "lane_id": lanes[m.tenant_id, m.stream_id, r.domain],
+        "address": r.address,
+        "kind": r.kind,
+        "state": RecipientState.DEFERRED if later else RecipientState.QUEUED,
+        "wait_reason": WaitReason.SCHEDULED if later else WaitReason.NEW,
+        "due_at": due,
+        "first_due_at": due,
+        "expires_at": m.expires_at,
+        "size_bytes": m.content.size_bytes,
+        "attempts": 0,
+        "holder": None,
+        "attempt_id": None,
+        "cancel_wanted": False,
+        "in_doubt": False,
+        "version": 1,
+        "last_reply": None,
+        "retry_of": None,
+        "settled_at": None,
+    }
+
+
+def _accepted_event(row: Mapping[str, Any], event_id: int, now: datetime) -> dict[str, Any]:
+    return {
+        "id": event_id,
+        "tenant_id": row["tenant_id"],
+        "type": EventType.ACCEPTED,
+        "message_id": row["message_id"],
+        "recipient_id": row["id"],
+        "version": 1,
+        "at": now,
+        "data": {},
+    }
+
+
+def reject(store: Store, *, tenant_id: int, event_id: int, fault: str, detail: str, now: datetime) -> None:
+    """Leaves the `rejected` event of a refused submission; no other row.
+
+    detail holds no address and no content, only what was wrong.
+    """
+    with store.write() as connection:
+        row = {"id": event_id, "tenant_id": tenant_id, "type": EventType.REJECTED, "version": 1, "at": now}
+        connection.execute(_INSERT_EVENT, [row | {"data": {"fault": fault, "detail": detail}}])
+
+
+_STANDS = select(message.c.id).where(message.c.id == bindparam("wanted"))
+
+
+def stands(store: Store, message_id: int) -> bool:
+    """Whether the message was committed, asked on a new transaction; for a COMMIT whose answer was lost."""
+    with store.read() as connection:
+        return connection.execute(_STANDS, {"wanted": message_id}).first() is not None

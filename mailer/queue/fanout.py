@@ -1,0 +1,71 @@
+"""Fan-out: events get their numbers, one fan-out at a time per shard, without gaps per tenant.
+
+A state change appends its event unnumbered, so no writer waits for a counter. Here the new ones are
+numbered in the order of their insertion, which is causal per recipient, and copied into the log. What
+follows an event (callback rows) is written in the same transaction by `also`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, select
+
+from mailer.store import Store, dialect
+from mailer.store.tables import event, event_new, event_shard, tenant_log
+
+SHARD = 0  # one shard until tenants are spread over several
+
+Also = Callable[[Connection, Sequence[dict[str, Any]]], None]
+
+_NEW = select(event_new).order_by(event_new.c.seq).limit(bindparam("most"))
+_LOG = event.insert()
+_TAKEN = delete(event_new).where(event_new.c.seq == bindparam("done"))
+_LOCK = select(event_shard.c.shard).where(event_shard.c.shard == SHARD).with_for_update(skip_locked=True)
+
+
+def fan_out(store: Store, *, most: int = 1000, also: Also | None = None) -> int:
+    """Numbers up to `most` new events; returns how many. 0 also when another process is at it."""
+    if not _any_new(store):
+        return 0
+    with store.write() as connection:
+        if connection.execute(_LOCK).first() is None:
+            return 0
+        rows = [dict(row) for row in connection.execute(_NEW, {"most": most}).mappings()]
+        if not rows:
+            return 0
+        numbered = _number(connection, rows)
+        connection.execute(_LOG, numbered)
+        if also:
+            also(connection, numbered)
+        connection.execute(_TAKEN, [{"done": row["seq"]} for row in rows])
+        return len(rows)
+
+
+def _any_new(store: Store) -> bool:
+    """A look without the write lock, so that an idle installation writes nothing."""
+    with store.read() as connection:
+        return connection.execute(_NEW, {"most": 1}).first() is not None
+
+
+def _number(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    by_tenant: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_tenant[row["tenant_id"]].append({k: v for k, v in row.items() if k != "seq"})
+    numbered = []
+    for tenant_id in sorted(by_tenant):
+        mine = by_tenant[tenant_id]
+        first = _advance(connection, tenant_id, len(mine)) - len(mine) + 1
+        numbered += [row | {"number": first + i} for i, row in enumerate(mine)]
+    return numbered
+
+
+def _advance(connection: Connection, tenant_id: int, by: int) -> int:
+    """The last number of the tenant's log after `by` more."""
+    new = dialect.insert(connection, tenant_log).values(tenant_id=tenant_id, last_number=by)
+    grown = new.on_conflict_do_update(
+        index_elements=["tenant_id"], set_={"last_number": tenant_log.c.last_number + by}
+    )
+    return connection.execute(grown.returning(tenant_log.c.last_number)).scalar_one()

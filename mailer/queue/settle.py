@@ -1,0 +1,326 @@
+"""Settling: an attempt closes, its recipient moves, the event is appended and the usage counted, at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from mailer.events import FINAL_STATES, AttemptState, EventType, RecipientState, WaitReason
+from mailer.ids import IdMaker
+from mailer.queue import counting
+from mailer.queue.incarnations import hold_live
+from mailer.store import Store
+from mailer.store.tables import attempt, event_new, lane, recipient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What is kept of one attempt (columns of `attempt`; null where nothing was heard)."""
+
+    outcome: str
+    phase: str | None = None
+    code: int | None = None
+    status: str | None = None
+    reply: str | None = None
+    site: str | None = None
+    host: str | None = None
+    address: str | None = None
+    egress_ip: str | None = None
+    tls: str | None = None
+    steps: Sequence[tuple[float, str, str]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What follows for the recipient.
+
+    attempt_state  settled, in_doubt, or released (not counted)
+    wait_reason    why it waits; None in a final state
+    due_at         None: the due time stays as it was
+    event          None: nothing to tell (a release)
+    reason         for the event and `explain`: the decision in one word
+    """
+
+    attempt_state: AttemptState
+    state: RecipientState
+    wait_reason: WaitReason | None = None
+    due_at: datetime | None = None
+    event: EventType | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One attempt's end: which, what was heard, and what follows. lane_id: where a new site is noted."""
+
+    attempt_id: int
+    recipient_id: int
+    lane_id: int
+    heard: Heard
+    move: Move
+
+
+_HELD = (
+    select(
+        recipient.c.id,
+        recipient.c.message_id,
+        recipient.c.tenant_id,
+        recipient.c.attempt_id,
+        recipient.c.attempts,
+        recipient.c.version,
+        recipient.c.cancel_wanted,
+        recipient.c.in_doubt,
+        recipient.c.due_at,
+        recipient.c.size_bytes,
+    )
+    .where(
+        recipient.c.id.in_(bindparam("rcpts", expanding=True)),
+        recipient.c.state == RecipientState.LEASED,
+        recipient.c.holder == bindparam("holder"),
+    )
+    .order_by(recipient.c.id)
+    .with_for_update()
+)
+_MOVE = (
+    update(recipient)
+    .where(recipient.c.id == bindparam("rcpt"), recipient.c.attempt_id == bindparam("try_id"))
+    .values(
+        state=bindparam("to_state"),
+        wait_reason=bindparam("to_reason"),
+        due_at=bindparam("to_due"),
+        holder=None,
+        attempt_id=None,
+        attempts=bindparam("to_attempts"),
+        in_doubt=bindparam("to_doubt"),
+        version=bindparam("to_version"),
+        last_reply=bindparam("to_reply"),
+        settled_at=bindparam("to_settled"),
+    )
+)
+_CLOSE = (
+    update(attempt)
+    .where(attempt.c.id == bindparam("try_id"), attempt.c.state == AttemptState.OPEN)
+    .values(
+        state=bindparam("to_state"),
+        closed_at=bindparam("at"),
+        outcome=bindparam("o_outcome"),
+        phase=bindparam("o_phase"),
+        code=bindparam("o_code"),
+        status=bindparam("o_status"),
+        reply=bindparam("o_reply"),
+        site=bindparam("o_site"),
+        host=bindparam("o_host"),
+        address=bindparam("o_address"),
+        egress_ip=bindparam("o_egress_ip"),
+        tls=bindparam("o_tls"),
+        steps=bindparam("o_steps"),
+    )
+)
+_TELL = event_new.insert().inline()
+_NOTE_SITE = (
+    update(lane)
+    .where(lane.c.id == bindparam("lane"), lane.c.site.is_distinct_from(bindparam("found")))
+    .values(site=bindparam("found"))
+)
+
+
+def settle(
+    store: Store,
+    me: int,
+    settlements: Sequence[Settlement],
+    *,
+    new_id: IdMaker,
+    process_number: int,
+    now: datetime,
+) -> int:
+    """Settles attempts that `me` holds; returns how many moved.
+
+    Repeating it moves nothing twice: a recipient that no longer holds the attempt is left alone.
+    Raises Fenced, then nothing was written.
+    """
+    with store.write() as connection:
+        hold_live(connection, me)
+        return apply(connection, me, settlements, new_id=new_id, process_number=process_number, now=now)
+
+
+def apply(
+    connection: Connection,
+    holder: int,
+    settlements: Sequence[Settlement],
+    *,
+    new_id: IdMaker,
+    process_number: int,
+    now: datetime,
+) -> int:
+    """The body of a settling transaction; the caller has made sure who may write for `holder`."""
+    wanted = {s.recipient_id: s for s in settlements}
+    held = connection.execute(_HELD, {"rcpts": list(wanted), "holder": holder}).all()
+    ended = [(row, wanted[row.id]) for row in held if row.attempt_id == wanted[row.id].attempt_id]
+    if not ended:
+        return 0
+    moves = [(row, s, _obey_cancel(s.move, row)) for row, s in ended]
+    connection.execute(_MOVE, [_recipient_values(row, s, move, now) for row, s, move in moves])
+    connection.execute(_CLOSE, [_attempt_values(s, now) for _, s, _ in moves])
+    told = [_event_values(row, s, move, new_id(), now) for row, s, move in moves if move.event]
+    if told:
+        connection.execute(_TELL, told)
+    _note_sites(connection, (s for _, s, _ in moves))
+    counting.add(connection, _usage(moves), process_number=process_number, now=now)
+    return len(moves)
+
+
+def _obey_cancel(move: Move, row: Any) -> Move:
+    """A wish to cancel that came while the recipient was leased holds unless a final state was reached."""
+    if not row.cancel_wanted or move.state in FINAL_STATES:
+        return move
+    return Move(
+        attempt_state=move.attempt_state,
+        state=RecipientState.CANCELLED,
+        event=EventType.CANCELLED,
+        reason="cancel_wanted",
+    )
+
+
+def _counts(move: Move) -> bool:
+    return move.attempt_state is not AttemptState.RELEASED
+
+
+def _recipient_values(row: Any, s: Settlement, move: Move, now: datetime) -> dict[str, Any]:
+    return {
+        "rcpt": row.id,
+        "try_id": s.attempt_id,
+        "to_state": move.state,
+        "to_reason": move.wait_reason,
+        "to_due": move.due_at or row.due_at,
+        "to_attempts": row.attempts + _counts(move),
+        "to_doubt": row.in_doubt or move.attempt_state is AttemptState.IN_DOUBT,
+        "to_version": row.version + (move.event is not None),
+        "to_reply": s.heard.reply,
+        "to_settled": now if move.state in FINAL_STATES else None,
+    }
+
+
+def _attempt_values(s: Settlement, now: datetime) -> dict[str, Any]:
+    h = s.heard
+    return {
+        "try_id": s.attempt_id,
+        "to_state": s.move.attempt_state,
+        "at": now,
+        "o_outcome": h.outcome,
+        "o_phase": h.phase,
+        "o_code": h.code,
+        "o_status": h.status,
+        "o_reply": h.reply,
+        "o_site": h.site,
+        "o_host": h.host,
+        "o_address": h.address,
+        "o_egress_ip": h.egress_ip,
+        "o_tls": h.tls,
+        "o_steps": h.steps,
+    }
+
+
+def _event_values(row: Any, s: Settlement, move: Move, event_id: int, now: datetime) -> dict[str, Any]:
+    h = s.heard
+    facts = {
+        "attempt": row.attempts + _counts(move),
+        "attempt_id": s.attempt_id,
+        "reason": move.reason,
+        "phase": h.phase,
+        "code": h.code,
+        "status": h.status,
+        "reply": h.reply,
+        "host": h.host,
+        "site": h.site,
+        "tls": h.tls,
+        "in_doubt": row.in_doubt or move.attempt_state is AttemptState.IN_DOUBT,
+        "next_attempt_at": move.due_at,
+    }
+    return {
+        "id": event_id,
+        "tenant_id": row.tenant_id,
+        "type": move.event,
+        "message_id": row.message_id,
+        "recipient_id": row.id,
+        "version": row.version + 1,
+        "at": now,
+        "data": {name: value for name, value in facts.items() if value not in (None, "", False)},
+    }
+
+
+def _note_sites(connection: Connection, settlements: Iterable[Settlement]) -> None:
+    """Lanes follow an MX change; routes (no look-up) are not noted, they are configuration."""
+    found = {s.lane_id: s.heard.site for s in settlements if s.heard.site and s.heard.site.startswith("mx:")}
+    if found:
+        connection.execute(_NOTE_SITE, [{"lane": i, "found": name} for i, name in sorted(found.items())])
+
+
+def _usage(moves: Iterable[tuple[Any, Settlement, Move]]) -> Mapping[int, Mapping[str, int]]:
+    totals: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row, _, move in moves:
+        mine = totals[row.tenant_id]
+        mine["attempts"] += _counts(move)
+        if move.state in FINAL_STATES:
+            mine[move.state] += 1
+        if move.state is RecipientState.DELIVERED:
+            mine["sent_bytes"] += row.size_bytes
+    return totals
+
+
+def note_late_reply(
+    store: Store,
+    attempt_id: int,
+    *,
+    code: int,
+    reply: str,
+    new_id: IdMaker,
+    process_number: int,
+    now: datetime,
+) -> bool:
+    """Keeps an answer that came after its attempt was given up; True if it delivered the recipient.
+
+    A late 2yz stops the retry if that was not yet dialled. If it was, it stays evidence only: the
+    recipient is settled by its newer attempt, and both are on record.
+    """
+    with store.write() as connection:
+        kept = update(attempt).where(attempt.c.id == attempt_id, attempt.c.late_code.is_(None))
+        connection.execute(kept.values(late_code=code, late_reply=reply))
+        waiting = (
+            select(recipient, attempt.c.site, attempt.c.host)
+            .join(attempt, attempt.c.recipient_id == recipient.c.id)
+            .where(
+                attempt.c.id == attempt_id,
+                attempt.c.state.in_([AttemptState.IN_DOUBT, AttemptState.RELEASED]),
+                recipient.c.state.in_([RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.HELD]),
+            )
+            .with_for_update(of=recipient)
+        )
+        row = connection.execute(waiting).first()
+        if row is None or not 200 <= code < 300:
+            return False
+        _deliver_late(connection, row, reply, event_id=new_id(), now=now)
+        used = {row.tenant_id: {"delivered": 1, "sent_bytes": row.size_bytes}}
+        counting.add(connection, used, process_number=process_number, now=now)
+        return True
+
+
+def _deliver_late(connection: Connection, row: Any, reply: str, *, event_id: int, now: datetime) -> None:
+    final = update(recipient).where(recipient.c.id == row.id)
+    connection.execute(
+        final.values(
+            state=RecipientState.DELIVERED,
+            wait_reason=None,
+            version=row.version + 1,
+            last_reply=reply,
+            settled_at=now,
+        )
+    )
+    data = {"attempt": row.attempts, "reason": "late_reply", "reply": reply, "host": row.host}
+    told = {"id": event_id, "tenant_id": row.tenant_id, "type": EventType.DELIVERED, "at": now, "data": data}
+    rest = {"message_id": row.message_id, "recipient_id": row.id, "version": row.version + 1}
+    connection.execute(_TELL, [told | rest])

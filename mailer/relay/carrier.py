@@ -1,0 +1,90 @@
+"""The contract between the worker and whatever carries a message to its next hop (SMTP today)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mailer.policy.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consignment:
+    """One recipient's copy, ready for the wire.
+
+    attempt_id    the open attempt this carries; the journal's key
+    domain        the recipient's domain, A-label, lower case; what MX look-up starts from
+    reverse_path  without angle brackets; "" is the null reverse-path (RFC 5321 §4.5.5)
+    forward_path  without angle brackets, as it goes on the wire
+    content       signed message, CRLF lines, not dot-stuffed; never changed after signing
+    is_8bit       content holds octets above 127 (needs 8BITMIME, RFC 6152)
+    needs_utf8    an address is not ASCII and has no A-label form (needs SMTPUTF8, RFC 6531)
+    """
+
+    attempt_id: int
+    recipient_id: int
+    domain: str
+    reverse_path: str
+    forward_path: str
+    content: bytes
+    is_8bit: bool = False
+    needs_utf8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the SMTP conversation: what was said or heard, and when.
+
+    at_ms  milliseconds since the attempt began
+    who    "us", "peer", or "note" for what happened beside the dialogue (DNS, TLS, a lost connection)
+    text   the line without CRLF; content is summed up ("<5210 octets>"), credentials are masked
+    """
+
+    at_ms: float
+    who: str
+    text: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What one attempt came to.
+
+    site       the set of hosts that answered for the domain ("mx.example.net", "route:127.0.0.1:25"),
+               None when resolving failed
+    host       the host that gave the outcome, and its address with port; None before a connection
+    tls        "TLSv1.3 TLS_AES_256_GCM_SHA384 verified=no", None in clear
+    """
+
+    outcome: Outcome
+    site: str | None = None
+    host: str | None = None
+    address: str | None = None
+    egress_ip: str | None = None
+    tls: str | None = None
+    steps: list[Step] = field(default_factory=list)
+
+
+class DotJournal(Protocol):
+    """What the carrier must tell before and after the final dot (mailer/relay/journal.py writes it).
+
+    `about_to_send_dot` is called just before the write that can carry the final dot; it returns False
+    when this worker may no longer send it (its lease is stale), and then the dot must not be sent.
+    `heard` is called with the reply to the dot as soon as it is read, before anything else happens.
+    Both are short synchronous appends.
+    """
+
+    def about_to_send_dot(self, attempt_id: int) -> bool: ...
+
+    def heard(self, attempt_id: int, code: int, text: str) -> None: ...
+
+
+class Carrier(Protocol):
+    """Carries one consignment at a time per call; many calls run at once on one loop."""
+
+    async def deliver(self, consignment: Consignment) -> Report:
+        """Nothing the peer or the network does raises; an exception out of here is our own bug."""
+        ...
+
+    async def close(self, *, grace_seconds: float) -> None:
+        """Reset sessions before the dot, wait up to `grace_seconds` for those after it, then hang up."""
+        ...

@@ -1,0 +1,152 @@
+"""Pulling work: permits first, then a claim of what may be dialled now, then on to the signers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from mailer.ids import IdMaker
+from mailer.policy.fairness import Flow, ReadyLane, share_out
+from mailer.policy.pacing import in_hand_limit
+from mailer.queue import claim, permits
+from mailer.queue.claim import Claimed, WaitingLane
+from mailer.queue.incarnations import Fenced
+from mailer.relay.inhand import InHand
+from mailer.relay.lease import Lease
+from mailer.store import Store, StoreUnavailable
+
+_log = structlog.get_logger(__name__)
+
+_LANES_LOOKED_AT = 1000
+_SITES_ASKED_AT_ONCE = 64
+_GRANT_SECONDS = 5.0  # a share is asked for anew after this, since workers come and go
+_EMPTY_GRANT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimLimits:
+    """messages and bytes a worker holds at most; a claim's size; connections a site takes in all."""
+
+    messages: int = 1000
+    bytes: int = 256 * 1024 * 1024
+    batch: int = 100
+    connections_per_site: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    connections: int
+    until: float
+
+
+class Permits:
+    """This worker's connection permits, asked for by site and remembered for some seconds."""
+
+    def __init__(self, store: Store, me: int, *, limit: int, monotonic: Callable[[], float]) -> None:
+        self._store = store
+        self._me = me
+        self._limit = limit
+        self._monotonic = monotonic
+        self._grants: dict[str, _Grant] = {}
+
+    def connections(self, site: str) -> int:
+        """Connections this worker may hold open to a site now.
+
+        One to a site it has not asked for yet: the first contact with a domain finds out its site.
+        """
+        grant = self._grants.get(site)
+        return grant.connections if grant else 1
+
+    def refresh(self, sites: Iterable[str]) -> None:
+        """Asks for the sites whose grant is missing or old, some at a time. Raises Fenced."""
+        now = self._monotonic()
+        stale = [s for s in sites if s not in self._grants or self._grants[s].until <= now]
+        # The longest known come last, so that new sites are not starved by many old ones.
+        stale.sort(key=lambda s: self._grants[s].until if s in self._grants else 0.0)
+        asked = stale[:_SITES_ASKED_AT_ONCE]
+        if not asked:
+            return
+        for site, granted in permits.acquire(self._store, self._me, asked, limit=self._limit).items():
+            lasts = _GRANT_SECONDS if granted else _EMPTY_GRANT_SECONDS
+            self._grants[site] = _Grant(granted, now + lasts)
+
+    def give_back(self, sites: Sequence[str]) -> None:
+        """Returns the permits of sites where nothing is in hand and every session has closed."""
+        mine = [site for site in sites if self._grants.pop(site, None)]
+        if mine:
+            permits.give_back(self._store, self._me, mine)
+
+
+class Claimer:
+    """Takes turns of claim and hand-over until nothing more may be dialled now."""
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        in_hand: InHand,
+        own_permits: Permits,
+        *,
+        limits: ClaimLimits,
+        new_id: IdMaker,
+        now: Callable[[], datetime],
+        site_of: Callable[[str], str | None],
+    ) -> None:
+        """site_of: the site a domain is known to resolve to, None if this process does not know."""
+        self._store = store
+        self._lease = lease
+        self._in_hand = in_hand
+        self._permits = own_permits
+        self._limits = limits
+        self._new_id = new_id
+        self._now = now
+        self._site_of = site_of
+        self._first: Flow | None = None
+
+    def pull(self) -> list[Claimed]:
+        """One claim; empty when nothing is due, nothing may be dialled, or the database is away."""
+        if not self._lease.is_fresh():
+            return []
+        try:
+            return self._pull()
+        except Fenced:
+            self._lease.fenced = True
+        except StoreUnavailable as error:
+            _log.warning("claim.store_unavailable", error=str(error))
+        return []
+
+    def _pull(self) -> list[Claimed]:
+        free = min(self._limits.messages - self._in_hand.messages, self._limits.batch)
+        spare = self._limits.bytes - self._in_hand.bytes
+        if free <= 0 or spare <= 0:
+            return []
+        lanes = [self._place(lane) for lane in claim.waiting_lanes(self._store, limit=_LANES_LOOKED_AT)]
+        sites = {lane.site for lane in lanes}
+        self._permits.refresh(sites)
+        room = {site: self._room(site) for site in sites}
+        share = share_out(lanes, room=room, total=free, first=self._first)
+        if not share.quotas:
+            return []
+        self._first = share.next_flow
+        claimed = claim.claim(
+            self._store,
+            self._lease.incarnation_id,
+            share.quotas,
+            max_bytes=spare,
+            new_id=self._new_id,
+            now=self._now(),
+        )
+        site_of = {lane.lane_id: lane.site for lane in lanes}
+        self._in_hand.add((c.attempt_id, site_of[c.lane_id], c.size_bytes) for c in claimed)
+        return claimed
+
+    def _place(self, lane: WaitingLane) -> ReadyLane:
+        site = self._site_of(lane.domain) or lane.site or f"domain:{lane.domain}"
+        return ReadyLane(lane.lane_id, lane.tenant_id, lane.domain, site)
+
+    def _room(self, site: str) -> int:
+        held, seconds = self._in_hand.at(site)
+        return in_hand_limit(self._permits.connections(site), seconds) - held

@@ -1,0 +1,194 @@
+"""The journal: what a worker knows about final dots that the database does not know yet.
+
+One line is appended just before the write that can carry a message's final dot, one when its reply is
+heard; plain appends without fsync, which survive the process but not the machine. A successor on the
+same host reads them after a crash (mailer/relay/recovery.py). What they decide:
+
+    no line             never sent: requeued, no attempt counted
+    dot, no reply       in doubt: the peer may hold the message (RFC 5321 §4.5.3.2.6, RFC 1047)
+    dot and reply       settled as heard
+
+The journal is cut into segments; one is deleted when all its attempts are settled. A kernel lock on
+`<incarnation>.lock` is held for life, so that a successor sees at once that the owner died.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+_SEGMENT_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DotRecord:
+    """A final dot was, or may have been, sent. code and text: the reply; None when none was heard."""
+
+    code: int | None = None
+    text: str = ""
+
+
+class Journal:
+    """One worker incarnation's journal; it writes from the event loop and forgets from the settler.
+
+    may_send_dot  asked after the line is written and before the dot is: False when the lease is stale.
+                  In that order a worker that was stopped in between leaves the line, so that its
+                  successor says "in doubt" and never "not sent".
+    """
+
+    def __init__(self, folder: Path, incarnation_id: int, may_send_dot: Callable[[], bool]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._id = incarnation_id
+        self._may_send_dot = may_send_dot
+        self._lock_fd = os.open(_lock_path(folder, incarnation_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        self._guard = threading.Lock()
+        self._segment_of: dict[int, int] = {}
+        self._open_in: dict[int, int] = {0: 0}
+        self._current = 0
+        self._written = 0
+        self._fd = self._open_segment(0)
+
+    def about_to_send_dot(self, attempt_id: int) -> bool:
+        """Notes that the dot of this attempt may go out now; False: it must not.
+
+        Without its line on record no dot is sent: a full disk stops deliveries, it hides none.
+        """
+        with self._guard:
+            try:
+                self._append(b"D %d\n" % attempt_id)
+            except OSError as error:
+                _log.error("journal.unwritable", attempt_id=attempt_id, error=str(error))
+                return False
+            self._segment_of[attempt_id] = self._current
+            self._open_in[self._current] += 1
+        return self._may_send_dot()
+
+    def heard(self, attempt_id: int, code: int, text: str) -> None:
+        """Notes the reply to the dot. If that fails, a crash before the settle leaves it in doubt."""
+        one_line = text.replace("\r", " ").replace("\n", " ")
+        with self._guard:
+            try:
+                self._append(b"R %d %d %s\n" % (attempt_id, code, one_line.encode("utf-8", "replace")))
+            except OSError as error:
+                _log.error("journal.unwritable", attempt_id=attempt_id, error=str(error))
+
+    def forget(self, attempt_ids: Iterable[int]) -> None:
+        """These attempts are settled; segments that hold no other are deleted."""
+        with self._guard:
+            for attempt_id in attempt_ids:
+                segment = self._segment_of.pop(attempt_id, None)
+                if segment is None:
+                    continue
+                self._open_in[segment] -= 1
+                if segment != self._current and not self._open_in[segment]:
+                    del self._open_in[segment]
+                    _segment_path(self._folder, self._id, segment).unlink(missing_ok=True)
+
+    def close(self, *, settled: bool) -> None:
+        """Ends the journal; with everything settled its files are deleted, else a successor reads them."""
+        os.close(self._fd)
+        if settled:
+            discard(self._folder, self._id)
+        os.close(self._lock_fd)
+
+    def _append(self, line: bytes) -> None:
+        # One write call a line: the kernel keeps it whole when the process dies in between.
+        written = os.write(self._fd, line)
+        if written < len(line):
+            raise OSError(errno.ENOSPC, "short write to the journal")
+        self._written += written
+        if self._written >= _SEGMENT_BYTES:
+            self._roll()
+
+    def _roll(self) -> None:
+        os.close(self._fd)
+        self._current += 1
+        self._open_in[self._current] = 0
+        self._written = 0
+        self._fd = self._open_segment(self._current)
+
+    def _open_segment(self, number: int) -> int:
+        path = _segment_path(self._folder, self._id, number)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def read_journal(folder: Path, incarnation_id: int) -> dict[int, DotRecord] | None:
+    """What that incarnation noted, by attempt id; None when its journal is gone.
+
+    A torn last line (the disk filled, the machine died) counts as its kind says: an unreadable reply
+    is no reply.
+    """
+    segments = sorted(folder.glob(f"{incarnation_id}.*.log"))
+    if not segments:
+        return None
+    records: dict[int, DotRecord] = {}
+    for segment in segments:
+        for line in segment.read_bytes().split(b"\n"):
+            _read_line(line, records)
+    return records
+
+
+def _read_line(line: bytes, records: dict[int, DotRecord]) -> None:
+    fields = line.split(b" ", 3)
+    if fields[0] == b"D" and len(fields) == 2 and fields[1].isdigit():
+        records.setdefault(int(fields[1]), DotRecord())
+    elif fields[0] == b"R" and len(fields) == 4 and fields[1].isdigit() and fields[2].isdigit():
+        records[int(fields[1])] = DotRecord(int(fields[2]), fields[3].decode("utf-8", "replace"))
+
+
+def orphans(folder: Path) -> list[tuple[int, int]]:
+    """Incarnations whose process is gone, each with the descriptor that now holds its lock.
+
+    Whoever holds the lock recovers alone; close the descriptor when done.
+    """
+    found = []
+    for path in folder.glob("*.lock"):
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            continue
+        if path.exists() and path.stem.isdigit():
+            found.append((int(path.stem), fd))
+        else:  # another successor finished between our look and our lock
+            os.close(fd)
+    return found
+
+
+def discard(folder: Path, incarnation_id: int) -> None:
+    """Deletes a journal whose attempts are all settled."""
+    for segment in folder.glob(f"{incarnation_id}.*.log"):
+        segment.unlink(missing_ok=True)
+    _lock_path(folder, incarnation_id).unlink(missing_ok=True)
+
+
+def host_identity(folder: Path, fresh: str) -> str:
+    """Names whoever can read this folder's journals; made once (`fresh`) and kept beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "host"
+    try:
+        with path.open("x") as new:
+            new.write(fresh)
+    except FileExistsError:
+        pass
+    return path.read_text() or fresh
+
+
+def _lock_path(folder: Path, incarnation_id: int) -> Path:
+    return folder / f"{incarnation_id}.lock"
+
+
+def _segment_path(folder: Path, incarnation_id: int, number: int) -> Path:
+    return folder / f"{incarnation_id}.{number:06d}.log"

@@ -1,0 +1,102 @@
+"""Everything that differs between SQLite and PostgreSQL; nothing else may ask which engine it is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+
+_WRITES = "mailer_writes"
+_SQLITE_BUSY_SECONDS = 10  # readers against a checkpoint only; writers queue on the kernel lock
+
+
+def is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    return sqlite.insert(table) if is_sqlite(connection) else postgresql.insert(table)
+
+
+class KernelLock:
+    """One writer at a time among all processes of a host, in the kernel's own order.
+
+    SQLite's busy_timeout sleeps and polls, so that under load an unlucky writer waits for seconds;
+    flock queues. Threads of one process share the file description, hence the thread lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._threads = threading.Lock()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self._threads:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def sqlite_engine(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": _SQLITE_BUSY_SECONDS}, pool_size=20, max_overflow=20)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # a 202 must survive a power cut; NORMAL may lose the last commits
+        "wal_autocheckpoint=0",  # the sweeper checkpoints, under the lock
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A read that turns into a write may fail at once with SQLITE_BUSY, whatever the timeout,
+    # so a writing transaction says so from the start.
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def postgresql_engine(url: URL, *, prepare: bool) -> Engine:
+    """READ COMMITTED, no session state; no server-side prepare, for poolers in transaction mode."""
+    arguments: dict[str, Any] = {"connect_timeout": 5, "prepare_threshold": 5 if prepare else None}
+    return create_engine(
+        url, connect_args=arguments, pool_size=20, max_overflow=20, pool_pre_ping=False, pool_recycle=1800
+    )
+
+
+def writing(engine: Engine) -> Engine:
+    """The same engine and pool, whose transactions take the write lock from their first statement."""
+    return engine.execution_options(**{_WRITES: True})
+
+
+def checkpoint(connection: Connection) -> None:
+    """Moves the write-ahead log into the database file, as far as readers allow."""
+    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Until this transaction ends, nobody else passes here; SQLite's write lock does that already."""
+    if not is_sqlite(connection):
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7310771)").close()
