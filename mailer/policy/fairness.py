@@ -32,7 +32,9 @@ class Share:
     next_flow: Flow | None
 
 
-def share_out(lanes: Sequence[ReadyLane], *, room: Mapping[str, int], total: int, first: Flow | None) -> Share:
+def share_out(
+    lanes: Sequence[ReadyLane], *, room: Mapping[str, int], total: int, first: Flow | None
+) -> Share:
     """Deal `total` claims to `lanes`, no more to a site than its `room` (messages it may take now).
 
     first  the flow to begin with: `next_flow` of the round before, None at the start

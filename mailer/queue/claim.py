@@ -67,9 +67,7 @@ def waiting_lanes(store: Store, *, limit: int) -> list[WaitingLane]:
 
 def _skip_scan() -> object:
     """Walks the partial index from lane to lane; PostgreSQL and SQLite lack a loose index scan."""
-    walk = (
-        select(func.min(recipient.c.lane_id).label("lane_id")).where(IS_QUEUED).cte("walk", recursive=True)
-    )
+    walk = select(func.min(recipient.c.lane_id).label("lane_id")).where(IS_QUEUED).cte("walk", recursive=True)
     after = (
         select(func.min(recipient.c.lane_id))
         .where(IS_QUEUED, recipient.c.lane_id > walk.c.lane_id)

@@ -265,14 +265,26 @@ def _accepted_event(row: Mapping[str, Any], event_id: int, now: datetime) -> dic
     }
 
 
-def reject(store: Store, *, tenant_id: int, event_id: int, fault: str, detail: str, now: datetime) -> None:
-    """Leaves the `rejected` event of a refused submission; no other row.
+def reject(store: Store, refusals: Sequence[tuple[int, int, str, str]], *, now: datetime) -> None:
+    """Leaves the `rejected` events of refused submissions, (tenant id, event id, fault, detail) each.
 
-    detail holds no address and no content, only what was wrong.
+    No other row is written; detail holds no address and no content, only what was wrong.
     """
+    rows = [
+        {
+            "id": event_id,
+            "tenant_id": tenant_id,
+            "type": EventType.REJECTED,
+            "message_id": None,
+            "recipient_id": None,
+            "version": 1,
+            "at": now,
+            "data": {"fault": fault, "detail": detail},
+        }
+        for tenant_id, event_id, fault, detail in refusals
+    ]
     with store.write() as connection:
-        row = {"id": event_id, "tenant_id": tenant_id, "type": EventType.REJECTED, "version": 1, "at": now}
-        connection.execute(_INSERT_EVENT, [row | {"data": {"fault": fault, "detail": detail}}])
+        connection.execute(_INSERT_EVENT, rows)
 
 
 _STANDS = select(message.c.id).where(message.c.id == bindparam("wanted"))

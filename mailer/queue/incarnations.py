@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,9 +15,7 @@ from mailer.store.tables import heartbeat, incarnation, meta, permit
 _COUNTER = "process_number"
 _LIVE = select(incarnation.c.id).where(incarnation.c.id == bindparam("me"), incarnation.c.state == "live")
 _BEAT = (
-    update(heartbeat)
-    .where(heartbeat.c.incarnation_id == bindparam("me"))
-    .values(beats=heartbeat.c.beats + 1)
+    update(heartbeat).where(heartbeat.c.incarnation_id == bindparam("me")).values(beats=heartbeat.c.beats + 1)
 )
 
 
@@ -30,6 +29,15 @@ class Registration:
 
     id: int
     process_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """An incarnation, its role, and the host whose journal folder it wrote to."""
+
+    id: int
+    role: str
+    host: str
 
 
 def register(store: Store, *, role: str, host: str, pid: int, now: datetime, wall_ms: int) -> Registration:
@@ -109,6 +117,24 @@ def beats(store: Store) -> dict[int, int]:
     )
     with store.read() as connection:
         return {row.incarnation_id: row.beats for row in connection.execute(counters)}
+
+
+def whereabouts(store: Store, ids: Collection[int]) -> list[Whereabouts]:
+    """Role and host of these incarnations."""
+    if not ids:
+        return []
+    found = select(incarnation.c.id, incarnation.c.role, incarnation.c.host).where(incarnation.c.id.in_(ids))
+    with store.read() as connection:
+        return [Whereabouts(*row) for row in connection.execute(found)]
+
+
+def guarded_hosts(store: Store, *, besides: Collection[int]) -> set[str]:
+    """Hosts with a live sweeper, not counting those in `besides`."""
+    sweepers = select(incarnation.c.id, incarnation.c.host).where(
+        incarnation.c.state == "live", incarnation.c.role == "sweeper"
+    )
+    with store.read() as connection:
+        return {row.host for row in connection.execute(sweepers) if row.id not in besides}
 
 
 def live_workers(connection: Connection) -> int:

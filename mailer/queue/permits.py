@@ -26,8 +26,12 @@ def acquire(store: Store, me: int, names: Sequence[str], *, limit: int) -> dict[
         hold_live(connection, me)
         # The sites' rows are the locks: without them two workers could both see the last permit free.
         # Sorted, so that two workers never wait for each other in a circle.
-        connection.execute(dialect.insert(connection, site).on_conflict_do_nothing(), [{"name": n} for n in names])
-        connection.execute(select(site.c.name).where(site.c.name.in_(names)).order_by(site.c.name).with_for_update())
+        connection.execute(
+            dialect.insert(connection, site).on_conflict_do_nothing(), [{"name": n} for n in names]
+        )
+        connection.execute(
+            select(site.c.name).where(site.c.name.in_(names)).order_by(site.c.name).with_for_update()
+        )
         taken = _taken_by_others(connection, me, names)
         share = max(1, limit // max(1, live_workers(connection)))
         grants = {name: max(0, min(share, limit - taken.get(name, 0))) for name in names}

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, literal_column, select, update
 
 from mailer.events import AttemptState, RecipientState
 from mailer.queue.claim import IS_QUEUED, Claimed
+from mailer.queue.incarnations import Whereabouts
 from mailer.store import Store
 from mailer.store.tables import attempt, idempotency, incarnation, lane, message, recipient, stream
 
@@ -32,7 +33,10 @@ _WAKE = (
 )
 
 
-def wake_due(store: Store, *, now: datetime, most: int = 2000) -> int:
+WAKE_AT_ONCE = 2000
+
+
+def wake_due(store: Store, *, now: datetime, most: int = WAKE_AT_ONCE) -> int:
     """Queues deferred recipients whose due time has come; returns how many."""
     with store.read() as connection:
         if connection.execute(_ANY_DUE, {"now": now}).first() is None:
@@ -50,15 +54,15 @@ def any_queued(store: Store) -> bool:
         return connection.execute(select(recipient.c.id).where(IS_QUEUED).limit(1)).first() is not None
 
 
-def abandoned(store: Store) -> list[tuple[int, str]]:
-    """Incarnations that are not live but still hold open attempts, with their host: to be recovered."""
+def abandoned(store: Store) -> list[Whereabouts]:
+    """Incarnations that are not live but still hold open attempts: to be recovered."""
     holders = (
-        select(incarnation.c.id, incarnation.c.host)
+        select(incarnation.c.id, incarnation.c.role, incarnation.c.host)
         .where(incarnation.c.state != "live")
-        .where(select(attempt.c.id).where(_IS_OPEN, attempt.c.incarnation_id == incarnation.c.id).exists())
+        .where(incarnation.c.id.in_(select(attempt.c.incarnation_id).where(_IS_OPEN).distinct()))
     )
     with store.read() as connection:
-        return [(row.id, row.host) for row in connection.execute(holders)]
+        return [Whereabouts(*row) for row in connection.execute(holders)]
 
 
 _OPEN_OF = (
@@ -137,4 +141,3 @@ def forget_keys(store: Store, *, before: datetime, most: int = 1000) -> int:
     with store.write() as connection:
         connection.execute(gone, [{"t": t, "k": k, "b": before} for t, k in keys])
     return len(keys)
-

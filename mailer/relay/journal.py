@@ -50,7 +50,9 @@ class Journal:
         self._folder = folder
         self._id = incarnation_id
         self._may_send_dot = may_send_dot
-        self._lock_fd = os.open(_lock_path(folder, incarnation_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock_fd = os.open(
+            _lock_path(folder, incarnation_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
         self._guard = threading.Lock()
         self._segment_of: dict[int, int] = {}
@@ -82,6 +84,11 @@ class Journal:
                 self._append(b"R %d %d %s\n" % (attempt_id, code, one_line.encode("utf-8", "replace")))
             except OSError as error:
                 _log.error("journal.unwritable", attempt_id=attempt_id, error=str(error))
+
+    def knows(self, attempt_id: int) -> bool:
+        """Whether a dot of this attempt may have gone out."""
+        with self._guard:
+            return attempt_id in self._segment_of
 
     def forget(self, attempt_ids: Iterable[int]) -> None:
         """These attempts are settled; segments that hold no other are deleted."""

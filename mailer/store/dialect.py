@@ -92,8 +92,12 @@ def writing(engine: Engine) -> Engine:
 
 
 def checkpoint(connection: Connection) -> None:
-    """Moves the write-ahead log into the database file, as far as readers allow."""
-    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
+    """Moves the write-ahead log into the database file, as far as readers allow, without waiting for them.
+
+    The caller holds the kernel lock: with no writer beside it the whole log is moved, so that the next
+    writer starts the log anew, and it never grows without bound.
+    """
+    connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
 
 def one_at_a_time(connection: Connection) -> None:

@@ -314,7 +314,9 @@ tenant_log = Table(
 event_shard = Table(
     "event_shard",
     metadata,
-    Column("shard", Integer, primary_key=True, autoincrement=False),  # its row lock makes one fan-out at a time
+    Column(
+        "shard", Integer, primary_key=True, autoincrement=False
+    ),  # its row lock makes one fan-out at a time
 )
 
 usage = Table(

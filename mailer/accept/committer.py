@@ -1,0 +1,267 @@
+"""Group commit: what queued while the previous commit ran is written at once, then all are answered.
+
+No timer: a lone submission is committed alone and at once, a crowd shares one fsync. A failing item is
+retried alone, so that it never refuses its neighbours. If the answer to a COMMIT was lost, the group's
+own ids are looked up before anyone is answered: found is accepted; if that cannot be told, try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from mailer.accept import admission
+from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
+from mailer.ids import IdMaker
+from mailer.queue import enqueue
+from mailer.queue.enqueue import Earlier, LaneBook, NewContent, NewMessage, NewRecipient
+from mailer.store import CommitUnknown, Store, StoreUnavailable
+
+_log = structlog.get_logger(__name__)
+
+_GROUP_MESSAGES = 200
+_GROUP_BYTES = 16 * 1024 * 1024
+_UNAVAILABLE = "the database did not answer; the message was not accepted, try again"
+_UNKNOWN = "it is not known whether the message was stored; try again with the same idempotency key"
+
+Answer = Receipt | SubmissionError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A submission, composed, with its ids; whether it is admitted is not yet known."""
+
+    submission: Submission
+    message_id: int
+    rfc_message_id: str
+    content: NewContent
+    recipients: tuple[NewRecipient, ...]
+    response: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A refusal to leave in the tenant's log."""
+
+    tenant_id: int
+    error: SubmissionError
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    prepared: Prepared
+    future: asyncio.Future[Receipt]
+    loop: asyncio.AbstractEventLoop
+
+
+class Committer:
+    """One thread that writes; `commit` is called on event loops. start() and stop() once."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        new_id: IdMaker,
+        process_number: int,
+        now: Callable[[], datetime],
+        ring: Callable[[], None],
+    ) -> None:
+        """ring: tells the workers that there is work; called after every commit that wrote a message."""
+        self._store = store
+        self._new_id = new_id
+        self._process_number = process_number
+        self._now = now
+        self._ring = ring
+        self._lanes = LaneBook()
+        self._queue: queue.SimpleQueue[_Waiting | Rejection | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Everything handed over before is committed and answered when this returns."""
+        self._queue.put(None)
+        self._thread.join()
+
+    async def commit(self, prepared: Prepared) -> Receipt:
+        """The receipt, once it is on disk. Raises SubmissionError."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Receipt] = loop.create_future()
+        self._queue.put(_Waiting(prepared, future, loop))
+        return await future
+
+    def note(self, rejection: Rejection) -> None:
+        """The rejected event is written with the next group."""
+        self._queue.put(rejection)
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            group, rejections, last = self._gather()
+            self._write_rejections(rejections)
+            if group:
+                self._write(group)
+        self._write_rejections(self._left_over())
+
+    def _left_over(self) -> list[Rejection]:
+        """Refusals that the last group brought about, after the stop mark."""
+        rejections = []
+        while not self._queue.empty():
+            item = self._queue.get_nowait()
+            if isinstance(item, Rejection):
+                rejections.append(item)
+        return rejections
+
+    def _gather(self) -> tuple[list[_Waiting], list[Rejection], bool]:
+        """Waits for one item, then takes what is there; True when the stop mark was among it."""
+        group: list[_Waiting] = []
+        rejections: list[Rejection] = []
+        size = 0
+        item = self._queue.get()
+        while True:
+            if item is None:
+                return group, rejections, True
+            if isinstance(item, Rejection):
+                rejections.append(item)
+            else:
+                group.append(item)
+                size += item.prepared.content.size_bytes
+            if len(group) + len(rejections) >= _GROUP_MESSAGES or size >= _GROUP_BYTES:
+                return group, rejections, False
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return group, rejections, False
+
+    def _write(self, group: Sequence[_Waiting]) -> None:
+        try:
+            answers = self._transact([w.prepared for w in group])
+        except CommitUnknown as error:
+            _log.warning("accept.commit_unknown", messages=len(group), error=str(error))
+            answers = [self._look_up(w.prepared) for w in group]
+        except StoreUnavailable as error:
+            _log.warning("accept.store_unavailable", messages=len(group), error=str(error))
+            answers = [SubmissionError(Fault.UNAVAILABLE, _UNAVAILABLE) for _ in group]
+        except Exception:  # one bad item must not refuse its neighbours: each is tried alone
+            if len(group) > 1:
+                for waiting in group:
+                    self._write([waiting])
+                return
+            _log.exception("accept.failed", message_id=group[0].prepared.message_id)
+            answers = [SubmissionError(Fault.INTERNAL, "the message could not be stored")]
+        if any(isinstance(a, Receipt) and not a.replayed for a in answers):
+            self._ring()
+        _answer(group, answers)
+
+    def _transact(self, group: Sequence[Prepared]) -> list[Answer]:
+        now = self._now()
+        with self._store.write() as connection:
+            facts = admission.read_facts(connection, [p.submission for p in group])
+            answers: dict[int, Answer] = {}
+            messages = []
+            for prepared in group:
+                try:
+                    messages.append(_message(prepared, admission.admit(prepared.submission, facts, now)))
+                except SubmissionError as error:
+                    answers[prepared.message_id] = error
+                    tenant_id = admission.tenant_of(prepared.submission, facts)
+                    if tenant_id is not None:
+                        self._queue.put(Rejection(tenant_id, error))
+            lost = enqueue.claim_keys(connection, messages, now=now)
+            answers |= {m.id: _replay(m, lost[m.id]) for m in messages if m.id in lost}
+            won = [m for m in messages if m.id not in lost]
+            lanes = (
+                enqueue.insert_messages(
+                    connection,
+                    won,
+                    lanes=self._lanes,
+                    new_id=self._new_id,
+                    process_number=self._process_number,
+                    now=now,
+                )
+                if won
+                else {}
+            )
+        self._lanes.remember(lanes)
+        answers |= {m.id: Receipt(m.id, m.response) for m in won}
+        return [answers[p.message_id] for p in group]
+
+    def _look_up(self, prepared: Prepared) -> Answer:
+        """After a COMMIT without an answer: the transaction stands whole or not at all."""
+        try:
+            if enqueue.stands(self._store, prepared.message_id):
+                return Receipt(prepared.message_id, prepared.response)
+        except StoreUnavailable as error:
+            _log.warning("accept.look_up_failed", message_id=prepared.message_id, error=str(error))
+        return SubmissionError(Fault.UNAVAILABLE, _UNKNOWN)
+
+    def _write_rejections(self, rejections: Sequence[Rejection]) -> None:
+        if not rejections:
+            return
+        try:
+            enqueue.reject(
+                self._store,
+                [(r.tenant_id, self._new_id(), str(r.error.fault), r.error.detail) for r in rejections],
+                now=self._now(),
+            )
+        except StoreUnavailable as error:
+            # The caller was told; only the log entry is missing, and the log says so here.
+            _log.warning("accept.rejection_not_noted", rejections=len(rejections), error=str(error))
+
+
+def _message(p: Prepared, admitted: admission.Admitted) -> NewMessage:
+    s = p.submission
+    return NewMessage(
+        id=p.message_id,
+        tenant_id=admitted.tenant_id,
+        stream_id=admitted.stream_id,
+        domain_id=admitted.domain_id,
+        return_path_domain=admitted.return_path_domain,
+        header_from=s.draft.from_.addr_spec,
+        subject=s.draft.subject,
+        rfc_message_id=p.rfc_message_id,
+        content=p.content,
+        recipients=p.recipients,
+        tags=s.tags,
+        metadata=s.metadata,
+        door=s.door,
+        response=p.response,
+        idempotency_key=s.idempotency_key,
+        body_sha256=s.body_sha256,
+        due_at=s.due_at,
+        expires_at=s.expires_at,
+    )
+
+
+def _replay(message: NewMessage, earlier: Earlier) -> Answer:
+    if earlier.body_sha256 != message.body_sha256:
+        return SubmissionError(
+            Fault.IDEMPOTENCY_KEY_REUSED, "this idempotency key was used before with another request body"
+        )
+    return Receipt(earlier.message_id, earlier.response, replayed=True)
+
+
+def _answer(group: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
+    """One wake-up of the event loop for the whole group."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Receipt], Answer]]] = {}
+    for waiting, answer in zip(group, answers, strict=True):
+        by_loop.setdefault(waiting.loop, []).append((waiting.future, answer))
+    for loop, pairs in by_loop.items():
+        loop.call_soon_threadsafe(_resolve, pairs)
+
+
+def _resolve(pairs: Sequence[tuple[asyncio.Future[Receipt], Answer]]) -> None:
+    for future, answer in pairs:
+        if future.done():  # the client hung up; the message stands all the same
+            continue
+        if isinstance(answer, SubmissionError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

@@ -1,0 +1,137 @@
+"""The one way in: compose, hand to the committer, answer when it is on disk (or refused).
+
+What is not yet decided when a submission arrives (is the key still good, is From the tenant's) is
+decided inside the accepting transaction, once for the whole group (admission.py, committer.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from mailer import ids
+from mailer.accept.committer import Committer, Prepared, Rejection
+from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
+from mailer.compose import dkim, mime
+from mailer.compose.mime import Composed
+from mailer.ids import IdMaker
+from mailer.queue import bodies
+from mailer.queue.enqueue import NewContent, NewRecipient
+
+_IN_THREAD_FROM_BYTES = 256 * 1024  # composing more than this would hold up the other requests
+_FLOOR_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeLimits:
+    """message_bytes as sent; recipients a message; free_bytes the disk must keep, so that settles fit."""
+
+    message_bytes: int = 36 * 1024 * 1024
+    recipients: int = 1000
+    free_bytes: int = 256 * 1024 * 1024
+
+
+class Intake:
+    """Safe on one event loop."""
+
+    def __init__(
+        self,
+        committer: Committer,
+        *,
+        data_folder: Path,
+        body_folder: Path | None,
+        limits: IntakeLimits,
+        new_id: IdMaker,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._committer = committer
+        self._data_folder = data_folder
+        self._body_folder = body_folder
+        self._limits = limits
+        self._new_id = new_id
+        self._now = now
+        self._monotonic = monotonic
+        self._floor_known_until = 0.0
+        self._above_floor = True
+
+    async def take(self, submission: Submission) -> Receipt:
+        """The message is on disk when this returns. Raises SubmissionError, then nothing was written."""
+        self._check_room()
+        if not submission.recipients:
+            raise SubmissionError(
+                Fault.NO_RECIPIENTS, "a message needs at least one recipient", pointer="/to"
+            )
+        if len(submission.recipients) > self._limits.recipients:
+            raise SubmissionError(
+                Fault.TOO_MANY_RECIPIENTS,
+                f"a message may have {self._limits.recipients} recipients, this one has {len(submission.recipients)}",
+            )
+        draft = submission.draft
+        if len(draft.text or "") + len(draft.html or "") > _IN_THREAD_FROM_BYTES:
+            prepared = await asyncio.to_thread(self._prepare, submission)
+        else:
+            prepared = self._prepare(submission)
+        return await self._committer.commit(prepared)
+
+    def refuse(self, tenant_id: int, error: SubmissionError) -> None:
+        """Leaves the `rejected` event of a submission that a door refused; soon, and without waiting."""
+        self._committer.note(Rejection(tenant_id, error))
+
+    def _prepare(self, submission: Submission) -> Prepared:
+        message_id = self._new_id()
+        shown = ids.show("msg", message_id)
+        rfc_message_id = f"<{shown}@{submission.draft.from_.domain}>"
+        composed = mime.compose(
+            submission.draft, message_id=rfc_message_id, date=self._now(), boundary=f"=_{shown}"
+        )
+        recipients = tuple(
+            NewRecipient(id=self._new_id(), address=r.mailbox.addr_spec, domain=r.mailbox.domain, kind=r.kind)
+            for r in submission.recipients
+        )
+        return Prepared(
+            submission=submission,
+            message_id=message_id,
+            rfc_message_id=rfc_message_id,
+            content=self._content(composed),
+            recipients=recipients,
+            response=_response(shown, recipients),
+        )
+
+    def _content(self, composed: Composed) -> NewContent:
+        size = len(composed.headers) + 2 + len(composed.body)
+        if size > self._limits.message_bytes:
+            raise SubmissionError(
+                Fault.MESSAGE_TOO_LARGE,
+                f"the message is {size} octets as sent, over the limit of {self._limits.message_bytes}",
+            )
+        row, file = bodies.keep(self._body_folder, composed.body)
+        return NewContent(
+            headers=composed.headers,
+            body=row,
+            body_file=file,
+            body_hash=dkim.body_hash(composed.body),
+            size_bytes=size,
+            is_8bit=False,  # what we compose is 7-bit, but for header addresses that need SMTPUTF8
+            needs_utf8=composed.needs_utf8,
+        )
+
+    def _check_room(self) -> None:
+        """Refuses while the disk is nearly full: what was accepted must still be settled."""
+        now = self._monotonic()
+        if now >= self._floor_known_until:
+            self._floor_known_until = now + _FLOOR_SECONDS
+            self._above_floor = shutil.disk_usage(self._data_folder).free >= self._limits.free_bytes
+        if not self._above_floor:
+            raise SubmissionError(Fault.BUSY, "too little disk space is free; try again later")
+
+
+def _response(shown: str, recipients: tuple[NewRecipient, ...]) -> bytes:
+    people = [{"id": ids.show("rcpt", r.id), "address": r.address} for r in recipients]
+    return msgspec.json.encode({"id": shown, "status": "accepted", "recipients": people})

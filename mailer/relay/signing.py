@@ -1,0 +1,118 @@
+"""From a claimed recipient to the bytes that go on the wire: load, prefix, sign.
+
+Signing happens here, at the attempt, with the then active keys; the bytes never change afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from mailer.compose import dkim, headers, verp
+from mailer.queue import bodies
+from mailer.queue.bodies import MissingBody, StoredContent
+from mailer.queue.claim import Claimed
+from mailer.relay.carrier import Consignment
+from mailer.store import Store
+
+_log = structlog.get_logger(__name__)
+
+_KEYS_SECONDS = 10.0  # how long a new or retired key takes to be noticed
+
+
+class SigningDomain(Protocol):
+    """A sending domain with its active keys."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def keys(self) -> Sequence[dkim.SigningKey]: ...
+
+
+KeyFinder = Callable[[int], SigningDomain | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """This recipient cannot be sent now: its content is missing, or its domain may no longer sign."""
+
+    claimed: Claimed
+    reason: str
+    content_missing: bool
+
+
+class KeyRing:
+    """Signing keys by domain, looked up at most every ten seconds; safe from any thread."""
+
+    def __init__(self, find: KeyFinder, monotonic: Callable[[], float]) -> None:
+        self._find = find
+        self._monotonic = monotonic
+        self._known: dict[int, tuple[float, SigningDomain | None]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, domain_id: int) -> SigningDomain | None:
+        now = self._monotonic()
+        with self._lock:
+            known = self._known.get(domain_id)
+            if known is None or known[0] <= now:
+                known = (now + _KEYS_SECONDS, self._find(domain_id))
+                self._known[domain_id] = known
+        return known[1]
+
+
+class Signer:
+    """Makes consignments. `token_secret` keys the return-path tokens, the same on every attempt."""
+
+    def __init__(
+        self, store: Store, keys: KeyRing, *, token_secret: bytes, now: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._token_secret = token_secret
+        self._now = now
+
+    def load(self, claimed: Sequence[Claimed]) -> Mapping[int, StoredContent]:
+        """Contents of what was claimed. Raises StoreUnavailable."""
+        ids = {c.content_id for c in claimed}
+        try:
+            return bodies.load(self._store, ids)
+        except MissingBody:
+            return self._load_each(ids)
+
+    def _load_each(self, ids: set[int]) -> Mapping[int, StoredContent]:
+        """One missing file must not stop the others."""
+        found: dict[int, StoredContent] = {}
+        for content_id in ids:
+            try:
+                found |= bodies.load(self._store, [content_id])
+            except MissingBody as error:
+                _log.error("content.missing", content_id=content_id, error=str(error))
+        return found
+
+    def consign(self, claimed: Claimed, content: StoredContent | None) -> Consignment | Unready:
+        """The signed copy of one recipient. Raises StoreUnavailable when keys had to be looked up."""
+        if content is None:
+            return Unready(claimed, "the message's content is missing from the store", content_missing=True)
+        domain = self._keys.of(claimed.domain_id)
+        if domain is None or not domain.keys:
+            return Unready(claimed, "the sending domain has no active DKIM key", content_missing=False)
+        token = verp.make_token(claimed.recipient_id, self._token_secret)
+        block = headers.per_recipient_prefix(token) + content.headers
+        signatures = dkim.sign(
+            block, body_hash=content.body_hash, domain=domain.name, keys=domain.keys, at=self._now()
+        )
+        return Consignment(
+            attempt_id=claimed.attempt_id,
+            recipient_id=claimed.recipient_id,
+            domain=claimed.domain,
+            reverse_path=verp.reverse_path(token, claimed.return_path_domain),
+            forward_path=claimed.address,
+            content=b"".join((signatures, block, b"\r\n", content.body)),
+            is_8bit=content.is_8bit,
+            needs_utf8=content.needs_utf8 or not claimed.address.isascii(),
+        )

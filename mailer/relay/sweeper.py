@@ -1,0 +1,106 @@
+"""The sweeper: a loop that wakes what is due, recovers the dead, rings, numbers events, tidies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from mailer.queue import fanout, incarnations, sweep
+from mailer.queue.incarnations import Fenced
+from mailer.relay.recovery import Recoverer, Watch
+from mailer.store import Store, StoreUnavailable
+
+_log = structlog.get_logger(__name__)
+
+_FAN_OUT_IDLE_SECONDS = 0.05
+_TIDY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweeperParts:
+    """ring: tells the workers that there is work. idempotency: how long keys are remembered."""
+
+    store: Store
+    me: int
+    recoverer: Recoverer
+    watch: Watch
+    ring: Callable[[], None]
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    sweep_seconds: float
+    idempotency: timedelta
+
+
+class Sweeper:
+    """Two threads: the sweep, once an interval, and the fan-out, as events come."""
+
+    def __init__(self, parts: SweeperParts) -> None:
+        self._p = parts
+        self._stopping = threading.Event()
+        self._tidy_at = 0.0
+        self._threads = [
+            threading.Thread(target=self._run_sweep, name="sweep", daemon=True),
+            threading.Thread(target=self._run_fan_out, name="fan-out", daemon=True),
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait(self, seconds: float) -> bool:
+        return self._stopping.wait(seconds)
+
+    def _run_sweep(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._sweep()
+            except Fenced:
+                # Only our beat is refused; what a sweeper does needs no incarnation of its own.
+                _log.warning("sweep.fenced", incarnation_id=self._p.me)
+            except StoreUnavailable as error:
+                _log.warning("sweep.store_unavailable", error=str(error))
+            except Exception:  # the top of the loop: one bad row must not end all sweeping
+                _log.exception("sweep.failed")
+            self._stopping.wait(self._p.sweep_seconds)
+
+    def _sweep(self) -> None:
+        p = self._p
+        while sweep.wake_due(p.store, now=p.now()) == sweep.WAKE_AT_ONCE:
+            p.ring()
+        p.recoverer.recover_orphans()
+        p.recoverer.recover_dead(p.watch.dead(incarnations.beats(p.store)))
+        if sweep.any_queued(p.store):
+            p.ring()
+        p.store.checkpoint()
+        incarnations.beat(p.store, p.me)
+        if p.monotonic() >= self._tidy_at:
+            self._tidy_at = p.monotonic() + _TIDY_SECONDS
+            self._tidy()
+
+    def _tidy(self) -> None:
+        p = self._p
+        sweep.close_strays(p.store, now=p.now())
+        while sweep.forget_keys(p.store, before=p.now() - p.idempotency):
+            pass
+
+    def _run_fan_out(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                busy = fanout.fan_out(self._p.store)
+            except StoreUnavailable as error:
+                _log.warning("fan_out.store_unavailable", error=str(error))
+                busy = 0
+            except Exception:  # the top of the loop
+                _log.exception("fan_out.failed")
+                busy = 0
+            if not busy:
+                self._stopping.wait(_FAN_OUT_IDLE_SECONDS)
