@@ -12,6 +12,7 @@ import fcntl
 import os
 import secrets
 import select
+import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,14 +100,14 @@ def all_rung(folder: Path, queue: str) -> bool:
 
 def purge(folder: Path, queue: str) -> int:
     """No ear of `queue` holds a bell; returns how many records were taken away."""
-    return sum(_drain(fd).count(b"\n") for fd in _open_ears(folder, queue, _LISTEN, probe=True))
+    return sum(_drain(fd).count(b"\n") for fd in _open_ears(folder, queue, _LISTEN))
 
 
 def _prefix(queue: str) -> str:
     return quote(queue, safe="") + "@"
 
 
-def _open_ears(folder: Path, queue: str, flags: int = _WRITE, *, probe: bool = False) -> Iterator[int]:
+def _open_ears(folder: Path, queue: str, flags: int = _WRITE) -> Iterator[int]:
     """Yields each live ear's pipe, open while the caller looks at it."""
     prefix = _prefix(queue)
     try:
@@ -135,7 +136,7 @@ def _open_ear(path: Path, flags: int) -> int | None:
 
 
 def _unread_bytes(fd: int) -> int:
-    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), byteorder="little")
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), byteorder=sys.byteorder)
 
 
 def _drain(fd: int) -> bytes:

@@ -1,0 +1,125 @@
+"""The door's end of the bell: rings after a commit, and never costs the door anything."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import structlog
+from celery import Celery
+
+from mailer.bell.app import QUEUE, RING
+
+_log = structlog.get_logger(__name__)
+
+_PAUSE_SECONDS = 0.010  # commits within it share one bell
+_UNHEARD_PAUSE_SECONDS = 0.5  # between attempts to reach a broker that is away
+# A bell that waits longer has been overtaken by the sweep. The broker counts it, so that no clock of
+# ours is compared with another host's.
+_EXPIRY_SECONDS = 5
+
+
+class Bell:
+    """Says "there is work" to the workers.
+
+    One per process, made after any fork; the thread that publishes starts with the first ring.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._wanted = threading.Event()
+        self._closing = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._connection: Any = None
+        self._producer: Any = None
+        self._unheard = 0
+        self.failures = 0  # rings since the start that no broker took
+
+    def ring(self) -> None:
+        """Some worker looks for work after this moment, if a broker and a worker are there.
+
+        Sets a flag for the publishing thread and returns: never waits for a broker, never raises. Rings
+        within 10 ms are one, the first of them goes out at once. A ring lost costs a sweep interval, one
+        too many finds nothing to claim.
+        """
+        self._wanted.set()
+        if self._thread is None:
+            self._start()
+
+    def close(self) -> None:
+        """Rings no more; a ring still wanted goes out first if the broker takes it at once."""
+        self._closing.set()
+        self._wanted.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout=2 * _UNHEARD_PAUSE_SECONDS)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._closing.is_set():
+                # A daemon, so that a broker which hangs does not hold up the end of the process.
+                self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._wanted.wait()
+            self._wanted.clear()
+            self._closing.wait(_PAUSE_SECONDS if self._publish() else _UNHEARD_PAUSE_SECONDS)
+        self._hang_up()
+
+    def _publish(self) -> bool:
+        """One bell is with the broker; False, counted and logged, if it cannot be brought there."""
+        had_connection = self._connection is not None
+        try:
+            try:
+                self._publish_once()
+            except Exception:
+                # A connection left over from before the broker's restart fails once; a new one tells.
+                if not had_connection:
+                    raise
+                self._hang_up()
+                self._publish_once()
+        except Exception as error:  # noqa: BLE001 - drivers raise what they like, and a door must not hear it
+            self._hang_up()
+            self._count_failure(error)
+            return False
+        self._count_success()
+        return True
+
+    def _publish_once(self) -> None:
+        producer = self._dialled()
+        # Declaring again tells how many wait, and heals a queue that someone deleted.
+        waiting = QUEUE.queue_declare(channel=producer.channel)[1]
+        if waiting:
+            # A bell nobody has read yet is answered by a look at the queue later than our commit. So
+            # nothing piles up while the workers are away.
+            return
+        self._app.send_task(
+            RING, producer=producer, queue=QUEUE, retry=False, ignore_result=True, expiration=_EXPIRY_SECONDS
+        )
+
+    def _dialled(self) -> Any:
+        if self._producer is None:
+            self._connection = self._app.connection_for_write(heartbeat=0)
+            self._connection.ensure_connection(max_retries=0)
+            self._producer = self._app.amqp.Producer(self._connection.channel(), auto_declare=False)
+        return self._producer
+
+    def _hang_up(self) -> None:
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            # `collect` shuts the sockets; `close` would wait for a broker's good-bye.
+            connection.collect()
+
+    def _count_failure(self, error: Exception) -> None:
+        self.failures += 1
+        self._unheard += 1
+        if self._unheard == 1:
+            _log.warning("bell.unheard", cause=type(error).__name__)
+
+    def _count_success(self) -> None:
+        if self._unheard:
+            _log.info("bell.heard", unheard=self._unheard)
+            self._unheard = 0
