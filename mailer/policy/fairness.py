@@ -6,7 +6,7 @@ up) goes to the others. A flow left out of one round stands first in the next.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -63,17 +63,14 @@ def _deal(order: Sequence[Flow], room: dict[str, int], total: int) -> dict[Flow,
     grants: dict[Flow, int] = defaultdict(int)
     open_flows = list(order)
     while total > 0 and open_flows:
-        quantum = max(1, total // len(open_flows))
-        still_open = []
+        at_site = Counter(site for _, site in open_flows)
+        quanta = {site: max(1, min(total // len(open_flows), room[site] // n)) for site, n in at_site.items()}
         for flow in open_flows:
-            grant = min(quantum, total, room[flow[1]])
-            if grant <= 0:
-                continue
+            grant = min(quanta[flow[1]], total, room[flow[1]])
             grants[flow] += grant
             total -= grant
             room[flow[1]] -= grant
-            still_open.append(flow)
-        open_flows = [flow for flow in still_open if room[flow[1]] > 0]
+        open_flows = [flow for flow in open_flows if room[flow[1]] > 0]
     return grants
 
 

@@ -1,0 +1,139 @@
+"""What a journal tells its successor, down to the torn line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailer.relay import journal
+from mailer.relay.journal import DotRecord, Journal, read_journal
+
+
+def open_journal(folder: Path, incarnation_id: int = 7, *, may_send: bool = True) -> Journal:
+    return Journal(folder, incarnation_id, lambda: may_send)
+
+
+def test_a_dot_is_on_record_before_its_reply_and_with_it_after(tmp_path: Path) -> None:
+    j = open_journal(tmp_path)
+    j.about_to_send_dot(1)
+    j.about_to_send_dot(2)
+    j.heard(2, 250, "2.0.0 queued\r\nas x")
+
+    records = read_journal(tmp_path, 7)
+
+    j.close(settled=False)
+    assert records == {1: DotRecord(), 2: DotRecord(250, "2.0.0 queued  as x")}
+
+
+def test_a_stale_lease_forbids_the_dot_but_leaves_its_line(tmp_path: Path) -> None:
+    """Stopped between line and dot, a worker must be read as "in doubt", never as "not sent"."""
+    j = open_journal(tmp_path, may_send=False)
+
+    allowed = j.about_to_send_dot(1)
+
+    j.close(settled=False)
+    assert not allowed
+    assert read_journal(tmp_path, 7) == {1: DotRecord()}
+
+
+def test_a_missing_journal_is_told_from_an_empty_one(tmp_path: Path) -> None:
+    open_journal(tmp_path).close(settled=False)
+
+    assert read_journal(tmp_path, 7) == {}
+    assert read_journal(tmp_path, 8) is None
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        (b"R 1 25", DotRecord()),
+        (b"R 1", DotRecord()),
+        (b"R 1 250 ok", DotRecord(250, "ok")),
+        (b"\xff\x00garbage", DotRecord()),
+    ],
+)
+def test_a_torn_reply_is_no_reply(tmp_path: Path, tail: bytes, expected: DotRecord) -> None:
+    j = open_journal(tmp_path)
+    j.about_to_send_dot(1)
+    j.close(settled=False)
+    [segment] = tmp_path.glob("7.*.log")
+    segment.write_bytes(segment.read_bytes() + tail)
+
+    assert (read_journal(tmp_path, 7) or {})[1] == expected
+
+
+def test_settled_segments_are_deleted_and_open_ones_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_SEGMENT_BYTES", 40)
+    j = open_journal(tmp_path)
+    for attempt_id in range(100, 120):
+        j.about_to_send_dot(attempt_id)
+
+    j.forget(range(100, 119))
+
+    left = read_journal(tmp_path, 7)
+    segments = len(list(tmp_path.glob("7.*.log")))
+    j.close(settled=False)
+    assert left is not None
+    assert 119 in left
+    assert segments <= 2
+
+
+def test_a_journal_with_all_settled_leaves_no_file(tmp_path: Path) -> None:
+    j = open_journal(tmp_path)
+    j.about_to_send_dot(1)
+    j.heard(1, 250, "ok")
+    j.forget([1])
+
+    j.close(settled=True)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_room_for_its_line_no_dot_is_sent(tmp_path: Path) -> None:
+    j = open_journal(tmp_path)
+    os.close(j._fd)
+    j._fd = os.open("/dev/full", os.O_WRONLY)
+
+    allowed = j.about_to_send_dot(1)
+
+    j.close(settled=False)
+    assert not allowed
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from mailer.relay.journal import Journal
+j = Journal(Path(sys.argv[1]), 9, lambda: True)
+j.about_to_send_dot(5)
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+def test_a_killed_owner_is_an_orphan_at_once_and_a_living_one_is_not(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", DIES, str(tmp_path)], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    owner.stdout.readline()
+    alive = journal.orphans(tmp_path)
+
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    [(dead, fd)] = journal.orphans(tmp_path)
+
+    os.close(fd)
+    assert alive == []
+    assert dead == 9
+    assert read_journal(tmp_path, 9) == {5: DotRecord()}
+
+
+def test_the_host_keeps_its_name(tmp_path: Path) -> None:
+    assert journal.host_identity(tmp_path, "first") == journal.host_identity(tmp_path, "second") == "first"
