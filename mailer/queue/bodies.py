@@ -6,10 +6,14 @@ between leaves a file that nothing names, which the sweeper removes.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import bindparam, select
@@ -39,19 +43,36 @@ _LOAD = select(content).where(content.c.id.in_(bindparam("ids", expanding=True))
 
 
 def keep(folder: Path | None, body: bytes) -> tuple[bytes | None, str | None]:
-    """(body, None) for the row, or (None, file name) once the file is durable."""
+    """(body, None) for the row, or (None, file name) once the file is durable.
+
+    The row that names the file must be committed within an hour, or `remove_unnamed` may take it.
+    """
     if folder is None or len(body) < FILE_FROM_BYTES:
         return body, None
     name = hashlib.sha256(body).hexdigest()
     path = folder / name[:2] / name
-    if not path.exists():
-        _write_durably(path, body)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if path.exists():
+            os.utime(path)  # a young file is never removed
+            return None, name
+    _write_durably(path, body)
     return None, name
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Between finding a file to share and touching it, nobody removes it."""
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 def _write_durably(path: Path, body: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f"{path.name}.{os.getpid()}.{id(body)}.part")
+    half = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     with half.open("xb") as file:
         file.write(body)
         file.flush()
@@ -63,6 +84,28 @@ def _write_durably(path: Path, body: bytes) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+_NAMED = select(content.c.body_file).where(content.c.body_file.in_(bindparam("names", expanding=True)))
+
+
+def remove_unnamed(store: Store, *, now: datetime, age: timedelta = timedelta(hours=1)) -> int:
+    """Removes body files that no row names and nobody touched for `age`; returns how many."""
+    folder = store.body_folder
+    if folder is None or not folder.is_dir():
+        return 0
+    old = [p for p in folder.glob("??/*") if p.stat().st_mtime < (now - age).timestamp()]
+    removed = 0
+    for start in range(0, len(old), 500):
+        batch = old[start : start + 500]
+        with _alone(folder):
+            with store.read() as connection:
+                named = set(connection.execute(_NAMED, {"names": [p.name for p in batch]}).scalars())
+            for path in batch:
+                if path.name not in named and path.stat().st_mtime < (now - age).timestamp():
+                    path.unlink()
+                    removed += 1
+    return removed
 
 
 def load(store: Store, ids: Collection[int]) -> Mapping[int, StoredContent]:

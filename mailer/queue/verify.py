@@ -212,15 +212,17 @@ def _recipients_told_wrongly() -> Select[tuple[int]]:
 
 
 def _logs_with_gaps() -> Select[tuple[int]]:
+    log = tenant_log.c
+    kept = log.last_number - log.first_number + 1
     return (
-        select(tenant_log.c.tenant_id)
-        .outerjoin(event, event.c.tenant_id == tenant_log.c.tenant_id)
-        .group_by(tenant_log.c.tenant_id, tenant_log.c.last_number)
+        select(log.tenant_id)
+        .outerjoin(event, event.c.tenant_id == log.tenant_id)
+        .group_by(log.tenant_id, log.last_number, log.first_number)
         .having(
             or_(
-                func.count(event.c.number) != tenant_log.c.last_number,
-                func.max(event.c.number) != tenant_log.c.last_number,
-                func.min(event.c.number) != 1,
+                func.count(event.c.number) != kept,
+                func.coalesce(func.max(event.c.number), log.last_number) != log.last_number,
+                func.coalesce(func.min(event.c.number), log.first_number) != log.first_number,
             )
         )
     )

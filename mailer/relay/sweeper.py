@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from mailer.queue import fanout, incarnations, sweep
+from mailer.queue import bodies, fanout, incarnations, retention, sweep
 from mailer.queue.incarnations import Fenced
 from mailer.relay.recovery import Recoverer, Watch
 from mailer.store import Store, StoreUnavailable
@@ -22,7 +22,11 @@ _TIDY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweeperParts:
-    """ring: tells the workers that there is work. idempotency: how long keys are remembered."""
+    """ring: tells the workers that there is work.
+
+    idempotency  how long keys are remembered
+    retention    how long finished messages and their events are kept
+    """
 
     store: Store
     me: int
@@ -33,6 +37,7 @@ class SweeperParts:
     monotonic: Callable[[], float]
     sweep_seconds: float
     idempotency: timedelta
+    retention: timedelta
 
 
 class Sweeper:
@@ -91,6 +96,12 @@ class Sweeper:
         sweep.close_strays(p.store, now=p.now())
         while sweep.forget_keys(p.store, before=p.now() - p.idempotency):
             pass
+        old = p.now() - p.retention
+        while retention.drop_messages(p.store, before=old):
+            pass
+        while retention.drop_events(p.store, before=old):
+            pass
+        bodies.remove_unnamed(p.store, now=p.now())
 
     def _run_fan_out(self) -> None:
         while not self._stopping.is_set():

@@ -116,7 +116,9 @@ content = Table(
     Column("size_bytes", Integer, nullable=False),  # headers, blank line and body
     Column("is_8bit", Boolean, nullable=False),
     Column("needs_utf8", Boolean, nullable=False),  # header addresses without an ASCII form
-)
+    Index("ix_content_body_file", "body_file", sqlite_where=text("body_file IS NOT NULL"),
+          postgresql_where=text("body_file IS NOT NULL")),
+)  # fmt: skip
 
 message = Table(
     "message",
@@ -309,6 +311,7 @@ tenant_log = Table(
     metadata,
     Column("tenant_id", Id, primary_key=True, autoincrement=False),
     Column("last_number", BigInteger, nullable=False),
+    Column("first_number", BigInteger, nullable=False, server_default="1"),  # retention dropped those before
 )
 
 event_shard = Table(

@@ -89,6 +89,14 @@ def _content() -> None:
         sa.Column("needs_utf8", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_content")),
     )
+    op.create_index(
+        "ix_content_body_file",
+        "content",
+        ["body_file"],
+        unique=False,
+        sqlite_where=sa.text("body_file IS NOT NULL"),
+        postgresql_where=sa.text("body_file IS NOT NULL"),
+    )
 
 
 def _event() -> None:
@@ -324,6 +332,7 @@ def _tenant_log() -> None:
         "tenant_log",
         sa.Column("tenant_id", ID, autoincrement=False, nullable=False),
         sa.Column("last_number", sa.BigInteger(), nullable=False),
+        sa.Column("first_number", sa.BigInteger(), server_default="1", nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_tenant_log")),
     )
 

@@ -1,0 +1,121 @@
+"""Old mail goes; the equation stays: dropped recipients are folded into counters in the same transaction.
+
+A message goes when it is older than the retention and all its recipients are final. The event log loses
+its oldest numbers only, up to the first event that is young or belongs to a message still kept.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+
+from mailer.events import FINAL_STATES
+from mailer.ids import first_id_at
+from mailer.store import Store, dialect
+from mailer.store.tables import attempt, content, event, event_new, folded, message, recipient, tenant_log
+
+_FINAL = sorted(FINAL_STATES)
+
+
+def _old_messages() -> object:
+    """Older ids first; a message with a recipient still under way, or an event untold, stays."""
+    under_way = (
+        select(recipient.c.id)
+        .where(recipient.c.message_id == message.c.id, recipient.c.state.not_in(_FINAL))
+        .exists()
+    )
+    return (
+        select(message.c.id, message.c.content_id)
+        .where(message.c.id < bindparam("before_id"), message.c.accepted_at < bindparam("before"), ~under_way)
+        .order_by(message.c.id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+    )
+
+
+_OLD = _old_messages()
+
+
+def drop_messages(store: Store, *, before: datetime, most: int = 200) -> int:
+    """Drops finished messages accepted before then, and counts them for ever; returns how many."""
+    limits = {"before": before, "before_id": first_id_at(int(before.timestamp() * 1000)), "most": most}
+    with store.read() as connection:
+        if connection.execute(_OLD, limits | {"most": 1}).first() is None:  # type: ignore[call-overload]
+            return 0
+    with store.write() as connection:
+        old = connection.execute(_OLD, limits).all()  # type: ignore[call-overload]
+        untold = set(
+            connection.execute(
+                select(event_new.c.message_id).where(event_new.c.message_id.in_([m.id for m in old]))
+            ).scalars()
+        )
+        going = [m for m in old if m.id not in untold]
+        if going:
+            _drop(connection, [m.id for m in going], [m.content_id for m in going])
+        return len(going)
+
+
+def _drop(connection: Connection, ids: Sequence[int], content_ids: Sequence[int]) -> None:
+    counted = (
+        select(recipient.c.tenant_id, recipient.c.state, func.count())
+        .where(recipient.c.message_id.in_(ids))
+        .group_by(recipient.c.tenant_id, recipient.c.state)
+    )
+    rows = [
+        {"tenant_id": tenant_id, "state": state, "recipients": n}
+        for tenant_id, state, n in sorted(connection.execute(counted).all())
+    ]
+    new = dialect.insert(connection, folded)
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=["tenant_id", "state"],
+            set_={"recipients": folded.c.recipients + new.excluded.recipients},
+        ),
+        rows,
+    )
+    connection.execute(delete(attempt).where(attempt.c.message_id.in_(ids)))
+    connection.execute(delete(recipient).where(recipient.c.message_id.in_(ids)))
+    connection.execute(delete(message).where(message.c.id.in_(ids)))
+    shared = select(message.c.content_id).where(message.c.content_id == content.c.id).exists()
+    connection.execute(delete(content).where(content.c.id.in_(content_ids), ~shared))
+
+
+def drop_events(store: Store, *, before: datetime, most: int = 2000) -> int:
+    """Drops the oldest numbers of each tenant's log that nobody needs; returns how many."""
+    with store.read() as connection:
+        ends = _droppable(connection, before, most)
+    dropped = 0
+    for tenant_id, (first, last) in ends.items():
+        with store.write() as connection:
+            log = select(tenant_log.c.first_number).where(tenant_log.c.tenant_id == tenant_id)
+            if connection.execute(log.with_for_update()).scalar_one() != first:
+                continue  # another sweeper was here
+            old = delete(event).where(event.c.tenant_id == tenant_id, event.c.number.between(first, last))
+            dropped += connection.execute(old).rowcount
+            grown = update(tenant_log).where(tenant_log.c.tenant_id == tenant_id)
+            connection.execute(grown.values(first_number=last + 1))
+    return dropped
+
+
+def _droppable(connection: Connection, before: datetime, most: int) -> dict[int, tuple[int, int]]:
+    """Tenant to (first, last) number: a run from the log's start without a needed event in it."""
+    kept = select(message.c.id).where(message.c.id == event.c.message_id).exists()
+    runs: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for log in connection.execute(select(tenant_log)):
+        head = (
+            select(event.c.number, event.c.at, kept.label("kept"))
+            .where(event.c.tenant_id == log.tenant_id, event.c.number >= log.first_number)
+            .order_by(event.c.number)
+            .limit(most)
+        )
+        last = log.first_number - 1
+        for row in connection.execute(head):
+            if row.kept or row.at >= before:
+                break
+            last = row.number
+        if last >= log.first_number:
+            runs[log.tenant_id] = (log.first_number, last)
+    return dict(runs)

@@ -1,0 +1,95 @@
+"""Old mail goes, and the equation still closes."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import pytest
+
+from mailer import clock
+from mailer.queue import bodies, fanout, read, retention, verify
+from mailer.store import Store
+from tests.support.mailroom import DELIVERED, HOUR, Mailroom
+
+LATER = timedelta(days=40)
+
+
+def test_finished_messages_go_and_the_equation_still_closes(room: Mailroom) -> None:
+    gone, stays = room.message("a.example", "b.example"), room.message("c.example")
+    room.accept(gone, stays)
+    room.settle([c for c in room.claim() if c.domain != "c.example"], DELIVERED)
+    fanout.fan_out(room.store)
+
+    dropped = retention.drop_messages(room.store, before=clock.now() + LATER)
+
+    verdict = verify.verify(room.store)
+    assert dropped == 1
+    assert verdict.holds
+    assert (verdict.tenants[0].accepted, verdict.tenants[0].final["delivered"]) == (3, 2)
+    assert read.message_of(room.store, room.tenant_id, gone.id) is None
+    assert read.message_of(room.store, room.tenant_id, stays.id) is not None
+
+
+def test_young_messages_stay(room: Mailroom) -> None:
+    room.accept(room.message())
+    room.settle(room.claim(), DELIVERED)
+    fanout.fan_out(room.store)
+
+    assert retention.drop_messages(room.store, before=clock.now() - HOUR) == 0
+
+
+def test_a_message_whose_events_are_not_yet_told_stays(room: Mailroom) -> None:
+    room.accept(room.message())
+    room.settle(room.claim(), DELIVERED)
+
+    assert retention.drop_messages(room.store, before=clock.now() + LATER) == 0
+
+
+def test_the_log_loses_its_oldest_numbers_only(room: Mailroom) -> None:
+    gone, stays, gone_too = room.message("a.example"), room.message("b.example"), room.message("c.example")
+    for m in (gone, stays, gone_too):
+        room.accept(m)
+        fanout.fan_out(room.store)
+    room.settle([c for c in room.claim() if c.domain != "b.example"], DELIVERED)
+    fanout.fan_out(room.store)
+    retention.drop_messages(room.store, before=clock.now() + LATER)
+
+    dropped = retention.drop_events(room.store, before=clock.now() + LATER)
+
+    page = read.events(room.store, room.tenant_id, after=0, limit=10)
+    assert dropped == 1
+    assert [e.number for e in page.events] == [2, 3, 4, 5]
+    assert verify.verify(room.store).holds
+
+
+def test_large_bodies_are_files_and_go_when_nobody_names_them(room: Mailroom) -> None:
+    folder = room.store.body_folder
+    if folder is None:
+        assert bodies.keep(None, b"x" * 300_000) == (b"x" * 300_000, None)
+        return
+    _, named = bodies.keep(folder, b"x" * 300_000)
+    _, again = bodies.keep(folder, b"x" * 300_000)
+    files = [p for p in folder.glob("??/*")]
+
+    early = bodies.remove_unnamed(room.store, now=clock.now())
+    late = bodies.remove_unnamed(room.store, now=clock.now() + 2 * HOUR)
+
+    assert named == again == files[0].name
+    assert (len(files), early, late) == (1, 0, 1)
+
+
+def test_a_body_file_that_is_named_or_young_stays(store: Store, room: Mailroom) -> None:
+    from mailer.store.tables import content
+
+    if store.body_folder is None:
+        pytest.fail("PostgreSQL holds bodies itself") if store.is_sqlite else None
+        return
+    _, name = bodies.keep(store.body_folder, b"y" * 300_000)
+    room.accept(room.message())
+    with store.write() as c:
+        c.execute(content.update().values(body=None, body_file=name))
+    os.utime(store.body_folder / (name or "")[:2] / (name or ""), (0, 0))
+
+    assert bodies.remove_unnamed(store, now=clock.now()) == 0
+    assert next(iter(bodies.load(store, [r.content_id for r in room.claim()]).values())).body == b"y" * 300_000
