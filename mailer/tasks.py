@@ -20,6 +20,7 @@ from mailer.bell import RING, Bell, make_app
 
 __all__ = ["Bell", "make_app", "run_worker"]
 
+_STOP_NOTICED_SECONDS = 0.25
 _GOODBYE_SECONDS = 2.0  # for what a broker must answer while the worker leaves
 
 
@@ -77,9 +78,17 @@ class _Worker(program.Worker):  # type: ignore[misc]
         program.install_cry_handler()
 
 
-def _when_ready(pull: Callable[[], None], on_ready: Callable[[], None], **_signal: Any) -> None:
+def _when_ready(
+    pull: Callable[[], None], on_ready: Callable[[], None], *, sender: Any, **_signal: Any
+) -> None:
+    if sender.hub is not None:  # AMQP and Redis: their loop waits up to half a broker heartbeat
+        sender.timer.call_repeatedly(_STOP_NOTICED_SECONDS, _look_up)
     on_ready()
     pull()
+
+
+def _look_up() -> None:
+    """Lets the loop pass the point at which it sees that a signal came."""
 
 
 def _when_leaving(worker: _Worker, on_stop: Callable[[], None], **_signal: Any) -> None:

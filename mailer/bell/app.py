@@ -1,7 +1,7 @@
 """The Celery application that carries the bell over any broker.
 
-Celery is configured for what a bell is: transient, acknowledged when read, prefetched singly, and never
-worth waiting for. Nothing of Celery's own keeps state: no results, events, remote control or ETA.
+Celery is configured for what a bell is: transient, acknowledged when read, and never worth waiting
+for. Nothing of Celery's own keeps state: no results, events, remote control or ETA.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from mailer.bell import transport
 
 RING = "mailer.ring"  # the task's name
-QUEUE = Queue("mailer.bell", Exchange(""), routing_key="mailer.bell", durable=True)
+# Durable, since RabbitMQ gives up transient shared queues; the messages in it are transient.
+QUEUE: Any = Queue("mailer.bell", Exchange(""), routing_key="mailer.bell", durable=True)  # type: ignore[no-untyped-call]
 
 _CONNECT_SECONDS = 1.0
-_SILENCE_SECONDS = 5  # a broker that takes our bytes and answers none of them for this long is gone
+_SILENCE_SECONDS = 3  # a broker that takes our bytes and answers none of them for this long is gone
 _BROKER_HEARTBEAT_SECONDS = 10
 
 
@@ -50,7 +51,10 @@ def make_app(broker_url: str) -> Celery:
         task_send_sent_event=False,
         worker_pool="solo",
         worker_concurrency=1,
-        worker_prefetch_multiplier=1,
+        # With 1, one bell in some hundred is stuck for seconds on AMQP: kombu's loop can put off an
+        # acknowledgement to after its next wait, and RabbitMQ then sends nothing that would end the wait
+        # (kombu 5.7, hub.create_loop: callbacks added by callbacks run after the poll).
+        worker_prefetch_multiplier=2,
         worker_enable_prefetch_count_reduction=False,
         worker_disable_rate_limits=True,
         worker_send_task_events=False,

@@ -111,11 +111,11 @@ def _open_ears(folder: Path, queue: str, flags: int = _WRITE) -> Iterator[int]:
     """Yields each live ear's pipe, open while the caller looks at it."""
     prefix = _prefix(queue)
     try:
-        names = [name for name in os.listdir(folder) if name.startswith(prefix)]
+        paths = [path for path in folder.iterdir() if path.name.startswith(prefix)]
     except FileNotFoundError:  # the first worker makes it
         return
-    for name in names:
-        fd = _open_ear(folder / name, flags)
+    for path in paths:
+        fd = _open_ear(path, flags)
         if fd is not None:
             try:
                 yield fd

@@ -14,6 +14,7 @@ _log = structlog.get_logger(__name__)
 
 _PAUSE_SECONDS = 0.010  # commits within it share one bell
 _UNHEARD_PAUSE_SECONDS = 0.5  # between attempts to reach a broker that is away
+_CLOSE_SECONDS = 1.0
 # A bell that waits longer has been overtaken by the sweep. The broker counts it, so that no clock of
 # ours is compared with another host's.
 _EXPIRY_SECONDS = 5
@@ -22,19 +23,21 @@ _EXPIRY_SECONDS = 5
 class Bell:
     """Says "there is work" to the workers.
 
-    One per process, made after any fork; the thread that publishes starts with the first ring.
+    One per process, made after any fork: a thread of its own does the publishing.
     """
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._wanted = threading.Event()
+        self._wanted = False
+        self._stirred = threading.Event()
         self._closing = threading.Event()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._connection: Any = None
         self._producer: Any = None
         self._unheard = 0
         self.failures = 0  # rings since the start that no broker took
+        # A daemon, so that a broker which hangs does not hold up the end of the process.
+        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        self._thread.start()
 
     def ring(self) -> None:
         """Some worker looks for work after this moment, if a broker and a worker are there.
@@ -43,30 +46,22 @@ class Bell:
         within 10 ms are one, the first of them goes out at once. A ring lost costs a sweep interval, one
         too many finds nothing to claim.
         """
-        self._wanted.set()
-        if self._thread is None:
-            self._start()
+        self._wanted = True
+        self._stirred.set()
 
     def close(self) -> None:
-        """Rings no more; a ring still wanted goes out first if the broker takes it at once."""
+        """Rings no more; what was rung before goes out first if the broker takes it within a second."""
         self._closing.set()
-        self._wanted.set()
-        thread = self._thread
-        if thread is not None:
-            thread.join(timeout=2 * _UNHEARD_PAUSE_SECONDS)
-
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None and not self._closing.is_set():
-                # A daemon, so that a broker which hangs does not hold up the end of the process.
-                self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
-                self._thread.start()
+        self._stirred.set()
+        self._thread.join(timeout=_CLOSE_SECONDS)
 
     def _run(self) -> None:
-        while not self._closing.is_set():
-            self._wanted.wait()
-            self._wanted.clear()
-            self._closing.wait(_PAUSE_SECONDS if self._publish() else _UNHEARD_PAUSE_SECONDS)
+        while self._wanted or not self._closing.is_set():
+            self._stirred.wait()
+            self._stirred.clear()
+            if self._wanted:
+                self._wanted = False  # before publishing: a ring from here on wants a bell of its own
+                self._closing.wait(_PAUSE_SECONDS if self._publish() else _UNHEARD_PAUSE_SECONDS)
         self._hang_up()
 
     def _publish(self) -> bool:

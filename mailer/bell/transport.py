@@ -35,22 +35,22 @@ def register() -> None:
     TRANSPORT_ALIASES[SCHEME] = f"{__name__}:Transport"
 
 
-class Channel(virtual.Channel):  # type: ignore[misc]  # kombu carries no types
+class Channel(virtual.Channel):
     """Rings and hears. A queue that is consumed has one ear here."""
 
     do_restore = False  # an unacknowledged bell is no work lost
 
     def __init__(self, connection: Transport, **kwargs: Any) -> None:
         self.ears: dict[str, fifo.Ear] = {}
-        super().__init__(connection, **kwargs)
+        super().__init__(connection, **kwargs)  # type: ignore[no-untyped-call]
 
     def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> None:
         if queue not in self.ears:
             self.ears[queue] = fifo.Ear(self.connection.folder, queue)
-        super().basic_consume(queue, *args, **kwargs)
+        super().basic_consume(queue, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     def basic_cancel(self, consumer_tag: str) -> None:
-        super().basic_cancel(consumer_tag)
+        super().basic_cancel(consumer_tag)  # type: ignore[no-untyped-call]
         for queue in self.ears.keys() - set(self._active_queues):
             self.ears.pop(queue).close()
 
@@ -72,7 +72,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]  # kombu carries no types
         return fifo.purge(self.connection.folder, queue)
 
 
-class Transport(virtual.Transport):  # type: ignore[misc]
+class Transport(virtual.Transport):
     """A connection: the folder, and the wait for any of its ears."""
 
     Channel = Channel
@@ -80,6 +80,7 @@ class Transport(virtual.Transport):  # type: ignore[misc]
     driver_name = SCHEME
     # A folder that cannot be opened is a broker that is away: Celery tries again until it can.
     connection_errors = (OSError,)
+    client: Any  # the kombu Connection
     _patient = True
 
     @property
@@ -89,7 +90,7 @@ class Transport(virtual.Transport):  # type: ignore[misc]
     def driver_version(self) -> str:
         return "1"
 
-    def drain_events(self, connection: Transport, timeout: float | None = None) -> None:
+    def drain_events(self, connection: Transport, timeout: float | None = None, **_kwargs: Any) -> None:
         """Delivers the bells of all ears; waits up to `timeout` seconds (None: for ever) for the first.
 
         Raises TimeoutError if none came, or `stop_waiting` was called.

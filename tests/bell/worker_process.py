@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 
@@ -13,16 +14,29 @@ def say(word: str) -> None:
     sys.stdout.flush()
 
 
-def main(broker_url: str) -> int:
+class Unreachable(logging.Handler):
+    """Says that the worker could not reach its broker and will try again."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "Cannot connect" in record.getMessage():
+            say("unreachable")
+
+
+def main(broker_url: str, *, fail_first: bool) -> int:
+    logging.getLogger("celery").addHandler(Unreachable())
+    failing = iter([fail_first])
+
+    def pull() -> None:
+        if next(failing, False):
+            raise RuntimeError("as told")
+        say("heard")
+
     code = run_worker(
-        make_app(broker_url),
-        lambda: say("heard"),
-        on_ready=lambda: say("ready"),
-        on_stop=lambda: say("stopping"),
+        make_app(broker_url), pull, on_ready=lambda: say("ready"), on_stop=lambda: say("stopping")
     )
     say("stopped")
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], fail_first="fail-first" in sys.argv[2:]))

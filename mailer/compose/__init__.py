@@ -1,0 +1,23 @@
+"""Bytes on the wire, pure: addresses, header fields, MIME, return-path tokens, DKIM.
+
+A message is `per-recipient prefix + headers + CRLF + body`. `mime.compose` makes headers and body
+once, whatever the number of recipients; `headers.per_recipient_prefix` and `dkim.sign` make what
+differs, at the attempt. So content is stored once with its body hash, and a signature costs the
+header fields and one RSA operation, not another walk over the body.
+
+Composed mail is 7-bit with lines of at most 78 octets where it can be (998 always), so that no hop
+has a reason to re-encode it and break the signature (RFC 6376 §5.3). The one exception is an address whose
+local part is not ASCII: it has no other form (RFC 6532 §3.2), and `Composed.needs_utf8` says so.
+
+Written by hand rather than with `email.message`: the stdlib builds a token tree for each field when it
+is set and again when it is folded (2.9 ms a message against 0.06 ms). The stdlib's strict parser
+reads what we write in the tests instead.
+
+  address    what a mailbox is, and which text is one
+  fields     one header field as bytes: folding, encoded-words, address lists
+  headers    which header fields a submitter may set; the fields of one recipient
+  mime       a draft becomes headers and body
+  canonical  the relaxed form of headers and body that DKIM signs
+  dkim       signatures
+  verp       the token in the reverse-path that says whose bounce came back
+"""

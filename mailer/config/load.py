@@ -1,0 +1,145 @@
+"""From the environment to settings, or to one error that names every fault."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from urllib.parse import quote
+
+from pydantic import BeforeValidator, ValidationError
+from pydantic_core import ErrorDetails
+
+from mailer.config import describe
+
+if TYPE_CHECKING:
+    from mailer.config.settings import Settings
+
+_S = TypeVar("_S", bound="Settings")
+
+PREFIX = "MAILER_"
+_OWN_WORDS = "value_error"  # pydantic's type of what our parsers raise
+_COMPUTED = "default_factory_not_called"  # only follows from another fault
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. `problems`: one clear sentence each, naming the variable."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+def validate(model: type[_S], environ: Mapping[str, str], overrides: Mapping[str, object]) -> _S:
+    """Raises ConfigError with the unknown variables and all faults of the known ones."""
+    given: dict[str, object] = {}
+    problems = []
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name in model.model_fields and variable == variable_of(name):
+            given[name] = text.strip()
+        else:
+            problems.append(_unknown(variable, model.model_fields))
+    given |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        settings = model.model_validate(given)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=True)
+        problems += [_sentence(model, fault, given) for fault in found if fault["type"] != _COMPUTED]
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def variable_of(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _unknown(variable: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(variable, [variable_of(name) for name in known], n=1)
+    hint = f"; did you mean {near[0]}?" if near else "; `mailer check-config` lists them"
+    return f"{variable} is not a setting{hint}"
+
+
+def _sentence(model: type[Settings], fault: ErrorDetails, given: Mapping[str, object]) -> str:
+    name = str(fault["loc"][0])
+    line = describe.line(model, name)
+    if fault["type"] == _OWN_WORDS:
+        # Our parsers never repeat the value of a secret setting.
+        return f"{line.variable} {fault['ctx']['error']}"
+    shown = "" if line.secret else f", not {str(given.get(name))!r}"
+    return f"{line.variable} must be {line.kind}{shown} (example: {line.example})"
+
+
+def check_together(settings: Settings) -> None:
+    """What no single setting can tell. Raises ConfigError."""
+    problems = []
+    if (settings.dkim_key_file is None) != (settings.dkim_selector is None):
+        problems.append("MAILER_DKIM_KEY_FILE and MAILER_DKIM_SELECTOR must be set together")
+    if settings.dkim_key_file is not None and settings.domain is None:
+        problems.append("MAILER_DKIM_KEY_FILE needs MAILER_DOMAIN, the domain whose key it is")
+    if settings.max_request_mb < settings.max_message_mb:
+        problems.append("MAILER_MAX_REQUEST_MB must not be smaller than MAILER_MAX_MESSAGE_MB")
+    if settings.byte_budget_mb < settings.max_request_mb:
+        problems.append("MAILER_BYTE_BUDGET_MB must not be smaller than MAILER_MAX_REQUEST_MB")
+    if settings.sweep_seconds > settings.lease_seconds / 2:
+        problems.append("MAILER_SWEEP_SECONDS must not be longer than half of MAILER_LEASE_SECONDS")
+    if problems:
+        raise ConfigError(problems)
+
+
+def to_environ(settings: Settings) -> dict[str, str]:
+    shown = {name: describe.as_text(getattr(settings, name)) for name in type(settings).model_fields}
+    return {variable_of(name): text for name, text in shown.items() if text}
+
+
+def quoted(path: Path) -> str:
+    """The path as a URL carries it."""
+    return quote(str(path))
+
+
+def routes_all(routes: str) -> bool:
+    """True if some route takes every domain."""
+    return any(entry.strip().startswith("*=") for entry in routes.split(","))
+
+
+def _parse_routes(value: object) -> str:
+    from mailer.policy.routing import RouteError, RouteTable
+
+    try:
+        RouteTable.parse(str(value))
+    except RouteError as error:
+        raise ValueError(f"is not a list of routes: {error}") from None
+    return str(value).strip()
+
+
+def _parse_domain(value: object) -> str | None:
+    """The A-label form, lower case."""
+    if value is None or value == "":
+        return None
+    from mailer.identity.names import BadName, parse_domain
+
+    try:
+        return parse_domain(str(value))
+    except BadName as error:
+        raise ValueError(f"must be a domain name such as example.org: {error}") from None
+
+
+def _parse_api_key(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    from mailer.identity.keys import MalformedKey, parse_key
+
+    try:
+        parse_key(str(value))
+    except MalformedKey as error:
+        raise ValueError(f"must be an API key as `mailer key new` prints it: {error}") from None
+    return str(value)
+
+
+Routes = Annotated[str, BeforeValidator(_parse_routes)]
+DomainName = Annotated[str | None, BeforeValidator(_parse_domain)]
+BootstrapKey = Annotated[str | None, BeforeValidator(_parse_api_key)]

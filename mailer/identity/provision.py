@@ -1,0 +1,106 @@
+"""The first start: a tenant, its streams, a sending domain that can sign, and a key to send with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from mailer.identity import api_keys, custody, domains, keys, tenants
+from mailer.identity.custody import KeyPair
+from mailer.identity.domains import Domain
+from mailer.identity.names import IdentityError, NameTaken
+from mailer.identity.vault import Vault
+from mailer.store import Store
+
+_KEY_NAME = "first start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What must be there after the first start.
+
+    domain         None: no sending domain
+    dkim_key_file  None: an RSA and an Ed25519 key are made, unless the domain has keys
+    dkim_selector  of the key in that file
+    api_key        a key's text, well-formed
+    in_doubt       of the tenant's streams: retry | give-up
+    """
+
+    tenant: str
+    domain: str | None
+    return_path_prefix: str
+    api_key: str
+    dkim_key_file: Path | None = None
+    dkim_selector: str | None = None
+    in_doubt: str = "retry"
+
+
+def provision(
+    store: Store, vault: Vault, wish: Wish, *, new_id: Callable[[], int], now: datetime
+) -> Domain | None:
+    """Everything wished for is there; what was there already stays as it was. Returns the sending domain.
+
+    One transaction, and any number of processes may do it at once. Raises IdentityError: the domain or
+    the key belongs to another tenant, a selector to another key, or the key file holds no DKIM key.
+    """
+    given = _given_keys(wish)
+    presented = keys.parse_key(wish.api_key)
+    # RSA keys take 0.1 s to make, too long to hold the only writer's lock; rarely they go to waste.
+    spare = () if given or wish.domain is None or _has_keys(store, wish.domain) else custody.generate((), now)
+    with store.write() as connection:
+        owner = tenants.ensure(connection, wish.tenant, in_doubt=wish.in_doubt, new_id=new_id, now=now).tenant
+        api_keys.insert(connection, owner, _KEY_NAME, presented, now=now)
+        if wish.domain is None:
+            return None
+        domain = domains.ensure(
+            connection,
+            owner,
+            wish.domain,
+            return_path_prefix=wish.return_path_prefix,
+            new_id=new_id,
+            now=now,
+        ).domain
+        if domain.tenant != owner.name:
+            raise NameTaken(f"the domain {domain.name} belongs to the tenant {domain.tenant!r}")
+        missing = _missing(connection, domain, given, spare)
+        custody.take_in(connection, vault, domain.id, missing, new_id=new_id, now=now)
+        return domain
+
+
+def _given_keys(wish: Wish) -> tuple[KeyPair, ...]:
+    if wish.dkim_key_file is None:
+        return ()
+    try:
+        pem = wish.dkim_key_file.read_bytes()
+    except OSError as error:
+        raise IdentityError(
+            f"the DKIM key file {wish.dkim_key_file} cannot be read: {error.strerror}"
+        ) from None
+    return (custody.read_pem(pem, wish.dkim_selector or ""),)
+
+
+def _has_keys(store: Store, name: str) -> bool:
+    with store.read() as connection:
+        try:
+            return bool(custody.published(connection, domains.find(connection, name).id))
+        except domains.Unknown:
+            return False
+
+
+def _missing(
+    connection: Connection, domain: Domain, given: Sequence[KeyPair], spare: Sequence[KeyPair]
+) -> Sequence[KeyPair]:
+    """The keys the domain still lacks. A selector published with another key is refused, not replaced."""
+    known = {key.selector: key.public_key for key in custody.published(connection, domain.id)}
+    for pair in given:
+        if known.get(pair.selector, pair.public_key) != pair.public_key:
+            raise NameTaken(
+                f"the selector {pair.selector} of {domain.name} belongs to another key: choose a new selector"
+            )
+    if given:
+        return [pair for pair in given if pair.selector not in known]
+    return () if known else spare

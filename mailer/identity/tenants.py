@@ -1,0 +1,92 @@
+"""Tenants: who owns streams, sending domains and keys, and whose mail is counted together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from mailer.identity.names import NameTaken, Unknown, parse_name
+from mailer.store import Store, dialect
+from mailer.store.tables import stream, tenant
+
+ACTIVE = "active"
+SUSPENDED = "suspended"
+_STREAM_KINDS = ("transactional", "broadcast")  # every tenant starts with one stream of each, named alike
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """state: active, or suspended (nothing is accepted; what was accepted is still delivered)."""
+
+    id: int
+    name: str
+    state: str
+    created_at: datetime
+
+
+def create(store: Store, name: str, *, in_doubt: str, new_id: Callable[[], int], now: datetime) -> Tenant:
+    """A new active tenant with a transactional and a broadcast stream. Raises BadName, NameTaken.
+
+    in_doubt  what its streams do where the answer to the final dot was not heard: retry | give-up
+    """
+    with store.write() as connection:
+        made = ensure(connection, name, in_doubt=in_doubt, new_id=new_id, now=now)
+        if not made.is_new:
+            raise NameTaken(f"there is a tenant {made.tenant.name!r} already")
+        return made.tenant
+
+
+def listed(store: Store) -> list[Tenant]:
+    with store.read() as connection:
+        rows = connection.execute(select(tenant).order_by(tenant.c.id)).all()
+    return [Tenant(row.id, row.name, row.state, row.created_at) for row in rows]
+
+
+def suspend(store: Store, name: str) -> None:
+    """It may send nothing from now on; again is no error. Raises Unknown."""
+    _set_state(store, name, SUSPENDED)
+
+
+def resume(store: Store, name: str) -> None:
+    """It may send again. Raises Unknown."""
+    _set_state(store, name, ACTIVE)
+
+
+def _set_state(store: Store, name: str, state: str) -> None:
+    with store.write() as connection:
+        found = find(connection, name)
+        connection.execute(update(tenant).where(tenant.c.id == found.id).values(state=state))
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    tenant: Tenant
+    is_new: bool
+
+
+def ensure(
+    connection: Connection, name: str, *, in_doubt: str, new_id: Callable[[], int], now: datetime
+) -> Ensured:
+    """The tenant `name`, made with its streams if there is none."""
+    fresh = Tenant(new_id(), parse_name(name), ACTIVE, now)
+    values = {"id": fresh.id, "name": fresh.name, "state": fresh.state, "created_at": now}
+    insert = dialect.insert(connection, tenant).values(values).on_conflict_do_nothing()
+    if not connection.execute(insert).rowcount:
+        return Ensured(find(connection, fresh.name), is_new=False)
+    streams = [
+        {"id": new_id(), "tenant_id": fresh.id, "name": k, "kind": k, "in_doubt": in_doubt, "created_at": now}
+        for k in _STREAM_KINDS
+    ]
+    connection.execute(stream.insert(), streams)
+    return Ensured(fresh, is_new=True)
+
+
+def find(connection: Connection, name: str) -> Tenant:
+    """Raises Unknown."""
+    row = connection.execute(select(tenant).where(tenant.c.name == parse_name(name))).first()
+    if row is None:
+        raise Unknown(f"there is no tenant {name!r}")
+    return Tenant(row.id, row.name, row.state, row.created_at)

@@ -1,0 +1,200 @@
+"""What follows an outcome. The only place where a failure becomes temporary or permanent.
+
+Unknown means temporary: a wrong bounce cannot be taken back, a wrong deferral costs a retry.
+Only an answer about this recipient or this message is final. A refusal before MAIL (greeting, EHLO,
+STARTTLS, AUTH) speaks of the host or of us, and another host or another hour may answer otherwise:
+the relay asks the other hosts first (RFC 5321 §3.1 allows a 554 greeting, §5.1 the next host), then
+the recipient waits. So does everything after a wrong password for the smart host.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from mailer.events import WaitReason
+from mailer.policy.classify import status_of, wished_delay
+from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, Unroutable, Unsuitable
+from mailer.policy.retry import GiveUp, RetryAt, RetrySchedule, next_attempt
+from mailer.protocol.enhanced import EnhancedStatus
+from mailer.protocol.phase import Phase
+from mailer.protocol.reply import Reply
+
+# "Try again in N seconds" is honoured within these bounds, and never below a quarter of the schedule's
+# own delay, so that a peer cannot make us call every second for days.
+SHORTEST_WISH = timedelta(seconds=30)
+LONGEST_WISH = timedelta(hours=4)
+_WISH_FLOOR = 0.25
+
+_EXPIRED = EnhancedStatus(4, 4, 7)  # RFC 3463 §3.5: delivery time expired
+_UNHEARD = EnhancedStatus(4, 4, 2)  # RFC 3463 §3.5: bad connection
+_ABOUT_THE_MAIL = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.CONTENT, Phase.END_OF_DATA})
+
+
+class InDoubtPolicy(enum.StrEnum):
+    """What a stream wants when the reply to the final dot was not heard."""
+
+    RETRY = "retry"  # rather twice than never
+    GIVE_UP = "give-up"  # rather never than twice
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Final: the next hop took it."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Bounce:
+    """Final: it will not be taken. status: 5.y.z; reason: the peer's words, or ours where it had none."""
+
+    status: EnhancedStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Tried again at `at`, which lies after now. status: 4.y.z, None where nothing was heard."""
+
+    at: datetime
+    wait: WaitReason
+    status: EnhancedStatus | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Final: its time is over. reason: why the last attempt failed."""
+
+    expired_at: datetime
+    status: EnhancedStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Goes back as it was; no attempt is counted."""
+
+    wait: WaitReason
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """The attempt is marked in doubt: the peer may hold the message. `then` is what follows for the
+    recipient: a retry that may repeat the delivery, or the end without a known delivery."""
+
+    then: Defer | Expire
+
+
+Disposition = Delivered | Bounce | Defer | Expire | Requeue | InDoubt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a decision rests on beside the outcome.
+
+    attempts      tries counted for this recipient, this one included (1 = the first)
+    first_due_at  what the schedule counts from
+    expires_at    the sender's own deadline; None: the schedule's. The earlier one holds
+    draw          uniform in [0, 1), for the jitter
+    """
+
+    schedule: RetrySchedule
+    attempts: int
+    first_due_at: datetime
+    now: datetime
+    draw: float
+    expires_at: datetime | None = None
+    in_doubt_policy: InDoubtPolicy = InDoubtPolicy.RETRY
+
+
+def decide(outcome: Outcome, facts: Facts) -> Disposition:
+    """What follows `outcome` for its recipient."""
+    match outcome:
+        case Accepted(reply):
+            return Delivered(reply)
+        case Refused(reply, phase):
+            return _after_refusal(reply, phase, facts)
+        case Broken(phase, cause):
+            return _after_break(outcome.in_doubt, phase, cause, facts)
+        case Unroutable(status, cause):
+            parsed = _parse(status)
+            if parsed.class_ == 5:
+                return Bounce(parsed, cause)
+            return _defer(facts, WaitReason.UNROUTABLE, parsed, cause)
+        case Unsuitable(status, cause):
+            return Bounce(_parse(status), cause)
+        case NotTried(reason):
+            return Requeue(WaitReason(reason))
+        case _:
+            assert_never(outcome)
+
+
+def is_permanent(reply: Reply, phase: Phase) -> bool:
+    """Whether this answer ends the recipient (RFC 5321 §4.2.1): 5yz about the mail itself."""
+    if reply.code // 100 != 5 or phase not in _ABOUT_THE_MAIL:
+        return False
+    # RFC 5321 §4.5.3.1.10: 552 to RCPT stands for 452, "too many recipients"; or a full mailbox,
+    # which may have room tomorrow.
+    return not (reply.code == 552 and phase is Phase.RCPT)
+
+
+def _after_refusal(reply: Reply, phase: Phase, facts: Facts) -> Disposition:
+    words = f"{reply.code} {reply.text}".rstrip()
+    status = status_of(reply, phase)
+    if is_permanent(reply, phase):
+        # The reply code decides; a 4.y.z beside it is the peer's slip (RFC 3463 §2: same class).
+        return Bounce(EnhancedStatus(5, status.subject, status.detail), words)
+    status = EnhancedStatus(4, status.subject, status.detail)
+    wish = wished_delay(reply) if reply.code // 100 == 4 else None
+    return _defer(facts, WaitReason.REFUSED, status, words, wish=wish)
+
+
+def _after_break(in_doubt: bool, phase: Phase, cause: str, facts: Facts) -> Disposition:
+    if not in_doubt:
+        wait = WaitReason.TLS_FAILED if phase is Phase.STARTTLS else WaitReason.BROKEN
+        return _defer(facts, wait, _UNHEARD, cause)
+    if facts.in_doubt_policy is InDoubtPolicy.GIVE_UP:
+        return InDoubt(Expire(facts.now, _UNHEARD, cause))
+    return InDoubt(_defer(facts, WaitReason.IN_DOUBT, _UNHEARD, cause))
+
+
+def _defer(
+    facts: Facts, wait: WaitReason, status: EnhancedStatus, reason: str, *, wish: timedelta | None = None
+) -> Defer | Expire:
+    """A retry by the schedule or by the peer's wish; the end where the deadline has passed."""
+    deadline = facts.first_due_at + facts.schedule.give_up_after
+    if facts.expires_at is not None:
+        deadline = min(deadline, facts.expires_at)
+    if facts.now >= deadline:
+        return Expire(deadline, _EXPIRED, reason)
+    verdict = next_attempt(
+        facts.schedule,
+        attempts=facts.attempts,
+        first_due_at=facts.first_due_at,
+        now=facts.now,
+        draw=facts.draw,
+    )
+    match verdict:
+        case GiveUp(expired_at):
+            return Expire(expired_at, _EXPIRED, reason)
+        case RetryAt(at):
+            due = at if wish is None else facts.now + _bounded(wish, facts)
+            return Defer(min(due, deadline), wait, status, reason)
+        case _:
+            assert_never(verdict)
+
+
+def _bounded(wish: timedelta, facts: Facts) -> timedelta:
+    """The peer's wish within bounds; jitter only lengthens it, since too early is refused again."""
+    floor = max(SHORTEST_WISH, facts.schedule.delay_after(facts.attempts) * _WISH_FLOOR)
+    bounded = min(max(wish, floor), max(LONGEST_WISH, floor))
+    return bounded * (1 + facts.schedule.jitter * facts.draw)
+
+
+def _parse(status: str) -> EnhancedStatus:
+    class_, subject, detail = (int(part) for part in status.split("."))
+    return EnhancedStatus(class_, subject, detail)

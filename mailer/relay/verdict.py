@@ -1,0 +1,162 @@
+"""From what an attempt heard to what is settled: the policy's disposition as a move of the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import assert_never
+
+from mailer.events import AttemptState, EventType, RecipientState, WaitReason
+from mailer.policy import disposition
+from mailer.policy.disposition import (
+    Bounce,
+    Defer,
+    Delivered,
+    Disposition,
+    Expire,
+    Facts,
+    InDoubt,
+    InDoubtPolicy,
+    Requeue,
+)
+from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, Unroutable, Unsuitable
+from mailer.policy.retry import RetrySchedule
+from mailer.protocol.enhanced import EnhancedStatus
+from mailer.protocol.reply import Reply
+from mailer.queue.claim import Claimed
+from mailer.queue.settle import Heard, Move, Settlement
+from mailer.relay.carrier import Report
+from mailer.relay.signing import Unready
+
+_FALLBACK_KIND = "transactional"
+
+
+class Judge:
+    """Settles a claimed recipient's report by the retry schedule of its stream's kind."""
+
+    def __init__(
+        self,
+        schedules: Mapping[str, RetrySchedule],
+        *,
+        now: Callable[[], datetime],
+        draw: Callable[[], float],
+    ) -> None:
+        """schedules: by stream kind; transactional must be there."""
+        self._schedules = schedules
+        self._now = now
+        self._draw = draw
+
+    def __call__(self, claimed: Claimed, report: Report) -> Settlement:
+        facts = Facts(
+            schedule=self._schedules.get(claimed.stream_kind, self._schedules[_FALLBACK_KIND]),
+            attempts=claimed.attempts + 1,
+            first_due_at=claimed.first_due_at,
+            now=self._now(),
+            draw=self._draw(),
+            expires_at=claimed.expires_at,
+            in_doubt_policy=InDoubtPolicy(claimed.on_doubt),
+        )
+        decided = disposition.decide(report.outcome, facts)
+        heard = _heard(report)
+        return Settlement(claimed.attempt_id, claimed.recipient_id, claimed.lane_id, heard, move_of(decided))
+
+
+def move_of(decided: Disposition) -> Move:
+    """What a disposition does to the recipient's row and which event tells of it."""
+    match decided:
+        case Delivered():
+            return _final(RecipientState.DELIVERED, EventType.DELIVERED, "accepted by the next hop")
+        case Bounce(_, reason):
+            return _final(RecipientState.BOUNCED, EventType.BOUNCED, reason)
+        case Expire(_, _, reason):
+            return _final(RecipientState.EXPIRED, EventType.EXPIRED, reason)
+        case Defer(at, wait, _, _):
+            return _wait(at, wait, AttemptState.SETTLED)
+        case InDoubt(Defer(at, wait, _, _)):
+            return _wait(at, wait, AttemptState.IN_DOUBT)
+        case InDoubt(Expire(_, _, reason)):
+            return _final(RecipientState.EXPIRED, EventType.EXPIRED, reason, AttemptState.IN_DOUBT)
+        case InDoubt():
+            raise TypeError(f"nothing follows {decided}")
+        case Requeue(wait):
+            is_held = wait is WaitReason.HELD
+            state = RecipientState.HELD if is_held else RecipientState.QUEUED
+            return Move(attempt_state=AttemptState.RELEASED, state=state, wait_reason=wait)
+        case _:
+            assert_never(decided)
+
+
+def _final(
+    state: RecipientState, event: EventType, reason: str, attempt: AttemptState = AttemptState.SETTLED
+) -> Move:
+    return Move(attempt_state=attempt, state=state, event=event, reason=reason)
+
+
+def _wait(at: datetime, wait: WaitReason, attempt: AttemptState) -> Move:
+    return Move(
+        attempt_state=attempt,
+        state=RecipientState.DEFERRED,
+        wait_reason=wait,
+        due_at=at,
+        event=EventType.DELAYED,
+        reason=wait,
+    )
+
+
+def unready(made: Unready) -> Settlement:
+    """A recipient whose copy could not be made: held for the operator, or bounced for want of a key."""
+    c = made.claimed
+    if made.content_missing:
+        move = move_of(Requeue(WaitReason.HELD))
+        return Settlement(
+            c.attempt_id, c.recipient_id, c.lane_id, Heard(outcome="not_tried", reply=made.reason), move
+        )
+    # RFC 7372 §3.3 has 5.7.20 for "no passing DKIM signature": it is what peers would say to it.
+    move = move_of(Bounce(EnhancedStatus(5, 7, 20), made.reason))
+    heard = Heard(outcome="unsuitable", status="5.7.20", reply=made.reason)
+    return Settlement(c.attempt_id, c.recipient_id, c.lane_id, heard, move)
+
+
+def _heard(report: Report) -> Heard:
+    word, phase, reply, words, status = _words(report.outcome)
+    return Heard(
+        outcome=word,
+        phase=phase,
+        code=reply.code if reply else None,
+        status=status,
+        reply=words,
+        site=report.site,
+        host=report.host,
+        address=report.address,
+        egress_ip=report.egress_ip,
+        tls=report.tls,
+        steps=[(round(s.at_ms, 1), s.who, s.text) for s in report.steps] or None,
+    )
+
+
+def _words(outcome: Outcome) -> tuple[str, str | None, Reply | None, str, str | None]:
+    """Outcome word, phase, reply, the words kept, enhanced status."""
+    match outcome:
+        case Accepted(reply):
+            return "accepted", None, reply, _line(reply), _status(reply)
+        case Refused(reply, phase):
+            return "refused", phase, reply, _line(reply), _status(reply)
+        case Broken(phase, cause):
+            return "broken", phase, None, cause, None
+        case Unroutable(status, cause):
+            return "unroutable", None, None, cause, status
+        case Unsuitable(status, cause):
+            return "unsuitable", None, None, cause, status
+        case NotTried(reason):
+            return "not_tried", None, None, f"not dialled: {reason}", None
+        case _:
+            assert_never(outcome)
+
+
+def _line(reply: Reply) -> str:
+    return f"{reply.code} {reply.text}".rstrip()
+
+
+def _status(reply: Reply) -> str | None:
+    found = EnhancedStatus.find(reply.text, reply.code)
+    return None if found is None else str(found)
