@@ -92,7 +92,13 @@ class Bell:
             # nothing piles up while the workers are away.
             return
         self._app.send_task(
-            RING, producer=producer, queue=QUEUE, retry=False, ignore_result=True, expiration=_EXPIRY_SECONDS
+            RING,
+            producer=producer,
+            queue=QUEUE,
+            declare=[],
+            retry=False,
+            ignore_result=True,
+            expiration=_EXPIRY_SECONDS,
         )
 
     def _dialled(self) -> Any:

@@ -16,9 +16,12 @@ from queue import Empty
 from typing import Any
 from urllib.parse import quote
 
+import structlog
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
 from mailer.bell import fifo
+
+_log = structlog.get_logger(__name__)
 
 SCHEME = "bell"
 # While a pool with threads is at its prefetch limit, nothing tells when it has room again.
@@ -62,7 +65,12 @@ class Channel(virtual.Channel):
         record = ear.hear() if ear else None
         if record is None:
             raise Empty
-        return json.loads(record)
+        try:
+            return json.loads(record)
+        except ValueError:
+            # Somebody else wrote into the pipe. Raised, it would end the worker; as no bell, it is harmless.
+            _log.warning("bell.garbled", queue=queue)
+            raise Empty from None
 
     def _size(self, queue: str) -> int:
         """1 if every ear holds a bell unread, else 0: what a ringer wants to know."""

@@ -106,6 +106,7 @@ def shown_value(settings: Settings, name: str) -> str:
 def markdown(model: type[Settings]) -> str:
     """The table of the README."""
     rows = [
-        f"| `{s.variable}` | {f'`{s.default}`' if s.default else ''} | {s.kind} | {s.meaning} |" for s in lines(model)
+        f"| `{s.variable}` | {f'`{s.default}`' if s.default else ''} | {s.kind} | {s.meaning} |"
+        for s in lines(model)
     ]
     return "\n".join(["| setting | default | value | meaning |", "|---|---|---|---|", *rows])

@@ -12,6 +12,9 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from mailer.config import describe
+from mailer.identity.keys import MalformedKey, parse_key
+from mailer.identity.names import BadName, parse_domain
+from mailer.policy.routing import RouteError, RouteTable
 
 if TYPE_CHECKING:
     from mailer.config.settings import Settings
@@ -101,14 +104,7 @@ def quoted(path: Path) -> str:
     return quote(str(path))
 
 
-def routes_all(routes: str) -> bool:
-    """True if some route takes every domain."""
-    return any(entry.strip().startswith("*=") for entry in routes.split(","))
-
-
 def _parse_routes(value: object) -> str:
-    from mailer.policy.routing import RouteError, RouteTable
-
     try:
         RouteTable.parse(str(value))
     except RouteError as error:
@@ -120,8 +116,6 @@ def _parse_domain(value: object) -> str | None:
     """The A-label form, lower case."""
     if value is None or value == "":
         return None
-    from mailer.identity.names import BadName, parse_domain
-
     try:
         return parse_domain(str(value))
     except BadName as error:
@@ -131,8 +125,6 @@ def _parse_domain(value: object) -> str | None:
 def _parse_api_key(value: object) -> str | None:
     if value is None or value == "":
         return None
-    from mailer.identity.keys import MalformedKey, parse_key
-
     try:
         parse_key(str(value))
     except MalformedKey as error:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from mailer.config import load
-from mailer.config.load import BootstrapKey, DomainName, Routes
+from mailer.config.load import BootstrapKey, ConfigError, DomainName, Routes
 from mailer.config.values import (
     BrokerUrl,
     DatabaseUrl,
@@ -25,6 +25,7 @@ from mailer.config.values import (
     Secret,
     parse_hostname,
 )
+from mailer.policy.routing import Route, RouteTable
 
 SANDBOX_DOMAIN = "sandbox.mailer.test"  # .test is nobody's (RFC 6761 §6.2)
 
@@ -46,7 +47,7 @@ def _setting(
 ) -> Any:
     """A line of the table. A callable default is computed from the settings above it.
 
-    secret: never shown, neither by check-config nor in an error.
+    unit: of a number, or what kind of text it is. secret: shown nowhere, not in an error either.
     """
     facts = {"unit": unit, "secret": secret}
     common: dict[str, Any] = {
@@ -71,19 +72,19 @@ def _nodename() -> str:
 
 
 class Settings(BaseModel):
-    """Every value is resolved: what was not set has its default, computed from the others where it says so."""
+    """Every value is resolved: what was not set has its default, some of them computed from the others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     # ---- where things are
     data_dir: Folder = _setting(
         "data", "Folder that holds everything this installation makes. Local disk only.",
-        example="/var/lib/mailer",
+        unit="a folder", example="/var/lib/mailer",
     )  # fmt: skip
     database_url: DatabaseUrl = _setting(
         lambda data: f"sqlite:///{data['data_dir']}/mailer.sqlite3",
         "Database: SQLite in the data folder unless a PostgreSQL URL is given.",
-        example="postgresql://mailer@db.example.org/mailer", secret=True,
+        unit="a URL", example="postgresql://mailer@db.example.org/mailer", secret=True,
     )  # fmt: skip
     database_prepare: bool = _setting(
         False, "Prepare statements on PostgreSQL's side. Leave it off behind a pooler in transaction mode.",
@@ -92,7 +93,7 @@ class Settings(BaseModel):
     broker_url: BrokerUrl = _setting(
         lambda data: f"bell://{load.quoted(data['data_dir'] / 'bell')}",
         "Broker that carries the bell: the embedded one, RabbitMQ or Redis. It holds no mail.",
-        example="amqp://mailer@broker.example.org//", secret=True,
+        unit="a URL", example="amqp://mailer@broker.example.org//", secret=True,
     )  # fmt: skip
 
     # ---- what is sent, and as whom
@@ -101,40 +102,45 @@ class Settings(BaseModel):
         example="live",
     )  # fmt: skip
     tenant: str = _setting(
-        "default", "Name of the tenant made at the first start.", example="acme",
+        "default", "Name of the tenant made at the first start.", unit="a name", example="acme",
     )  # fmt: skip
     domain: DomainName = _setting(
         lambda data: SANDBOX_DOMAIN if data["mode"] == Mode.SANDBOX else None,
         "Sending domain made at the first start; in live mode none is made unless it is named.",
-        example="example.org",
+        unit="a domain", example="example.org",
     )  # fmt: skip
     dkim_key_file: OptionalPath = _setting(
         None, "PEM file with that domain's DKIM key. Without it an RSA and an Ed25519 key are made.",
-        example="/etc/mailer/dkim.pem",
+        unit="a file", example="/etc/mailer/dkim.pem",
     )  # fmt: skip
     dkim_selector: str | None = _setting(
-        None, "Selector under which the key of MAILER_DKIM_KEY_FILE is published.", example="mail2026",
+        None, "Selector under which the key of MAILER_DKIM_KEY_FILE is published.",
+        unit="a selector", example="mail2026",
     )  # fmt: skip
     return_path_prefix: Hostname = _setting(
         "bounce", "Label put before the sending domain to name the host of its reverse-paths.",
-        example="bounce",
+        unit="a DNS label", example="bounce",
     )  # fmt: skip
     api_key: BootstrapKey = _setting(
         None, "API key made at the first start; without it one is made up. `mailer key new` prints one.",
-        example="mk_...", secret=True,
+        unit="an API key", example="mk_...", secret=True,
     )  # fmt: skip
     secret: Secret = _setting(
         None, "The installation's secret: 32 bytes in hexadecimal or base64; it seals DKIM keys and signs "
         "reverse-paths. Without it one is kept in the data folder. The same on every host.",
-        example="`openssl rand -hex 32`", secret=True,
+        unit="32 bytes", example="`openssl rand -hex 32`", secret=True,
     )  # fmt: skip
 
     # ---- doors
-    http_host: str = _setting("127.0.0.1", "Address the HTTP door listens on.", example="0.0.0.0")  # noqa: S104
+    http_host: str = _setting(
+        "127.0.0.1", "Address the HTTP door listens on.", unit="an address", example="192.0.2.25"
+    )
     http_port: int = _setting(
         8025, "Port of the HTTP door; 0 takes any free one.", example="8080", least=0, most=65535,
     )  # fmt: skip
-    inbox_host: str = _setting("127.0.0.1", "Address the sandbox inbox listens on.", example="127.0.0.1")
+    inbox_host: str = _setting(
+        "127.0.0.1", "Address the sandbox inbox listens on.", unit="an address", example="127.0.0.1"
+    )
     inbox_port: int = _setting(
         2525, "Port of the sandbox inbox; 0 takes any free one, as `mailer up` does unless this is set.",
         example="2525", least=0, most=65535,
@@ -191,16 +197,16 @@ class Settings(BaseModel):
     # ---- delivery
     hostname: Hostname = _setting(
         _nodename, "Name given in EHLO: this host's, resolvable, the same as its PTR record.",
-        example="mail.example.org",
+        unit="a host name", example="mail.example.org",
     )  # fmt: skip
     resolvers: Resolvers = _setting(
         (), "DNS resolvers as address:port, with commas; empty: those of this host.",
-        example="127.0.0.1:53, [::1]:53",
+        unit="addresses", example="127.0.0.1:53, [::1]:53",
     )  # fmt: skip
     routes: Routes = _setting(
         "", "Smart hosts by recipient domain or for all (*): host:port, TLS and credentials, with commas. "
         "Where no route matches, the domain's MX is looked up (never in sandbox mode).",
-        example="*=smtp.example.org:587;tls=required;user=me;password=secret", secret=True,
+        unit="routes", example="*=smtp.example.org:587;tls=required;user=me;password=secret", secret=True,
     )  # fmt: skip
     retry_delays: Durations = _setting(
         "1m,5m,15m,30m,1h,2h,4h", "Delays after the first, second, ... deferral; the last one repeats.",
@@ -208,10 +214,10 @@ class Settings(BaseModel):
     )  # fmt: skip
     give_up_after: Duration = _setting(
         "24h", "Age at which undelivered mail of a transactional stream expires, from its first due time.",
-        example="2d", unit="duration",
+        example="2d", unit="a duration",
     )  # fmt: skip
     broadcast_give_up_after: Duration = _setting(
-        "4d", "The same for broadcast streams.", example="5d", unit="duration",
+        "4d", "The same for broadcast streams.", example="5d", unit="a duration",
     )  # fmt: skip
     in_doubt: Literal["retry", "give-up"] = _setting(
         "retry", "What new streams do where the answer to the final dot was not heard: retry may repeat "
@@ -222,14 +228,16 @@ class Settings(BaseModel):
         30.0, "To connect to one address.", example="10", unit="seconds", least=0.05, most=600,
     )  # fmt: skip
     smtp_timeout_greeting: float = _setting(
-        300.0, "For the 220 greeting (RFC 5321 §4.5.3.2.1).", example="60", unit="seconds", least=0.05, most=3600,
+        300.0, "For the 220 greeting (RFC 5321 §4.5.3.2.1).",
+        example="60", unit="seconds", least=0.05, most=3600,
     )  # fmt: skip
     smtp_timeout_command: float = _setting(
         300.0, "For the reply to EHLO, STARTTLS, MAIL and RCPT (RFC 5321 §4.5.3.2.2, §4.5.3.2.3).",
         example="60", unit="seconds", least=0.05, most=3600,
     )  # fmt: skip
     smtp_timeout_data_start: float = _setting(
-        120.0, "For the 354 to DATA (RFC 5321 §4.5.3.2.4).", example="60", unit="seconds", least=0.05, most=3600,
+        120.0, "For the 354 to DATA (RFC 5321 §4.5.3.2.4).",
+        example="60", unit="seconds", least=0.05, most=3600,
     )  # fmt: skip
     smtp_timeout_data_block: float = _setting(
         180.0, "For each block of content to be taken (RFC 5321 §4.5.3.2.5).",
@@ -275,13 +283,17 @@ class Settings(BaseModel):
         return self.mode is Mode.LIVE
 
     @property
-    def delivery_routes(self) -> str:
-        """The route table's text. In sandbox mode what no route takes goes to the inbox, never to an MX."""
-        routes = [self.routes] if self.routes else []
-        if not self.is_live and not load.routes_all(self.routes):
-            host = f"[{self.inbox_host}]" if ":" in self.inbox_host else self.inbox_host
-            routes.append(f"*={host}:{self.inbox_port};tls=opportunistic")
-        return ", ".join(routes)
+    def route_table(self) -> RouteTable:
+        """Routes of the relay. In sandbox mode what no other route takes goes to the inbox, never to an MX.
+
+        Raises ConfigError where that needs the inbox's port and MAILER_INBOX_PORT leaves it open.
+        """
+        table = RouteTable.parse(self.routes)
+        if self.is_live or any(route.pattern == "*" for route in table.routes):
+            return table
+        if not self.inbox_port:
+            raise ConfigError(["MAILER_INBOX_PORT must be the port of a running inbox, for mail goes there"])
+        return RouteTable([*table.routes, Route(pattern="*", host=self.inbox_host, port=self.inbox_port)])
 
     @property
     def run_dir(self) -> Path:

@@ -122,7 +122,9 @@ def parse_database_url(value: object) -> str:
         return f"postgresql+psycopg://{rest}"
     if found and scheme == "sqlite" and rest.startswith("/") and rest not in {"/", "/:memory:"}:
         return str(value)
-    raise ValueError("must be a URL such as postgresql://user@host/mailer or sqlite:////folder/mailer.sqlite3")
+    raise ValueError(
+        "must be a URL such as postgresql://user@host/mailer or sqlite:////folder/mailer.sqlite3"
+    )
 
 
 def parse_broker_url(value: object) -> str:

@@ -158,7 +158,7 @@ def txt_record(store: Store, name: str) -> str | None:
     )
     with store.read() as connection:
         row = connection.execute(wanted).first()
-    return row and PublishedKey(row.selector, row.algorithm, row.public_key, row.state).txt
+    return PublishedKey(row.selector, row.algorithm, row.public_key, row.state).txt if row else None
 
 
 def retire(store: Store, domain_id: int, selector: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,26 +31,33 @@ class Domain:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDomain:
+    """name: as people write it. keys: empty: an RSA and an Ed25519 key are made."""
+
+    name: str
+    return_path_prefix: str
+    keys: tuple[KeyPair, ...] = ()
+
+
 def create(
     store: Store,
     vault: Vault,
     tenant_name: str,
-    name: str,
+    new: NewDomain,
     *,
-    return_path_prefix: str,
-    keys: Sequence[KeyPair] = (),
     new_id: Callable[[], int],
     now: datetime,
 ) -> Domain:
-    """The tenant may send from `name`, signed by `keys` (none given: an RSA and an Ed25519 key are made).
+    """The tenant may send from the new domain, signed by its keys.
 
     A domain that this tenant had revoked becomes active again with the keys it had and these.
     Raises BadName, NameTaken, Unknown (tenant).
     """
-    pairs = keys or custody.generate((), now)
+    pairs = new.keys or custody.generate((), now)
     with store.write() as connection:
         owner = tenants.find(connection, tenant_name)
-        made = ensure(connection, owner, name, return_path_prefix=return_path_prefix, new_id=new_id, now=now)
+        made = ensure(connection, owner, new, new_id=new_id, now=now)
         if not made.is_new:
             if made.domain.tenant != owner.name or made.domain.state == ACTIVE:
                 raise NameTaken(f"the domain {made.domain.name} is in use already")
@@ -96,21 +103,20 @@ class Ensured:
 def ensure(
     connection: Connection,
     owner: tenants.Tenant,
-    name: str,
+    new: NewDomain,
     *,
-    return_path_prefix: str,
     new_id: Callable[[], int],
     now: datetime,
 ) -> Ensured:
-    """The domain `name`, made without keys for `owner` if there is none; else as it is, whoever owns it."""
-    domain = parse_domain(name)
+    """The domain of that name, made without keys for `owner` if there is none; else as it is, anybody's."""
+    name = parse_domain(new.name)
     values = {
-        "id": new_id(), "tenant_id": owner.id, "name": domain, "state": ACTIVE, "created_at": now,
-        "return_path_domain": parse_domain(f"{return_path_prefix}.{domain}"),
+        "id": new_id(), "tenant_id": owner.id, "name": name, "state": ACTIVE, "created_at": now,
+        "return_path_domain": parse_domain(f"{new.return_path_prefix}.{name}"),
     }  # fmt: skip
     insert = dialect.insert(connection, sending_domain).values(values).on_conflict_do_nothing()
     is_new = connection.execute(insert).rowcount > 0
-    return Ensured(find(connection, domain), is_new)
+    return Ensured(find(connection, name), is_new)
 
 
 def find(connection: Connection, name: str) -> Domain:

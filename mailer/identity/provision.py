@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from mailer.identity import api_keys, custody, domains, keys, tenants
 from mailer.identity.custody import KeyPair
-from mailer.identity.domains import Domain
-from mailer.identity.names import IdentityError, NameTaken
+from mailer.identity.domains import Domain, NewDomain
+from mailer.identity.names import IdentityError, NameTaken, Unknown
 from mailer.identity.vault import Vault
 from mailer.store import Store
 
@@ -56,14 +56,8 @@ def provision(
         api_keys.insert(connection, owner, _KEY_NAME, presented, now=now)
         if wish.domain is None:
             return None
-        domain = domains.ensure(
-            connection,
-            owner,
-            wish.domain,
-            return_path_prefix=wish.return_path_prefix,
-            new_id=new_id,
-            now=now,
-        ).domain
+        new = NewDomain(name=wish.domain, return_path_prefix=wish.return_path_prefix)
+        domain = domains.ensure(connection, owner, new, new_id=new_id, now=now).domain
         if domain.tenant != owner.name:
             raise NameTaken(f"the domain {domain.name} belongs to the tenant {domain.tenant!r}")
         missing = _missing(connection, domain, given, spare)
@@ -87,7 +81,7 @@ def _has_keys(store: Store, name: str) -> bool:
     with store.read() as connection:
         try:
             return bool(custody.published(connection, domains.find(connection, name).id))
-        except domains.Unknown:
+        except Unknown:
             return False
 
 

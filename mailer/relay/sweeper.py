@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 import structlog
 
 from mailer.queue import bodies, fanout, incarnations, retention, sweep
-from mailer.queue.incarnations import Fenced
 from mailer.relay.recovery import Recoverer, Watch
 from mailer.store import Store, StoreUnavailable
 
@@ -29,7 +28,6 @@ class SweeperParts:
     """
 
     store: Store
-    me: int
     recoverer: Recoverer
     watch: Watch
     ring: Callable[[], None]
@@ -68,9 +66,6 @@ class Sweeper:
         while not self._stopping.is_set():
             try:
                 self._sweep()
-            except Fenced:
-                # Only our beat is refused; what a sweeper does needs no incarnation of its own.
-                _log.warning("sweep.fenced", incarnation_id=self._p.me)
             except StoreUnavailable as error:
                 _log.warning("sweep.store_unavailable", error=str(error))
             except Exception:  # the top of the loop: one bad row must not end all sweeping
@@ -86,7 +81,6 @@ class Sweeper:
         if sweep.any_queued(p.store):
             p.ring()
         p.store.checkpoint()
-        incarnations.beat(p.store, p.me)
         if p.monotonic() >= self._tidy_at:
             self._tidy_at = p.monotonic() + _TIDY_SECONDS
             self._tidy()

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from kombu import Connection, Consumer
 from kombu.entity import Exchange, Queue
+from structlog.testing import capture_logs
 
-from mailer.bell import transport
+from mailer.bell import fifo, transport
 from mailer.bell.transport import url
 
 WORK = Queue("work", Exchange(""), routing_key="work")
@@ -138,6 +139,19 @@ def test_an_idle_worker_whose_folder_was_cleaned_is_heard_again(
     connection.drain_events(timeout=1)
 
     assert [body for body, _message in heard] == ["again"]
+
+
+def test_what_a_stranger_wrote_into_the_pipe_is_no_bell(
+    connection: Connection, consumer: Consumer, folder: Path, heard: list[Any]
+) -> None:
+    fifo.ring(folder, "work", b"not ours")
+    with capture_logs() as logs, pytest.raises(TimeoutError):
+        connection.drain_events(timeout=0.01)
+    publish(connection, "ours")
+    connection.drain_events(timeout=1)
+
+    assert [entry["event"] for entry in logs] == ["bell.garbled"]
+    assert [body for body, _message in heard] == ["ours"]
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "q?a#b", "50%", "a;b", "a+b@c:d", "Größe", "a&b=c"])

@@ -38,15 +38,15 @@ class Measured:
     """One candidate's figures: `latencies_ms` from ring to work, `idle` as a share of one core."""
 
     name: str
-    latencies_ms: list[float]
+    latencies_ms: list[float]  # fewer than asked: the listener ended by itself
     ring_us: float  # CPU of the ringing process per ring
     idle: float | None  # None: not measured
 
     def __str__(self) -> str:
         cuts = statistics.quantiles(self.latencies_ms, n=100)
         idle = "" if self.idle is None else f"{self.idle:8.2%}"
-        worst = max(self.latencies_ms)
-        return f"{self.name:<22}{cuts[49]:8.2f}{cuts[94]:8.2f}{worst:8.2f}{self.ring_us:9.0f}{idle}"
+        line = f"{self.name:<22}{cuts[49]:8.2f}{cuts[94]:8.2f}{max(self.latencies_ms):8.2f}"
+        return f"{line}{self.ring_us:9.0f}{len(self.latencies_ms):7}{idle}"
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
     if asked.listen:
         _LISTENERS[asked.listen](*asked.brokers)
         return
-    print(f"{'':<22}{'p50 ms':>8}{'p95 ms':>8}{'max ms':>8}{'ring us':>9}{'idle':>8}")
+    print(f"{'':<22}{'p50 ms':>8}{'p95 ms':>8}{'max ms':>8}{'ring us':>9}{'rings':>7}{'idle':>8}")
     for measured in _all(asked.brokers, asked.rings, asked.idle_seconds):
         print(measured, flush=True)
     print("load average", os.getloadavg())
@@ -102,27 +102,30 @@ def _celery(name: str, broker: list[str], rings: int, idle_seconds: float) -> Me
         bell = Bell(_app(*broker))
         bell.ring()
         heard()
+        idle = _idle(pid, idle_seconds)
         latencies, ring_us = _measure(bell.ring, heard, rings)
-        began = _cpu_seconds(pid)
-        time.sleep(idle_seconds)
-        idle = (_cpu_seconds(pid) - began) / idle_seconds
         bell.close()
     return Measured(name, latencies, ring_us, idle)
 
 
-def _measure(ring: Callable[[], object], heard: Callable[[], int], rings: int) -> tuple[list[float], float]:
+def _measure(
+    ring: Callable[[], object], heard: Callable[[], int | None], rings: int
+) -> tuple[list[float], float]:
     latencies = []
     cpu = time.process_time()
     for _ in range(rings):
         time.sleep(random.uniform(*_SPREAD_SECONDS))
         rung = time.monotonic_ns()
         ring()
-        latencies.append((heard() - rung) / 1e6)
+        instant = heard()
+        if instant is None:
+            break
+        latencies.append((instant - rung) / 1e6)
     return latencies, (time.process_time() - cpu) / rings * 1e6
 
 
 @contextmanager
-def _listener(kind: str, *options: str) -> Iterator[tuple[int, Callable[[], int]]]:
+def _listener(kind: str, *options: str) -> Iterator[tuple[int, Callable[[], int | None]]]:
     """A process that prints the monotonic nanoseconds of each ring it hears, after an empty first line."""
     command = [sys.executable, "-m", "tests.bench.bell_latency", "--listen", kind, *options]
     with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -130,7 +133,7 @@ def _listener(kind: str, *options: str) -> Iterator[tuple[int, Callable[[], int]
             assert process.stdout is not None
             lines = process.stdout
             lines.readline()
-            yield process.pid, lambda: int(lines.readline())
+            yield process.pid, lambda: int(lines.readline() or 0) or None
         finally:
             process.terminate()
 
@@ -178,6 +181,12 @@ def _app(broker_url: str, interval: str = "", folder: str = "") -> Celery:
         folders = {f"data_folder_{way}": folder for way in ("in", "out")} | {"control_folder": folder}
         app.conf.broker_transport_options = {"polling_interval": float(interval), **folders}
     return app
+
+
+def _idle(pid: int, seconds: float) -> float:
+    began = _cpu_seconds(pid)
+    time.sleep(seconds)
+    return (_cpu_seconds(pid) - began) / seconds
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -1,7 +1,7 @@
 """A whole installation as its operator starts it: `mailer up` in a process of its own, and what it tells.
 
-Nothing in here knows how the product works inside, but for two looks: the pid files below `run/`, which
-`up` keeps for its operator, and a few counts read from the database (`Ledger`).
+Nothing in here knows how the product works inside, but for two looks that a journey needs to aim its
+faults: the pid files below `run/`, which `up` keeps, and a few counts read from the database (`Ledger`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import sqlalchemy
@@ -28,6 +28,8 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 70.0
 _POLL_SECONDS = 0.01
 
+T = TypeVar("T")
+
 
 def free_port() -> int:
     """A port that nobody listens on now."""
@@ -36,8 +38,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for[T](what: str, look: Callable[[], T | None], *, within_seconds: float) -> T:
-    """The first answer of `look` that is not None or False; fails with `what` when time is up."""
+def wait_for(what: str, look: Callable[[], T | None], *, within_seconds: float) -> T:
+    """The first true answer of `look`; fails with `what` when time is up."""
     deadline = time.monotonic() + within_seconds
     while time.monotonic() < deadline:
         if answer := look():
@@ -49,3 +51,217 @@ def wait_for[T](what: str, look: Callable[[], T | None], *, within_seconds: floa
 def pause(seconds: float) -> None:
     """Lets real processes go on for a while."""
     threading.Event().wait(seconds)
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Ours without any MAILER_ variable of the caller's, and with `settings`."""
+    mine = {k: v for k, v in os.environ.items() if not k.startswith("MAILER_")}
+    return mine | {"PYTHONUNBUFFERED": "1"} | settings
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The line that `mailer up --json` prints when it is ready."""
+
+    http_url: str
+    api_key: str
+    domain: str
+    inbox_url: str
+    pids: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Instance:
+    """One data folder and the `mailer up` that runs on it. start() again after an end goes on from there."""
+
+    data: Path
+    settings: Mapping[str, str]
+    http_port: int
+    process: subprocess.Popen[bytes] | None = None
+    ready: Ready | None = None
+    _http: httpx.Client | None = field(default=None, repr=False)
+
+    def start(self) -> Ready:
+        """Returns when it says that it is ready."""
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command("up", "--data-dir", str(self.data), "--http-port", str(self.http_port), "--json"),
+                cwd=ROOT, env=environment(self.settings), stdout=subprocess.PIPE, stderr=log,
+            )  # fmt: skip
+        line = self._first_line()
+        told = json.loads(line)
+        self.ready = Ready(**{name: told[name] for name in Ready.__slots__})
+        self._http = httpx.Client(
+            base_url=self.ready.http_url,
+            headers={"Authorization": f"Bearer {self.ready.api_key}"},
+            timeout=10,
+            trust_env=False,
+        )
+        return self.ready
+
+    def _first_line(self) -> bytes:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        guard = threading.Timer(READY_SECONDS, self.process.kill)
+        guard.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            guard.cancel()
+        assert line, f"`mailer up` ended before it was ready:\n{self.tail()}"
+        return line
+
+    @property
+    def _log(self) -> Path:
+        return self.data.with_name(f"{self.data.name}.stderr")
+
+    def tail(self, lines: int = 40) -> str:
+        """The last lines of every log, for the one who reads a failure."""
+        logs = [self._log, *sorted((self.data / "log").glob("*.log"))]
+        parts = [
+            f"--- {p.name}\n" + "\n".join(p.read_text().splitlines()[-lines:]) for p in logs if p.exists()
+        ]
+        return "\n".join(parts)
+
+    @staticmethod
+    def command(*words: str) -> list[str]:
+        return [sys.executable, "-m", "mailer", *words]
+
+    def run(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Another command of the product on the same data folder and settings."""
+        env = environment({**self.settings, "MAILER_DATA_DIR": str(self.data), **settings})
+        return subprocess.run(
+            self.command(*words), cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    # ---- its processes -------------------------------------------------------------------------------
+
+    def roles(self) -> list[str]:
+        return sorted(p.stem for p in (self.data / "run").glob("*.pid"))
+
+    def pid(self, role: str) -> int:
+        """The process that plays `role` now; 0 while there is none."""
+        with suppress(FileNotFoundError, ValueError):
+            return int((self.data / "run" / f"{role}.pid").read_text())
+        return 0
+
+    def wait_for_successor(self, role: str, old_pid: int, *, within_seconds: float = 30.0) -> int:
+        """Returns when another process than `old_pid` plays the role and has announced itself."""
+        return wait_for(
+            f"a successor of {role} (pid {old_pid})",
+            lambda: self._announced(role, old_pid),
+            within_seconds=within_seconds,
+        )
+
+    def _announced(self, role: str, old_pid: int) -> int | None:
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            pid = int(json.loads((self.data / "run" / f"{role}.json").read_text())["pid"])
+            return pid if pid not in (0, old_pid) and pid == self.pid(role) else None
+        return None
+
+    def stop(self, sign: signal.Signals = signal.SIGINT) -> int:
+        """Ends it as Ctrl-C would; returns the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(sign)
+        code = self.process.wait(STOP_SECONDS)
+        self._forget()
+        return code
+
+    def kill(self) -> None:
+        """kill -9 of `up` itself; its roles must not outlive it."""
+        assert self.process is not None
+        pids = [self.pid(role) for role in self.roles()]
+        self.process.kill()
+        self.process.wait()
+        self._forget()
+        wait_for("the roles to follow", lambda: not any(map(is_running, pids)), within_seconds=STOP_SECONDS)
+
+    def _forget(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        if self._http is not None:
+            self._http.close()
+        self._http = self.ready = None
+
+    # ---- what it tells -------------------------------------------------------------------------------
+
+    def get(self, path: str, **parameters: str | int) -> Any:
+        """The JSON of a 200."""
+        assert self._http is not None, "the instance does not run"
+        answer = self._http.get(path, params=parameters)
+        assert answer.status_code == 200, f"GET {path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def send(self, **fields: object) -> httpx.Response:
+        assert self._http is not None, "the instance does not run"
+        return self._http.post("/v1/messages", json=fields)
+
+    def events(self) -> list[dict[str, Any]]:
+        """The whole log, page by page; fails where a number is missing."""
+        log: list[dict[str, Any]] = []
+        while page := self.get("/v1/events", after=len(log), limit=1000)["events"]:
+            log += page
+            assert page[-1]["number"] == len(log), f"the log has a gap before {page[-1]['number']}"
+        return log
+
+    def verify(self) -> tuple[int, dict[str, Any]]:
+        """Exit code and findings of `mailer verify`."""
+        done = self.run("verify", "--json")
+        assert done.stdout, f"`mailer verify` said nothing: {done.stderr}"
+        return done.returncode, json.loads(done.stdout)
+
+
+def is_running(pid: int) -> bool:
+    """False also for a process that has ended and was not yet waited for."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+@contextmanager
+def installed(data: Path, settings: Mapping[str, str], *, http_port: int | None = None) -> Iterator[Instance]:
+    """An instance that is started, and ended with the block whatever happened in it."""
+    instance = Instance(data, settings, free_port() if http_port is None else http_port)
+    try:
+        instance.start()
+        yield instance
+    finally:
+        if instance.process is not None and instance.process.poll() is None:
+            for role in instance.roles():
+                with suppress(ProcessLookupError):
+                    os.kill(instance.pid(role), signal.SIGCONT)  # a stopped role could not end
+            try:
+                instance.stop()
+            except subprocess.TimeoutExpired:
+                instance.kill()
+
+
+class Ledger:
+    """Counts read straight from the database, beside the product."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
+
+    def count(self, condition: str, table: str = "recipient", **values: object) -> int:
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                sqlalchemy.text(f"SELECT count(*) FROM {table} WHERE {condition}"), values
+            )
+            return int(found.scalar_one())
+
+    def leased(self) -> int:
+        return self.count("state = 'leased'")
+
+    def waiting(self) -> int:
+        """Recipients without a final state."""
+        return self.count("state IN ('queued', 'deferred', 'held', 'leased')")
+
+    def held_by(self, pid: int) -> int:
+        """Open attempts of the worker process `pid`, also of one that is gone."""
+        whose = "SELECT id FROM incarnation WHERE pid = :pid"
+        return self.count(f"state = 'open' AND incarnation_id IN ({whose})", "attempt", pid=pid)

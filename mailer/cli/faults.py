@@ -1,0 +1,43 @@
+"""Which errors are expected, and the sentence they end a command with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BAD_SETTINGS = 2
+FAILED = 1
+
+
+class CommandFailed(Exception):
+    """The command cannot do what was asked; the message is one clear sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    text: str
+    exit_code: int
+
+
+def known(error: Exception) -> Fault | None:
+    """How an expected error ends the command; None for a defect. Imports late: errors are rare."""
+    from mailer.config import ConfigError
+    from mailer.identity.names import IdentityError
+    from mailer.identity.vault import SealBroken
+    from mailer.store import StoreUnavailable
+    from mailer.store.schema import SchemaMismatch
+
+    match error:
+        case ConfigError():
+            return Fault("\nmailer: ".join(error.problems), BAD_SETTINGS)
+        case StoreUnavailable():
+            return Fault(f"the database does not answer: {_first_line(error)}", FAILED)
+        case CommandFailed() | IdentityError() | SealBroken() | SchemaMismatch():
+            return Fault(str(error), FAILED)
+        case PermissionError() | FileExistsError() | NotADirectoryError() | FileNotFoundError():
+            return Fault(f"{error.filename or 'a file'}: {error.strerror}", FAILED)
+        case _:
+            return None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

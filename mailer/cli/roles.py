@@ -1,0 +1,90 @@
+"""The roles, each a process of its own that runs until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from mailer.cli import lifeline
+from mailer.cli.options import data_dir_option, load_settings
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_follow: Callable[[_F], _F] = click.option(
+    "--follow", type=int, hidden=True, help="End when this process, our parent, does."
+)
+
+
+@click.command()
+@data_dir_option
+@click.option("--http-port", type=int, help="Port of the HTTP door (MAILER_HTTP_PORT); 0 takes any free one.")
+@_follow
+def http(follow: int | None, **given: Any) -> None:
+    """Run the HTTP door: the JSON API, health and metrics.
+
+    Several may run beside each other on one database. On SIGTERM it stops listening, answers the
+    requests it has, and ends.
+    """
+    settings = _begin(follow, given)
+    from mailer import bootstrap
+
+    _end(bootstrap.run_http(settings))
+
+
+@click.command()
+@data_dir_option
+@click.option(
+    "--index", type=click.IntRange(min=1), default=1, help="Number of this worker in its data folder."
+)
+@_follow
+def worker(follow: int | None, index: int, **given: Any) -> None:
+    """Run a worker: claim what is due, sign it, deliver it by SMTP, settle the outcome.
+
+    Run as many as there are cores to spare, on one machine or several. On SIGTERM, mail that was not
+    dialled is released at once, sessions before the final dot are reset, those after it awaited for
+    up to 50 seconds.
+    """
+    settings = _begin(follow, given)
+    from mailer import bootstrap
+
+    _end(bootstrap.run_worker(settings, index))
+
+
+@click.command()
+@data_dir_option
+@_follow
+def sweeper(follow: int | None, **given: Any) -> None:
+    """Run the sweeper: wake due mail, release what dead workers held, number events.
+
+    One on every host that runs workers, so that their journals are read after a crash.
+    """
+    settings = _begin(follow, given)
+    from mailer import bootstrap
+
+    _end(bootstrap.run_sweeper(settings))
+
+
+@click.command()
+@data_dir_option
+@_follow
+def inbox(follow: int | None, **given: Any) -> None:
+    """Run the sandbox inbox: an SMTP server that takes everything and keeps it in the data folder."""
+    settings = _begin(follow, given)
+    from mailer import bootstrap
+
+    _end(bootstrap.run_inbox(settings))
+
+
+def _begin(follow: int | None, given: dict[str, Any]) -> Any:
+    if follow is not None and not lifeline.tie_to(follow):
+        click.echo("mailer: the process that started this role has ended", err=True)
+        os._exit(1)
+    return load_settings(**given)
+
+
+def _end(exit_code: int | None) -> None:
+    sys.exit(exit_code or 0)

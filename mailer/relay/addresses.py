@@ -1,0 +1,74 @@
+"""Which addresses a stranger's DNS must not make us dial.
+
+Anyone can point an MX at 127.0.0.1, at a router's inside, or at a metadata service; what we connect to
+must be a public unicast address (the registries of RFC 6890), and not our own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Set
+from ipaddress import IPv4Address, IPv6Address
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 §2.4: all that is allocated so far
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
+_6TO4_RELAYS = ipaddress.IPv4Network("192.88.99.0/24")  # RFC 7526 §5
+# Not in the registry that this Python was built with: RFC 9637 §6, RFC 9602 §3.
+_LATER_SPECIAL = (ipaddress.IPv6Network("3fff::/20"), ipaddress.IPv6Network("5f00::/16"))
+
+
+def refusal(address: str, own: Set[str] = frozenset()) -> str | None:
+    """Why this address must not be dialled, in words; None if it may be.
+
+    own  our own addresses, in the form `ipaddress` prints
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return f"{address!r} is no IP address"
+    if str(parsed) in own:
+        return f"{parsed} is ourselves"
+    kind = _special4(parsed) if isinstance(parsed, IPv4Address) else _special6(parsed, own)
+    return None if kind is None else f"{parsed} is {kind}"
+
+
+def is_own(address: str, own: Set[str]) -> bool:
+    """Whether the address is one of ours, whatever form it is written in."""
+    try:
+        return str(ipaddress.ip_address(address)) in own
+    except ValueError:
+        return False
+
+
+def _special4(address: IPv4Address) -> str | None:
+    if address.is_loopback:
+        return "a loopback address"
+    if address.is_link_local:
+        return "a link-local address"
+    if address.is_multicast:
+        return "a multicast address"
+    if address.is_unspecified:
+        return "the unspecified address"
+    # is_global is False for private use, 100.64.0.0/10 (RFC 6598 §7), documentation and reserved blocks.
+    if not address.is_global or address in _6TO4_RELAYS:
+        return "not a public address"
+    return None
+
+
+def _special6(address: IPv6Address, own: Set[str]) -> str | None:
+    if address.is_loopback:
+        return "a loopback address"
+    if address.is_multicast:
+        return "a multicast address"
+    if address.is_link_local or address.is_site_local:
+        return "a link-local or site-local address"
+    if address in _NAT64:
+        # Real on networks with IPv6 only (DNS64, RFC 6147 §5); as good as the IPv4 address inside.
+        inner = refusal(str(IPv4Address(int(address) & 0xFFFF_FFFF)), own)
+        return None if inner is None else f"NAT64 of an address that must not be dialled ({inner})"
+    if address.ipv4_mapped or address.sixtofour or address.teredo:
+        # No mail host is published in these forms; they only hide an IPv4 address.
+        return "an IPv4 address in disguise"
+    if address not in _GLOBAL_UNICAST or not address.is_global:
+        return "not a public address"
+    return "not a public address" if any(address in net for net in _LATER_SPECIAL) else None

@@ -1,0 +1,91 @@
+"""A consignment as it goes on the wire: commands and content, checked so that neither can be forged."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mailer.policy.outcome import Unsuitable
+from mailer.relay.carrier import Consignment
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the peer's EHLO offered.
+
+    size  octets it takes at most; 0: offered without a limit; None: not offered (RFC 1870 §4)
+    """
+
+    pipelining: bool = False
+    size: int | None = None
+    eightbit: bool = False
+    smtputf8: bool = False
+
+    @classmethod
+    def of(cls, extensions: dict[str, str]) -> Capabilities:
+        """extensions: EHLO keywords in lower case and their parameters."""
+        size = extensions.get("size")
+        return cls(
+            pipelining="pipelining" in extensions,
+            size=None if size is None else int(size) if size.isascii() and size.isdigit() else 0,
+            eightbit="8bitmime" in extensions,
+            smtputf8="smtputf8" in extensions,
+        )
+
+    def lack(self, mail: Consignment) -> Unsuitable | None:
+        """Why this peer cannot take this mail unchanged; None if it can. Nothing is re-encoded here:
+        the content is signed."""
+        octets = len(mail.content)
+        if self.size and octets > self.size:
+            # RFC 1870 §6.1 (2): told before, the octets need not travel.
+            return Unsuitable("5.3.4", f"{octets} octets, the peer takes {self.size}")
+        if mail.needs_utf8 and not self.smtputf8:
+            return Unsuitable("5.6.7", "the peer does not offer SMTPUTF8 (RFC 6531 §3.5)")
+        if mail.is_8bit and not self.eightbit:
+            return Unsuitable("5.6.3", "the peer does not offer 8BITMIME (RFC 6152 §3)")
+        return None
+
+
+def mail_command(mail: Consignment, offered: Capabilities) -> str:
+    """MAIL with the parameters the peer offered (RFC 5321 §4.1.1.2)."""
+    line = f"MAIL FROM:<{_checked(mail.reverse_path)}>"
+    if offered.size is not None:
+        line += f" SIZE={len(mail.content)}"
+    if mail.is_8bit:
+        line += " BODY=8BITMIME"
+    if mail.needs_utf8:
+        line += " SMTPUTF8"
+    return line
+
+
+def rcpt_command(mail: Consignment) -> str:
+    return f"RCPT TO:<{_checked(mail.forward_path)}>"
+
+
+def encode(line: str, mail: Consignment) -> bytes:
+    """A command line for the wire. Raises UnicodeEncodeError for UTF-8 that was not declared."""
+    return line.encode("utf-8" if mail.needs_utf8 else "ascii") + b"\r\n"
+
+
+def stuffed(content: bytes) -> bytes:
+    """Content with dots doubled and the final dot behind it (RFC 5321 §4.5.2).
+
+    Raises ValueError for a bare CR or LF: some servers take "LF . LF" for the end, and what follows for
+    the next command (SMTP smuggling; RFC 5321 §2.3.8 forbids both).
+    """
+    lines = content.count(b"\r\n")
+    if content.count(b"\n") != lines or content.count(b"\r") != lines:
+        raise ValueError("content with a bare CR or LF")
+    if b"\n." in content:
+        content = content.replace(b"\r\n.", b"\r\n..")
+    if content.startswith(b"."):
+        content = b"." + content
+    return content + (b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n")
+
+
+def _checked(path: str) -> str:
+    if _CONTROLS.search(path):
+        raise ValueError("a path with control characters")
+    return path

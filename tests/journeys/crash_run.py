@@ -1,0 +1,263 @@
+"""One crash journey: load, faults while it flows, the drain, and the reckoning of all records."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests.support.faults import Fault, Scene, Server, Struck, set_clock, strike
+from tests.support.instance import Instance, Ledger, installed, wait_for
+from tests.support.load import MIXED, Load, LoadPlan, running_load
+from tests.support.reconcile import Findings, Told, reconcile
+from tests.support.sink import UNANSWERED, DotRead, Sink, running_sink
+from tests.support.tcp_proxy import CommitThief
+
+SEED = int(os.environ.get("CRASH_SEED", "20261122"))
+SENDER_DOMAIN = "crash.example.org"
+LEASE_SECONDS = 3.0
+SWEEP_SECONDS = 0.5
+_SINK_DELAY_SECONDS = 0.03
+_DRAIN_SECONDS = 120.0
+_SAMPLE = 200  # messages read one by one beside those in doubt
+_CLOCK_SLACK = 0.05  # seconds between a look and what it saw
+_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+FINAL = ("delivered", "bounced", "expired", "cancelled", "suppressed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashPlan:
+    """What a journey does.
+
+    name       prefix of its messages' ids
+    messages   202s that there are at least at the end
+    settings   of the product beside those of every journey
+    ledger_url the database as the harness reaches it; None: SQLite in the data folder
+    clock      whether the product runs under libfaketime
+    """
+
+    name: str
+    faults: Sequence[Fault]
+    messages: int
+    per_second: float
+    settings: Mapping[str, str] = field(default_factory=dict)
+    ledger_url: str | None = None
+    postgres: Server | None = None
+    broker: Server | None = None
+    thief: CommitThief | None = None
+    clock: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reckoning:
+    """How it went.
+
+    doubts_by_fault  attempts in doubt that the sink did not bring about, by the fault they were open at
+    refused          answers that refused for good: none is expected
+    unknown          requests whose answer was missed and asked for again
+    """
+
+    plan: CrashPlan
+    findings: Findings
+    struck: Sequence[Struck]
+    doubts_by_fault: Mapping[int, int]
+    refused: Sequence[str]
+    unknown: int
+    verify_code: int
+    verify: Mapping[str, Any]
+
+    def summary(self) -> str:
+        """What a reader of the run wants to see."""
+        f = self.findings
+        stuck = [s.stuck_seconds for s in self.struck if s.stuck_seconds is not None]
+        lines = [
+            f"{self.plan.name}: seed {SEED}, {f.messages} messages, {f.recipients} recipients "
+            f"{dict(f.states)}, {len(self.struck)} faults, {self.unknown} answers missed and asked for again",
+            f"  {len(f.broken)} promises broken, {f.duplicates} duplicates (all in doubt unless said), "
+            f"{f.doubts} attempts in doubt ({f.scripted_doubts} by the sink), "
+            f"dead leases stood at most {max(stuck, default=0):.2f} s",
+        ]
+        for number, s in enumerate(self.struck):
+            lines.append(
+                f"  {number:2} {s.name:34} sessions {s.seen.sessions:2} (after the dot {s.seen.after_dot:2}), "
+                f"leased {s.seen.leased:3}, 202s {s.seen.accepted:5} +{s.accepted_after:4}, "
+                f"in doubt {self.doubts_by_fault.get(number, 0)}"
+                + (f", leases stood {s.stuck_seconds:.2f} s" if s.stuck_seconds is not None else "")
+            )
+        return "\n".join(lines)
+
+    def broken(self) -> list[str]:
+        """Every promise that was not kept, as a sentence; empty when all were."""
+        out = list(self.findings.broken)
+        out += [f"refused: {line}" for line in self.refused]
+        if self.verify_code:
+            out.append(f"`mailer verify` found {self.verify}")
+        if self.findings.messages < self.plan.messages:
+            out.append(f"only {self.findings.messages} messages were accepted")
+        out += [line for number, s in enumerate(self.struck) for line in self._wrong_with(number, s)]
+        sessions = sum(s.seen.sessions for s in self.struck)
+        if self.findings.unscripted_doubts > sessions:
+            out.append(
+                f"{self.findings.unscripted_doubts} attempts in doubt, {sessions} sessions at all faults"
+            )
+        if self.doubts_by_fault.get(-1) and not self.plan.clock:
+            out.append(f"{self.doubts_by_fault[-1]} attempts in doubt that no fault and no sink explains")
+        return out
+
+    def _wrong_with(self, number: int, s: Struck) -> list[str]:
+        doubts = self.doubts_by_fault.get(number, 0)
+        out = []
+        if not (s.seen.sessions and s.seen.leased and s.seen.accepted and s.accepted_after):
+            out.append(f"fault {number} ({s.name}) struck while nothing was in flight: {s.seen}")
+        if doubts > s.seen.sessions and not self.plan.clock:
+            out.append(f"fault {number} ({s.name}): {doubts} in doubt with {s.seen.sessions} sessions open")
+        return out
+
+
+def crash(folder: Path, plan: CrashPlan) -> Reckoning:
+    """Runs the journey; what fails on the way raises with the product's last log lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        sink = stack.enter_context(running_sink(folder, delay_seconds=_SINK_DELAY_SECONDS))
+        step_file = folder / "faketime"
+        set_clock(step_file, 0)
+        settings = _settings(sink, plan, step_file)
+        instance = stack.enter_context(installed(folder / "data", settings))
+        try:
+            return _run(folder, plan, sink, instance, step_file)
+        except Exception as error:
+            error.add_note(instance.tail())
+            raise
+
+
+def _settings(sink: Sink, plan: CrashPlan, step_file: Path) -> dict[str, str]:
+    common = {
+        "MAILER_ROUTES": f"*=127.0.0.1:{sink.port};tls=none",
+        "MAILER_DOMAIN": SENDER_DOMAIN,
+        "MAILER_INBOX_PORT": "0",
+        "MAILER_LEASE_SECONDS": f"{LEASE_SECONDS:g}",
+        "MAILER_SWEEP_SECONDS": f"{SWEEP_SECONDS:g}",
+        "MAILER_RETRY_DELAYS": "1s,2s",
+        "MAILER_CONNECTIONS_PER_SITE": "8",
+        "MAILER_SMTP_TIMEOUT_DATA_START": "4",
+        "MAILER_SMTP_TIMEOUT_DATA_DONE": "5",
+    }
+    stepped = {
+        "LD_PRELOAD": _FAKETIME,
+        "FAKETIME_TIMESTAMP_FILE": str(step_file),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+    }
+    return common | (stepped if plan.clock else {}) | dict(plan.settings)
+
+
+def _run(folder: Path, plan: CrashPlan, sink: Sink, instance: Instance, step_file: Path) -> Reckoning:
+    assert instance.ready is not None
+    ledger = Ledger(plan.ledger_url or f"sqlite:///{folder / 'data' / 'mailer.sqlite3'}")
+    load_plan = LoadPlan(
+        url=instance.ready.http_url, key=instance.ready.api_key, sender=f"shop@{SENDER_DOMAIN}", seed=SEED,
+        prefix=plan.name, per_second=plan.per_second, behaviours=MIXED,
+    )  # fmt: skip
+    with running_load(folder, load_plan) as load:
+        scene = Scene(
+            instance=instance, sink=sink, load=load, ledger=ledger, dice=random.Random(f"{SEED}/{plan.name}"),
+            lease_seconds=LEASE_SECONDS, sweep_seconds=SWEEP_SECONDS, postgres=plan.postgres,
+            broker=plan.broker, thief=plan.thief, step_file=step_file,
+        )  # fmt: skip
+        struck = [strike(scene, fault) for fault in plan.faults]
+        wait_for("enough messages", lambda: load.look() >= plan.messages, within_seconds=plan.messages / 20)
+        load.finish(within_seconds=60)
+        if plan.clock:
+            # What was deferred while the clock was ahead is due in that future: we go there.
+            set_clock(step_file, 3 * 3600)
+        wait_for("the queue to drain", lambda: not ledger.waiting(), within_seconds=_DRAIN_SECONDS)
+    return _reckon(plan, instance, sink, load, struck)
+
+
+# ---- the reckoning -----------------------------------------------------------------------------------------
+
+
+def _reckon(
+    plan: CrashPlan, instance: Instance, sink: Sink, load: Load, struck: Sequence[Struck]
+) -> Reckoning:
+    dots = sink.records()
+    log = instance.events()
+    last_words = _last_words(log)
+    message_of = {r: a.message_id for a in load.accepted for r in a.recipients.values()}
+    seen = _by_recipient_id(load, dots)
+    suspects = {e["recipient_id"] for e in log if e["data"].get("in_doubt")}
+    suspects |= {r for r, of_one in seen.items() if len(of_one) > 1}
+    sample = random.Random(SEED).sample(sorted(message_of), min(_SAMPLE, len(message_of)))
+    doubtful = _read(instance, {message_of[r] for r in {*suspects, *sample} & message_of.keys()}, last_words)
+    told = {r: Told(state=word, doubts=len(doubtful.get(r, ()))) for r, word in last_words.items()}
+    code, verdict = instance.verify()
+    unscripted = {
+        r: attempts
+        for r, attempts in doubtful.items()
+        if not any(d.did in UNANSWERED for d in seen.get(r, ()))
+    }
+    return Reckoning(
+        plan=plan,
+        findings=reconcile(load.accepted, dots, told),
+        struck=struck,
+        doubts_by_fault=_by_fault(unscripted, struck),
+        refused=[f"{r.bid}: {r.status} {r.body}" for r in load.refused],
+        unknown=load.unknown,
+        verify_code=code,
+        verify=verdict,
+    )
+
+
+def _last_words(log: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Every recipient's last event; fails where one was told something after its final state."""
+    words: dict[str, str] = {}
+    for event in log:
+        recipient_id = event["recipient_id"]
+        assert words.get(recipient_id) not in FINAL, f"{recipient_id} was told {event['type']} after its end"
+        words[recipient_id] = event["type"]
+    return words
+
+
+def _by_recipient_id(load: Load, dots: Sequence[DotRead]) -> dict[str, list[DotRead]]:
+    ids = {address: r for a in load.accepted for address, r in a.recipients.items()}
+    found: dict[str, list[DotRead]] = defaultdict(list)
+    for dot in dots:
+        if dot.recipient in ids:
+            found[ids[dot.recipient]].append(dot)
+    return found
+
+
+def _read(
+    instance: Instance, messages: set[str], last_words: Mapping[str, str]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Attempts in doubt by recipient; fails where a message's state is not what the log says."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for message_id in sorted(messages):
+        for recipient in instance.get(f"/v1/messages/{message_id}")["recipients"]:
+            assert recipient["state"] == last_words[recipient["id"]], (
+                f"{recipient['id']}: state and log differ"
+            )
+            found[recipient["id"]] = [a for a in recipient["attempts"] if a["state"] == "in_doubt"]
+    return found
+
+
+def _by_fault(
+    doubtful: Mapping[str, Sequence[Mapping[str, Any]]], struck: Sequence[Struck]
+) -> dict[int, int]:
+    """How many attempts that were open at a fault ended in doubt; -1: those open at none."""
+    counts: dict[int, int] = defaultdict(int)
+    for attempts in doubtful.values():
+        for attempt in attempts:
+            opened, closed = (
+                datetime.fromisoformat(attempt[n]).timestamp() for n in ("opened_at", "closed_at")
+            )
+            at_it = (i for i, s in enumerate(struck) if opened - _CLOCK_SLACK <= s.seen.at <= closed)
+            counts[next(at_it, -1)] += 1
+    return counts

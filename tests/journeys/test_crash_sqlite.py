@@ -1,0 +1,62 @@
+"""SQLite and the embedded bell: whatever is killed, frozen or stepped, nothing is lost or doubled unmarked.
+
+The issue's floor is 10,000 messages and 40 faults on this engine, counted over this module.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.crash_run import SEED, CrashPlan, crash
+from tests.support.faults import Fault, freeze, kill, kill_up, remove_bell, step_clock, terminate
+
+KILLS = [
+    *[kill("worker")] * 7, *[kill("http")] * 5, *[kill("sweeper")] * 3, *[kill("worker", "sweeper")] * 2,
+    *[kill("http", "worker")] * 2, *[kill()] * 2, kill_up(), *[terminate("worker")] * 2,
+]  # fmt: skip
+STOPS = [
+    *[freeze("worker")] * 3, *[freeze("worker-2")] * 2, *[remove_bell()] * 3, *[kill("worker-2")] * 3,
+    terminate("http"), terminate("sweeper"),
+]  # fmt: skip
+STEPS = [
+    step_clock(3600),
+    step_clock(-1800),
+    kill("worker"),
+    step_clock(7200),
+    step_clock(0),
+    kill("sweeper"),
+]
+
+
+def shuffled(faults: list[Fault], name: str) -> list[Fault]:
+    return random.Random(f"{SEED}/{name}").sample(faults, len(faults))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "plan",
+    [
+        CrashPlan(name="sk", faults=shuffled(KILLS, "sk"), messages=6000, per_second=100),
+        CrashPlan(
+            name="ss",
+            faults=shuffled(STOPS, "ss"),
+            messages=3000,
+            per_second=80,
+            settings={"MAILER_WORKERS": "2"},
+        ),
+        CrashPlan(name="sc", faults=STEPS, messages=1200, per_second=70, clock=True),
+    ],
+    ids=["killed", "stopped", "stepped"],
+)
+def test_every_202_ends_once_and_every_duplicate_is_in_doubt(tmp_path: Path, plan: CrashPlan) -> None:
+    reckoning = crash(tmp_path, plan)
+
+    print(reckoning.summary())
+    assert reckoning.broken() == []
+
+
+def test_the_faults_of_this_module_are_forty_at_least() -> None:
+    assert len(KILLS) + len(STOPS) + len(STEPS) >= 40

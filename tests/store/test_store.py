@@ -1,0 +1,148 @@
+"""A transaction is whole or nothing, one error leaves the package, and the schema knows its version."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import func, select, text
+
+from mailer.store import Store, StoreUnavailable, schema
+from mailer.store.schema import SchemaMismatch
+from mailer.store.tables import metadata, meta, tenant
+from mailer.store.types import Instant
+
+
+@pytest.fixture
+def empty(database_url: str) -> Iterator[Store]:
+    store = Store(database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(empty: Store) -> Store:
+    schema.upgrade(empty, epoch="first")
+    return empty
+
+
+def new_tenant(store: Store, number: int) -> None:
+    with store.write() as c:
+        c.execute(
+            tenant.insert().values(
+                id=number, name=f"t{number}", state="active", created_at=datetime(2026, 1, 1, tzinfo=UTC)
+            )
+        )
+
+
+def tenants(store: Store) -> int:
+    with store.read() as c:
+        return c.execute(select(func.count()).select_from(tenant)).scalar_one()
+
+
+def test_an_empty_database_is_not_this_releases(empty: Store) -> None:
+    with pytest.raises(SchemaMismatch, match="mailer db upgrade"):
+        schema.check(empty)
+
+
+def test_an_upgrade_may_be_repeated_and_keeps_the_logs_epoch(store: Store) -> None:
+    schema.upgrade(store, epoch="second")
+
+    with store.read() as c:
+        epoch = c.execute(select(meta.c.value).where(meta.c.key == "log_epoch")).scalar_one()
+    assert epoch == "first"
+    assert schema.check(store)
+
+
+def test_a_newer_schema_is_refused_and_left_alone(store: Store) -> None:
+    with store.write() as c:
+        c.execute(text("UPDATE alembic_version SET version_num = '9999_pre_future'"))
+
+    with pytest.raises(SchemaMismatch, match="newer than this release"):
+        schema.upgrade(store, epoch="x")
+    with pytest.raises(SchemaMismatch, match="newer than this release"):
+        schema.check(store)
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(store: Store) -> None:
+    with store.read() as c:
+        differences = compare_metadata(MigrationContext.configure(c, opts={"compare_type": False}), metadata)
+
+    assert differences == []
+
+
+def test_what_raises_is_rolled_back(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.write() as c:
+        c.execute(meta.insert().values(key="k", value="v"))
+        raise ZeroDivisionError
+
+    with store.read() as c:
+        assert c.execute(select(meta).where(meta.c.key == "k")).first() is None
+
+
+def test_a_read_changes_nothing(store: Store) -> None:
+    new_tenant(store, 1)
+
+    with store.read() as c:
+        c.execute(select(tenant)).all()
+
+    assert tenants(store) == 1
+
+
+def write_many(url: str, first: int, count: int) -> None:
+    store = Store(url)
+    for number in range(first, first + count):
+        new_tenant(store, number)
+    store.close()
+
+
+def test_writers_in_several_processes_all_get_through(store: Store, database_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [
+        context.Process(target=write_many, args=(database_url, 1000 * i, 50)) for i in range(1, 5)
+    ]
+    [w.start() for w in writers]
+    [w.join() for w in writers]
+
+    assert [w.exitcode for w in writers] == [0, 0, 0, 0]
+    assert tenants(store) == 200
+
+
+def test_a_database_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> None:
+    unreachable = Store("postgresql+psycopg://nobody@127.0.0.1:1/none")
+
+    with pytest.raises(StoreUnavailable), unreachable.read():
+        pass
+    with pytest.raises(StoreUnavailable), unreachable.write():
+        pass
+    unreachable.close()
+
+
+def test_a_checkpoint_folds_the_log_back(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/m.sqlite3")
+    schema.upgrade(store, epoch="e")
+    new_tenant(store, 1)
+    main = tmp_path / "m.sqlite3"
+    before = main.stat().st_size
+
+    store.checkpoint()
+
+    after = main.stat().st_size
+    store.close()
+    assert after > before
+
+
+@given(st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31), timezones=st.just(UTC)))
+def test_an_instant_comes_back_as_it_was(at: datetime) -> None:
+    column = Instant()
+
+    kept = column.process_bind_param(at, None)  # type: ignore[arg-type]
+
+    assert column.process_result_value(kept, None) == at  # type: ignore[arg-type]

@@ -1,0 +1,285 @@
+"""The faults of the crash journeys: each strikes while claims and commits are in flight, and is then healed.
+
+A fault is struck at a moment that was looked at: sessions open at the sink, recipients leased, 202s written
+down before and after. A process to be killed is stopped first, so that what was counted is what it died with.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tests.support.instance import Instance, Ledger, pause, wait_for
+from tests.support.load import Load
+from tests.support.sink import Sink
+from tests.support.tcp_proxy import CommitThief, Cut
+
+SLACK_SECONDS = 4.0  # for two busy cores, beside lease and sweep
+SUCCESSOR_SECONDS = 45.0
+_FLOWING = 15  # 202s that must be read before a fault strikes, and after it is healed
+_FLOW_SECONDS = 45.0
+_AIMS = 500
+
+
+class Server(Protocol):
+    """A database or broker of the tests (tests/support/servers.py)."""
+
+    def kill(self) -> None: ...
+
+    def start(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What was in flight at the instant of a fault. at: wall clock, seconds."""
+
+    at: float
+    sessions: int
+    after_dot: int
+    leased: int
+    accepted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault that was struck and healed.
+
+    stuck_seconds   how long the dead workers' leases stood; None where nobody died
+    accepted_after  202s read between the fault and the next one
+    """
+
+    name: str
+    seen: Sighting
+    stuck_seconds: float | None
+    accepted_after: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """What a fault can lay hands on; None where a journey has no such thing.
+
+    step_file  where libfaketime reads the offset of the product's wall clock
+    """
+
+    instance: Instance
+    sink: Sink
+    load: Load
+    ledger: Ledger
+    dice: random.Random
+    lease_seconds: float
+    sweep_seconds: float
+    postgres: Server | None = None
+    broker: Server | None = None
+    thief: CommitThief | None = None
+    step_file: Path | None = None
+
+    @property
+    def patience_seconds(self) -> float:
+        """Nobody may stay stuck for longer."""
+        return self.lease_seconds + self.sweep_seconds + SLACK_SECONDS
+
+    def sight(self) -> Sighting:
+        """Looks now."""
+        status = self.sink.status()
+        leased = self.ledger.leased()
+        return Sighting(time.time(), status.open, status.after_dot, leased, self.load.look())
+
+    def await_flow(self, since: int) -> None:
+        """Returns when clients have read more 202s since there were `since`."""
+        wait_for("202s to go on", lambda: self.load.look() >= since + _FLOWING, within_seconds=_FLOW_SECONDS)
+
+
+Hit = tuple[Sighting, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """hit strikes and heals: what was seen at the instant, and the seconds that a dead worker's leases stood."""
+
+    name: str
+    hit: Callable[[Scene], Hit]
+
+
+def strike(scene: Scene, fault: Fault) -> Struck:
+    """Strikes while mail flows; returns when it flows again. Fails when nothing was in flight."""
+    scene.await_flow(scene.load.look())
+    pause(scene.dice.uniform(0.0, 0.2))
+    seen, stuck = fault.hit(scene)
+    scene.await_flow(max(seen.accepted, scene.load.look() - _FLOWING))
+    return Struck(fault.name, seen, stuck, scene.load.look() - seen.accepted)
+
+
+def _aim(scene: Scene, pids: Sequence[int]) -> Sighting:
+    """What is in flight, looked at until something is; `pids` are stopped when it returns."""
+    for _ in range(_AIMS):
+        _signal(pids, signal.SIGSTOP)
+        pause(0.003)  # what they wrote before reaches the sink's loop
+        seen = scene.sight()
+        if seen.sessions and seen.leased:
+            return seen
+        _signal(pids, signal.SIGCONT)
+        pause(scene.dice.uniform(0.002, 0.03))
+    raise AssertionError("nothing was in flight at any moment that was looked at")
+
+
+def _signal(pids: Sequence[int], sign: signal.Signals) -> None:
+    for pid in pids:
+        os.kill(pid, sign)
+
+
+def _await_release(scene: Scene, pids: Sequence[int]) -> float:
+    """Seconds until nothing is leased by the dead; fails when someone is stuck beyond lease and sweep."""
+    began = time.monotonic()
+    wait_for(
+        "the dead worker's leases to be released",
+        lambda: not sum(scene.ledger.held_by(pid) for pid in pids),
+        within_seconds=scene.patience_seconds,
+    )
+    return time.monotonic() - began
+
+
+# ---- processes ---------------------------------------------------------------------------------------------
+
+
+def kill(*roles: str) -> Fault:
+    """kill -9 of these roles at one instant; no role: of all."""
+
+    def hit(scene: Scene) -> Hit:
+        victims = {role: scene.instance.pid(role) for role in roles or scene.instance.roles()}
+        seen = _aim(scene, list(victims.values()))
+        _signal(list(victims.values()), signal.SIGKILL)
+        workers = [pid for role, pid in victims.items() if role.startswith("worker")]
+        # With the sweeper dead too, leases wait for its successor first.
+        alone = "sweeper" not in victims
+        stuck = _await_release(scene, workers) if workers and alone else None
+        for role, pid in victims.items():
+            scene.instance.wait_for_successor(role, pid, within_seconds=SUCCESSOR_SECONDS)
+        if workers and not alone:
+            stuck = _await_release(scene, workers)
+        return seen, stuck
+
+    return Fault(f"kill -9 {' '.join(roles) or 'every role'}", hit)
+
+
+def kill_up() -> Fault:
+    """kill -9 of `mailer up` itself, which its roles follow; then it is started again."""
+
+    def hit(scene: Scene) -> Hit:
+        seen = _aim(scene, [])
+        scene.instance.kill()
+        scene.instance.start()
+        return seen, None
+
+    return Fault("kill -9 up", hit)
+
+
+def terminate(role: str) -> Fault:
+    """SIGTERM, as an operator restarts a role."""
+
+    def hit(scene: Scene) -> Hit:
+        pid = scene.instance.pid(role)
+        seen = _aim(scene, [])
+        os.kill(pid, signal.SIGTERM)
+        scene.instance.wait_for_successor(role, pid, within_seconds=SUCCESSOR_SECONDS)
+        return seen, None
+
+    return Fault(f"SIGTERM {role}", hit)
+
+
+def freeze(role: str) -> Fault:
+    """SIGSTOP beyond the lease, then SIGCONT: it is fenced while it cannot know, wakes late, and must leave."""
+
+    def hit(scene: Scene) -> Hit:
+        pid = scene.instance.pid(role)
+        seen = _freeze_without_the_lock(scene, pid)
+        try:
+            stuck = _await_release(scene, [pid])
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        scene.instance.wait_for_successor(role, pid, within_seconds=SUCCESSOR_SECONDS)
+        return seen, stuck
+
+    return Fault(f"SIGSTOP {role} beyond its lease", hit)
+
+
+def _freeze_without_the_lock(scene: Scene, pid: int) -> Sighting:
+    """SQLite has one writer: if that one is stopped, nobody writes until it goes on, so another is looked for."""
+    for _ in range(10):
+        seen = _aim(scene, [pid])
+        before = scene.load.look()
+        pause(0.4)
+        if scene.load.look() > before or scene.postgres is not None:
+            return seen
+        os.kill(pid, signal.SIGCONT)
+        pause(scene.dice.uniform(0.05, 0.2))
+    raise AssertionError("whenever the worker was stopped, nothing was accepted any more")
+
+
+# ---- what the processes stand on ---------------------------------------------------------------------------
+
+
+def kill_server(which: str) -> Fault:
+    """kill -9 of the `postgres` or the `broker`, and its start after a while."""
+
+    def hit(scene: Scene) -> Hit:
+        server = scene.postgres if which == "postgres" else scene.broker
+        assert server is not None
+        seen = _aim(scene, [])
+        server.kill()
+        pause(scene.dice.uniform(0.2, 1.5))
+        server.start()
+        return seen, None
+
+    return Fault(f"kill -9 {which}", hit)
+
+
+def remove_bell() -> Fault:
+    """The embedded broker is nothing but files: they are deleted."""
+
+    def hit(scene: Scene) -> Hit:
+        seen = _aim(scene, [])
+        shutil.rmtree(scene.instance.data / "bell")
+        return seen, None
+
+    return Fault("the bell's files deleted", hit)
+
+
+def step_clock(offset_seconds: int) -> Fault:
+    """The product's wall clock jumps to this far from the true time."""
+
+    def hit(scene: Scene) -> Hit:
+        assert scene.step_file is not None
+        seen = _aim(scene, [])
+        set_clock(scene.step_file, offset_seconds)
+        pause(1.5)  # libfaketime looks at its file once a second
+        return seen, None
+
+    return Fault(f"clock at {offset_seconds:+d} s", hit)
+
+
+def set_clock(step_file: Path, offset_seconds: int) -> None:
+    """Written whole, so that nobody reads half an offset."""
+    half = step_file.with_suffix(".part")
+    half.write_text(f"{offset_seconds:+d}\n")
+    half.rename(step_file)
+
+
+def lose_commit(cut: Cut, *, touching: str, count: int = 2) -> Fault:
+    """The next commits of transactions with such a statement get no answer."""
+
+    def hit(scene: Scene) -> Hit:
+        thief = scene.thief
+        assert thief is not None
+        seen = _aim(scene, [])
+        thief.steal(cut, touching=touching, count=count)
+        wait_for(f"{count} commits with {touching!r}", lambda: not thief.ordered, within_seconds=30)
+        return seen, None
+
+    return Fault(f"{cut} lost, {touching.lower()}", hit)
