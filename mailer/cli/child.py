@@ -24,7 +24,7 @@ _TAIL_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """name: `worker-2`. arguments: of the command `mailer`. environ: MAILER_* beside the common ones."""
+    """name: as in `worker-2`. arguments: of the command `mailer`."""
 
     name: str
     arguments: tuple[str, ...]
@@ -97,9 +97,8 @@ class Child:
                 output.close()
         self._started_at = self._monotonic()
         if self._process.stdout is not None and self._echo is not None:
-            threading.Thread(
-                target=self._pass_on, args=(self._process.stdout, self._echo), daemon=True
-            ).start()
+            echoing = (self._process.stdout, self._echo)
+            threading.Thread(target=self._pass_on, args=echoing, daemon=True).start()
         half = self._pid_file.with_suffix(".pid.part")
         half.write_text(f"{self.pid}\n")
         half.rename(self._pid_file)
@@ -115,14 +114,14 @@ class Child:
     def reap(self) -> Death | None:
         """Notices once that the process ended, and sets `restart_at`."""
         process = self._process
-        if process is None or process.returncode is not None or process.poll() is None:
+        if process is None or process.returncode is not None or (code := process.poll()) is None:
             return None
         now = self._monotonic()
         if now - self._started_at >= _STEADY_SECONDS:
             self._pause = _FIRST_PAUSE_SECONDS
         self.restart_at = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
-        return Death(self.name, process.pid, process.returncode, self.restart_at)
+        return Death(self.name, process.pid, code, self.restart_at)
 
     def last_words(self) -> str:
         """The last line it wrote; empty if none."""

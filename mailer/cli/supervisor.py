@@ -66,10 +66,12 @@ class Supervisor:
 
     def watch(self) -> None:
         """Keeps all children running until a signal asks to stop."""
-        while not self._signals.wait(self._pause()) & STOPS:
+        stop = False
+        while not stop:
             for death in self._reap():
                 self._on_death(death)
             self._restart_due()
+            stop = bool(self._signals.wait(self._pause()) & STOPS)
 
     def stop(self, first: Iterable[Child]) -> bool:
         """Ends `first`, then the others; True if none had to be killed.

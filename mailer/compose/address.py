@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 import idna
 
 _LOCAL_OCTETS = 64  # RFC 5321 §4.5.3.1.1
-_DOMAIN_OCTETS = 253  # RFC 5321 §4.5.3.1.2 says 255; a name as text fits a DNS message up to 253 (RFC 1035 §2.3.4)
+_DOMAIN_OCTETS = (
+    253  # RFC 5321 §4.5.3.1.2 says 255; a name as text fits a DNS message up to 253 (RFC 1035 §2.3.4)
+)
 _ADDR_SPEC_OCTETS = 254  # RFC 5321 §4.5.3.1.3: a path is 256 with its angle brackets
 _NAME_CHARS = 998  # a display name longer than a line of mail is a mistake or an attack
 _TEXT_CHARS = 8192
@@ -27,6 +29,7 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+{_LAST_LABEL}")
 _ORDINARY = re.compile(rf"({_DOT_ATOM.pattern})@({_DOMAIN.pattern})")
 _ORDINARY_DOMAIN_CHARS = _ADDR_SPEC_OCTETS - 1 - _LOCAL_OCTETS  # up to here no sum of lengths is too long
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_NAME_AND_ANGLE = re.compile(r'("(?:[^"\\]|\\.)*"[ \t]*|[^<"]*)<(.*)>')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _NEEDS_BACKSLASH = re.compile(r'(["\\])')
 _AMBIGUOUS_IN_PHRASE = re.compile(r'[<>",;:\\]')
@@ -95,10 +98,10 @@ def parse_mailbox(text: str) -> Mailbox:
     text = text.strip(" \t")
     if not text.endswith(">"):
         return parse_addr_spec(text)
-    phrase, bracket, address = text[:-1].rpartition("<")
-    if not bracket:
-        raise AddressError("the address ends in '>' and has no '<'")
-    return parse_addr_spec(address).named(_read_phrase(phrase.strip(" \t")))
+    named = _NAME_AND_ANGLE.fullmatch(text)
+    if named is None:
+        raise AddressError("quotes or angle brackets around the display name or the address do not match")
+    return parse_addr_spec(named[2]).named(_read_phrase(named[1].strip(" \t")))
 
 
 def parse_addr_spec(text: str) -> Mailbox:

@@ -7,22 +7,56 @@ mail seldom needs them: a plain search in C tells whether there is anything to d
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 
 _WSP_RUN = re.compile(rb"[ \t]+")
-_EMPTY_LINES_AT_END = re.compile(rb"(?:\r\n)+\Z")
+_CRLF = b"\r\n"
 
 
 def relaxed_body(body: bytes) -> bytes:
-    """`body` (CRLF lines) as hashed: runs of white space are one space, none at line ends, no empty lines last."""
+    """`body` as hashed: runs of white space are one space, none ends a line, no empty lines at the end.
+
+    A body without its last CRLF is hashed as it will arrive, with one.
+    """
+    if body and not body.endswith(_CRLF):
+        body += _CRLF
     if b"\t" in body or b"  " in body:
         body = _WSP_RUN.sub(b" ", body)
     if b" \r\n" in body:
-        body = body.replace(b" \r\n", b"\r\n")
-    if not body.endswith(b"\r\n"):
-        # RFC 6376 §3.4.4 (a) speaks of lines: white space before the missing CRLF ends one too.
-        body = body.removesuffix(b" ")
-        return body + b"\r\n" if body else b""
-    if body.endswith(b"\r\n\r\n") or body == b"\r\n":
-        body = _without_empty_lines_at_end(body)
-    return body
+        body = body.replace(b" \r\n", _CRLF)
+    end = len(body)
+    while body.endswith(_CRLF, 0, end):
+        end -= 2
+    if end == 0:
+        return b""  # RFC 6376 §3.4.4: a body of empty lines is no body
+    return body[: end + 2]
+
+
+def relaxed_fields(headers: bytes) -> dict[bytes, list[bytes]]:
+    """Fields of a header block by lower-case name, in order, each relaxed: `name:value` CRLF.
+
+    headers  CRLF lines without the empty line; folded or not, any octets. A line without a colon that
+             continues nothing is no field, and is left out
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for line in _unfold(headers).split(_CRLF):
+        name, colon, value = line.partition(b":")
+        if colon:
+            name = name.strip(b" \t").lower()
+            found.setdefault(name, []).append(b"%b:%b\r\n" % (name, _relaxed_value(value)))
+    return found
+
+
+def relaxed_field(line: bytes) -> bytes:
+    """One field, folded or not, without its last CRLF, relaxed; without CRLF."""
+    name, _, value = _unfold(line).partition(b":")
+    return name.strip(b" \t").lower() + b":" + _relaxed_value(value)
+
+
+def _unfold(headers: bytes) -> bytes:
+    return headers.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
+
+
+def _relaxed_value(value: bytes) -> bytes:
+    if b"\t" in value or b"  " in value:
+        value = _WSP_RUN.sub(b" ", value)
+    return value.strip(b" ")

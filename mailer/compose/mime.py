@@ -18,7 +18,9 @@ from mailer.compose import fields, headers
 from mailer.compose.address import Mailbox
 
 _LINE_OCTETS = 78  # RFC 5322 §2.1.1: what a line of text should not pass, so that nobody rewraps it
-_BOUNDARY = re.compile(r"[A-Za-z0-9'()+_,./:=?-]{1,60}")  # RFC 2046 §5.1.1, no space, short enough for its line
+_BOUNDARY = re.compile(
+    r"[A-Za-z0-9'()+_,./:=?-]{1,60}"
+)  # RFC 2046 §5.1.1, no space, short enough for its line
 _LINE_BREAK = re.compile(r"\r\n?")
 _CONTROLS = bytes(o for o in range(32) if o not in b"\t\n") + b"\x7f"
 _HIGH = bytes(range(128, 256))
@@ -62,9 +64,9 @@ class Composed:
 
 @dataclass(frozen=True, slots=True)
 class _Entity:
-    """A body with the fields that say what it is (RFC 2045 §2.4). fields: lines ending in CRLF."""
+    """A body with the fields that say what it is (RFC 2045 §2.4). head: lines ending in CRLF."""
 
-    fields: str
+    head: str
     body: bytes
 
 
@@ -80,7 +82,7 @@ def compose(draft: Draft, *, message_id: str, date: datetime, boundary: str) -> 
     if _BOUNDARY.fullmatch(boundary) is None:
         raise ValueError("the boundary is not 1 to 60 of the characters that RFC 2046 §5.1.1 allows")
     entity = _content(draft, boundary)
-    head = _header_fields(draft, message_id, date) + entity.fields
+    head = _header_fields(draft, message_id, date) + entity.head
     return Composed(head.encode(), entity.body, needs_utf8=not head.isascii())
 
 
@@ -128,7 +130,7 @@ def _multipart(subtype: str, parts: Sequence[_Entity], boundary: str) -> _Entity
     pieces = []
     for part in parts:
         # The CRLF before a delimiter belongs to it, not to the part (RFC 2046 §5.1.1).
-        pieces += [delimiter, b"\r\n", part.fields.encode("ascii"), b"\r\n", part.body, b"\r\n"]
+        pieces += [delimiter, b"\r\n", part.head.encode("ascii"), b"\r\n", part.body, b"\r\n"]
     content_type = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n'
     return _Entity(content_type, b"".join((*pieces, delimiter, b"--\r\n")))
 

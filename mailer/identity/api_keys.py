@@ -98,3 +98,12 @@ def insert(
         row = connection.execute(select(api_key).where(api_key.c.id == presented.key_id)).one()
         if row.tenant_id != owner.id or not hmac.compare_digest(row.secret_hash, presented.secret_hash):
             raise NameTaken("another API key has this id already")
+
+
+def is_good(store: Store, presented: PresentedKey, *, now: datetime) -> bool:
+    """True if it opens doors now: known, not revoked, not expired."""
+    with store.read() as connection:
+        row = connection.execute(select(api_key).where(api_key.c.id == presented.key_id)).first()
+    if row is None or not hmac.compare_digest(row.secret_hash, presented.secret_hash):
+        return False
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)

@@ -85,7 +85,7 @@ class Reckoning:
         ]
         for number, s in enumerate(self.struck):
             lines.append(
-                f"  {number:2} {s.name:34} sessions {s.seen.sessions:2} (after the dot {s.seen.after_dot:2}), "
+                f"  {number:2} {s.name:34} sessions {s.seen.sessions:2} (after dot {s.seen.after_dot:2}), "
                 f"leased {s.seen.leased:3}, 202s {s.seen.accepted:5} +{s.accepted_after:4}, "
                 f"in doubt {self.doubts_by_fault.get(number, 0)}"
                 + (f", leases stood {s.stuck_seconds:.2f} s" if s.stuck_seconds is not None else "")

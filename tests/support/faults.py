@@ -12,7 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -101,7 +101,7 @@ Hit = tuple[Sighting, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """hit strikes and heals: what was seen at the instant, and the seconds that a dead worker's leases stood."""
+    """hit strikes and heals: what was seen at the instant, and how long a dead worker's leases stood."""
 
     name: str
     hit: Callable[[Scene], Hit]
@@ -194,7 +194,7 @@ def terminate(role: str) -> Fault:
 
 
 def freeze(role: str) -> Fault:
-    """SIGSTOP beyond the lease, then SIGCONT: it is fenced while it cannot know, wakes late, and must leave."""
+    """SIGSTOP beyond the lease, then SIGCONT: fenced while it cannot know, it wakes late and must leave."""
 
     def hit(scene: Scene) -> Hit:
         pid = scene.instance.pid(role)
@@ -210,7 +210,7 @@ def freeze(role: str) -> Fault:
 
 
 def _freeze_without_the_lock(scene: Scene, pid: int) -> Sighting:
-    """SQLite has one writer: if that one is stopped, nobody writes until it goes on, so another is looked for."""
+    """SQLite has one writer: when that one is stopped, nobody writes. Another moment is looked for then."""
     for _ in range(10):
         seen = _aim(scene, [pid])
         before = scene.load.look()

@@ -56,7 +56,7 @@ def pause(seconds: float) -> None:
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Ours without any MAILER_ variable of the caller's, and with `settings`."""
     mine = {k: v for k, v in os.environ.items() if not k.startswith("MAILER_")}
-    return mine | {"PYTHONUNBUFFERED": "1"} | settings
+    return mine | {"PYTHONUNBUFFERED": "1"} | dict(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,10 @@ class Instance:
         """Returns when it says that it is ready."""
         self.data.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
+            options = ("--data-dir", str(self.data), "--http-port", str(self.http_port), "--json")
             self.process = subprocess.Popen(
-                self.command("up", "--data-dir", str(self.data), "--http-port", str(self.http_port), "--json"),
-                cwd=ROOT, env=environment(self.settings), stdout=subprocess.PIPE, stderr=log,
+                self.command("up", *options), cwd=ROOT, env=environment(self.settings),
+                stdout=subprocess.PIPE, stderr=log,
             )  # fmt: skip
         line = self._first_line()
         told = json.loads(line)

@@ -46,7 +46,7 @@ class SessionProtocol(SMTPProtocol):
 
     # ---- what the transaction uses -------------------------------------------------------------------
 
-    def send(self, data: bytes, *, replies: int) -> None:
+    def send(self, data: bytes | memoryview, *, replies: int) -> None:
         """Writes octets that are due `replies` replies. Raises what ended the session."""
         if self.failure is not None:
             raise self.failure
@@ -64,6 +64,10 @@ class SessionProtocol(SMTPProtocol):
     def early_reply(self) -> Reply | None:
         """A reply that is here already, if any; does not wait."""
         return self._replies.popleft() if self._replies else None
+
+    @property
+    def has_reply(self) -> bool:
+        return bool(self._replies)
 
     async def drain(self, seconds: float) -> None:
         """Returns when the peer takes more octets, or said something; silence ends the session."""

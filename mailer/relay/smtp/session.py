@@ -112,6 +112,7 @@ class Session:
 
     def discard(self, why: str = "given up") -> None:
         """Hangs up at once; what the peer still says is not heard."""
+        self.protocol.transcript = None
         self.protocol.fail(ConnectionAbortedError(why))
 
     async def quit(self, seconds: float) -> None:
@@ -231,6 +232,7 @@ class _Opening:
         if not self.client.supports_extension("starttls"):
             raise ConnectionError("the route requires TLS and the host does not offer STARTTLS")
         await self._start_tls(self.dialer.contexts.verified)
+        await self._ehlo()
 
     async def _try_tls(self) -> None:
         """STARTTLS where offered; clear text only for a host not seen with TLS for 30 days."""
@@ -251,17 +253,16 @@ class _Opening:
             memory.note_failure(host, now)
             raise
         memory.note_tls(host, now)
+        await self._ehlo()
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
-        """RFC 3207 §4; what EHLO said before is forgotten, and asked again (§4.2)."""
+        """RFC 3207 §4; what EHLO said before is forgotten, and must be asked again (§4.2)."""
         response = await self.client.starttls(
             tls_context=context, server_hostname=self.target.host, timeout=self._seconds
         )
         if response.code != _READY:
             raise SMTPResponseException(response.code, response.message)
         self._note_tls()
-        await self._ehlo()
-        self.phase = Phase.STARTTLS
 
     async def _log_in(self, username: str, password: str) -> None:
         """RFC 4954 §4; the route saw to it that a password does not travel in clear."""

@@ -36,6 +36,6 @@ class Transcript:
         return self._monotonic() - self._began
 
     def _add(self, who: str, lines: list[str] | tuple[str, ...]) -> None:
-        at = round((self._monotonic() - self._began) * 1000, 1)
+        at = (self._monotonic() - self._began) * 1000
         if len(self.steps) < _MOST_STEPS:
             self.steps.extend([Step(at, who, line) for line in lines])

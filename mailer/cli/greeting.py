@@ -1,0 +1,90 @@
+"""What `mailer up` says when all is ready: to people, or as the one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mailer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """api_key: None if revoked. domain: None if there is none yet. pids: by role."""
+
+    http_url: str
+    api_key: str | None
+    domain: str | None
+    has_inbox: bool
+    pids: Mapping[str, int]
+    data_dir: Path
+
+    @property
+    def inbox_url(self) -> str | None:
+        return f"{self.http_url}/inbox" if self.has_inbox else None
+
+
+def as_json(facts: Facts) -> str:
+    return json.dumps(
+        {
+            "http_url": facts.http_url,
+            "api_key": facts.api_key,
+            "domain": facts.domain,
+            "inbox_url": facts.inbox_url,
+            "pids": dict(facts.pids),
+        }
+    )
+
+
+def as_text(facts: Facts) -> str:
+    mode = "sandbox: all mail ends in the inbox" if facts.has_inbox else "live: mail is delivered"
+    lines = [
+        f"ECM Mailer {mailer.__version__} is ready ({mode}).",
+        "",
+        f"  HTTP API  {facts.http_url}/v1/messages",
+        f"  OpenAPI   {facts.http_url}/openapi.json",
+        *([f"  Inbox     {facts.inbox_url}"] if facts.inbox_url else []),
+        f"  Domain    {facts.domain or 'none yet: `mailer domain create`'}",
+        f"  API key   {facts.api_key or 'revoked: `mailer key create` makes another'}",
+        f"  Data      {facts.data_dir} (the key is kept there too, in bootstrap.json)",
+        *_first_message(facts),
+        "",
+        "Warnings appear below. Ctrl-C stops everything.",
+    ]
+    return "\n".join(lines)
+
+
+def _first_message(facts: Facts) -> list[str]:
+    if facts.domain is None or facts.api_key is None:
+        return []
+    message = {
+        "from": f"Shop <shop@{facts.domain}>",
+        "to": "ann@example.org",
+        "subject": "Hello",
+        "text": "It works.",
+    }
+    look = facts.inbox_url or "`mailer messages`"
+    return [
+        "",
+        "Send a message:",
+        "",
+        f"  curl {facts.http_url}/v1/messages \\",
+        f"    -H 'Authorization: Bearer {facts.api_key}' \\",
+        "    -H 'Content-Type: application/json' \\",
+        f"    -d {shlex.quote(json.dumps(message))}",
+        "",
+        f"and look at {look}; `mailer explain ID --data-dir {shlex.quote(str(facts.data_dir))}` tells its life.",
+    ]
+
+
+def url(host: str, port: int) -> str:
+    host = reachable(host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def reachable(host: str) -> str:
+    """An address to dial for one that may mean all of this machine's."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104

@@ -1,0 +1,193 @@
+"""`mailer up`: everything on one machine, in one data folder, from nothing."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailer.cli import earlier, greeting
+from mailer.cli.child import Child, Death, Role
+from mailer.cli.faults import CommandFailed
+from mailer.cli.options import data_dir_option, json_option, load_settings
+from mailer.cli.preparation import Prepared, check_port, only_here, prepare
+from mailer.cli.signals import Signals
+from mailer.cli.supervisor import Interrupted, Supervisor
+
+if TYPE_CHECKING:
+    from mailer.config import Settings
+
+_READY_SECONDS = 60.0
+_HTTP = "http"
+_INBOX = "inbox"
+
+
+@click.command()
+@data_dir_option
+@click.option("--http-port", type=int, help="Port of the HTTP door (default 8025); 0 takes any free one.")
+@click.option("--workers", type=int, help="Worker processes (default 1).")
+@click.option("--live", is_flag=True, help="Deliver to the world instead of the local inbox.")
+@json_option
+def up(as_json: bool, live: bool, **given: Any) -> None:
+    """Run everything on this machine: HTTP door, worker, sweeper and sandbox inbox.
+
+    The first start makes the data folder, the database, a tenant, a sending domain with DKIM keys and an
+    API key; later starts find all as it was. The key made up at the first start is kept in
+    bootstrap.json of the data folder, readable by its owner only, and shown again at every start.
+
+    With --json one line says when all is ready: http_url, api_key, domain, inbox_url and the pids of
+    the roles; logs then go to the folder log/ of the data folder. A role that dies is started again.
+    Ctrl-C stops all; sessions whose message is just being taken are awaited up to 50 seconds, a second
+    Ctrl-C does not wait.
+    """
+    settings = load_settings(**given, mode="live" if live else None)
+    if not settings.is_set("inbox_port"):
+        # Only our own worker has to know it, so instances side by side need not be told about each other.
+        settings = load_settings(**given, mode="live" if live else None, inbox_port=0)
+    with only_here(settings), Signals() as signals:
+        earlier.await_end(settings.run_dir, signals)
+        check_port(settings.http_host, settings.http_port, "MAILER_HTTP_PORT (--http-port)")
+        check_port(settings.inbox_host, settings.inbox_port, "MAILER_INBOX_PORT")
+        prepared = prepare(settings)
+        sys.exit(_Instance(settings, prepared, signals, as_json).run())
+
+
+@dataclass(frozen=True, slots=True)
+class _Roles:
+    inbox: Child | None
+    http: Child
+    others: tuple[Child, ...]  # the sweeper and the workers
+
+    @property
+    def all(self) -> tuple[Child, ...]:
+        return (*self.early, *((self.inbox,) if self.inbox else ()))
+
+    @property
+    def early(self) -> tuple[Child, ...]:
+        """Those that end before the inbox, which still answers their last sessions."""
+        return (self.http, *self.others)
+
+
+class _Instance:
+    def __init__(self, settings: Settings, prepared: Prepared, signals: Signals, as_json: bool) -> None:
+        from mailer import clock
+
+        self._settings = settings
+        self._prepared = prepared
+        self._as_json = as_json
+        self._monotonic = clock.monotonic
+        self._supervisor = Supervisor(signals, monotonic=clock.monotonic, on_death=self._mourn)
+        self._roles = self._cast()
+
+    def run(self) -> int:
+        """The exit code: 0 if all ended in order."""
+        try:
+            self._start()
+            self._greet()
+            self._supervisor.watch()
+        except Interrupted:
+            pass
+        except BaseException:
+            self._supervisor.stop(self._roles.early)
+            raise
+        return 0 if self._supervisor.stop(self._roles.early) else 1
+
+    def _cast(self) -> _Roles:
+        from mailer.config import role_name
+
+        indexes = range(1, self._settings.workers + 1)
+        workers = [Role(role_name("worker", i), ("worker", "--index", str(i))) for i in indexes]
+        # In live mode nothing goes to the inbox.
+        inbox = None if self._settings.is_live else self._child(Role(_INBOX, (_INBOX,)))
+        others = (Role("sweeper", ("sweeper",)), *workers)
+        return _Roles(inbox, self._child(Role(_HTTP, (_HTTP,))), tuple(self._child(role) for role in others))
+
+    def _child(self, role: Role) -> Child:
+        run_dir, log_dir = self._settings.run_dir, self._settings.log_dir
+        for folder in (run_dir, log_dir):
+            folder.mkdir(exist_ok=True)
+        return Child(
+            role,
+            run_dir=run_dir,
+            log_dir=log_dir,
+            echo=None if self._as_json else _echo,
+            monotonic=self._monotonic,
+        )
+
+    def _start(self) -> None:
+        environ = self._environ()
+        inbox, http_door = self._roles.inbox, self._roles.http
+        if inbox is not None:
+            self._supervisor.start(inbox, environ)
+        self._supervisor.start(http_door, environ)
+        more: dict[str, str] = {}
+        if inbox is not None:
+            # Workers send there, so they start when its port is known.
+            self._await([inbox])
+            more = {"MAILER_INBOX_PORT": str(_port(inbox))}
+            self._supervisor.pin(inbox, **more)
+        for child in self._roles.others:
+            self._supervisor.start(child, {**environ, **more})
+        self._await(self._roles.all)
+        self._supervisor.pin(http_door, MAILER_HTTP_PORT=str(_port(http_door)))
+        self._supervisor.wait_until(self._is_ready, seconds=_READY_SECONDS, what="the HTTP door")
+
+    def _environ(self) -> Mapping[str, str]:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
+        environ |= self._settings.to_environ()
+        if not self._as_json and not self._settings.is_set("log_level"):
+            environ["MAILER_LOG_LEVEL"] = "warning"
+        return environ
+
+    def _await(self, children: tuple[Child, ...] | list[Child]) -> None:
+        names = ", ".join(child.name for child in children)
+        self._supervisor.wait_until(
+            lambda: all(child.announced() for child in children), seconds=_READY_SECONDS, what=names
+        )
+
+    def _is_ready(self) -> bool:
+        host = greeting.reachable(self._settings.http_host)
+        connection = http.client.HTTPConnection(host, _port(self._roles.http), timeout=2.0)
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == http.client.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _greet(self) -> None:
+        facts = greeting.Facts(
+            http_url=greeting.url(self._settings.http_host, _port(self._roles.http)),
+            api_key=self._prepared.api_key,
+            domain=self._prepared.domain,
+            has_inbox=self._roles.inbox is not None,
+            pids=self._supervisor.pids(),
+            data_dir=self._settings.data_dir,
+        )
+        click.echo(greeting.as_json(facts) if self._as_json else greeting.as_text(facts))
+
+    def _mourn(self, death: Death) -> None:
+        pause = max(0.0, death.restart_at - self._monotonic())
+        _echo("up", f"{death.name} (pid {death.pid}) {death.how}; it starts again in {pause:.1f} s")
+
+
+def _port(child: Child) -> int:
+    facts = child.announced()
+    if facts is None:
+        raise CommandFailed(f"the role {child.name} ended as soon as it was ready")
+    return int(facts["port"])
+
+
+def _echo(name: str, line: str) -> None:
+    try:
+        click.echo(f"{name:<9} | {line}", err=True)
+    except OSError:
+        # The terminal is gone; the roles' output must be read on, or they would block.
+        Path(os.devnull).touch()

@@ -1,0 +1,152 @@
+"""DKIM signatures over composed mail (RFC 6376, RFC 8463, RFC 8301), relaxed/relaxed.
+
+`cryptography` does the arithmetic; what is signed, and how it is written down, stands here. dkimpy would do
+the same at 28 times the CPU (9.3 ms a signature, its RSA being plain Python); it is the verifier in the
+tests, together with Mail::DKIM.
+
+The body is hashed once, when the message is composed; a signature needs its header fields only.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from mailer.compose.canonical import relaxed_body, relaxed_field, relaxed_fields
+
+RSA_BITS = range(1024, 4096 + 1)  # RFC 8301 §3.2: what every verifier must be able to check
+
+# RFC 6376 §5.4.1: what a reader sees or a program acts on. Named once more than they occur ("over-signed",
+# RFC 6376 §8.15), so that nobody can add a second From or Subject to a signed message.
+_OVERSIGNED = frozenset(
+    (b"from", b"to", b"cc", b"reply-to", b"subject", b"date", b"message-id", b"content-type")
+)
+# The List-* fields and Feedback-ID are signed as they are: a mailing list that forwards the message adds its own.
+_SIGNED = (
+    b"from", b"to", b"cc", b"reply-to", b"subject", b"date", b"message-id", b"mime-version",
+    b"content-type", b"content-transfer-encoding", b"x-mailer-ref",
+    b"list-unsubscribe", b"list-unsubscribe-post", b"feedback-id",
+)  # fmt: skip
+
+_LINE_OCTETS = 76
+_PADDING = PKCS1v15()
+_HASH = SHA256()
+
+
+class Algorithm(enum.StrEnum):
+    """As the a= tag and the database say it (RFC 6376 §3.3, RFC 8463 §3)."""
+
+    RSA = "rsa-sha256"
+    ED25519 = "ed25519-sha256"
+
+
+class SigningKeyError(ValueError):
+    """Not a private key that DKIM can sign with. The message says why and holds nothing of the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key under its selector (RFC 6376 §3.1). algorithm fits the kind of `private`."""
+
+    selector: str
+    algorithm: Algorithm
+    private: RSAPrivateKey | Ed25519PrivateKey
+
+
+def load_private_key(pem: bytes, *, trusted: bool = False) -> RSAPrivateKey | Ed25519PrivateKey:
+    """The RSA or Ed25519 key in `pem` (PKCS #1 or #8, no passphrase). Raises SigningKeyError.
+
+    trusted  the text was checked when it was taken in, and came back from our own sealed store: the
+             arithmetic is not checked again, which takes 36 ms for RSA
+    """
+    try:
+        key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=trusted)
+    except TypeError:
+        raise SigningKeyError("the private key is protected by a passphrase") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise SigningKeyError("the text is not a private key in PEM form, or the key is damaged") from None
+    if isinstance(key, RSAPrivateKey):
+        if key.key_size not in RSA_BITS:
+            raise SigningKeyError(f"an RSA key has 1024 to 4096 bits, this one has {key.key_size}")
+        return key
+    if isinstance(key, Ed25519PrivateKey):
+        return key
+    raise SigningKeyError("the key is neither RSA nor Ed25519")
+
+
+def body_hash(body: bytes) -> str:
+    """The bh= value: base64 of SHA-256 of the relaxed body (RFC 6376 §3.7)."""
+    return base64.b64encode(hashlib.sha256(relaxed_body(body)).digest()).decode("ascii")
+
+
+def sign(headers: bytes, *, body_hash: str, domain: str, keys: Sequence[SigningKey], at: datetime) -> bytes:
+    """DKIM-Signature fields to put before `headers`, one a key, RSA first (RFC 8463 §3); CRLF lines.
+
+    headers    the whole block with the per-recipient fields, CRLF lines, without the empty line
+    body_hash  of the body that follows, from `body_hash`
+    domain     A-labels; the d= that alignment with From is judged by
+    at         aware; the t= tag
+    """
+    canonical = relaxed_fields(headers)
+    names, signed = _choose(canonical)
+    h_tag = _h_tag(names)
+    stamp = int(at.timestamp())
+    fields = []
+    # RSA first: verifiers that stop at the first signature know RSA, and not all know Ed25519.
+    for key in sorted(keys, key=lambda key: key.algorithm != Algorithm.RSA):
+        field = (
+            f"DKIM-Signature: v=1; a={key.algorithm}; c=relaxed/relaxed;\r\n d={domain};\r\n"
+            f" s={key.selector}; t={stamp};\r\n {h_tag}\r\n bh={body_hash};\r\n b="
+        ).encode("ascii")
+        value = base64.b64encode(_signature(key, signed + relaxed_field(field)))
+        fields += [field, _folded(value), b"\r\n"]
+    return b"".join(fields)
+
+
+def _choose(canonical: dict[bytes, list[bytes]]) -> tuple[tuple[bytes, ...], bytes]:
+    """Names for h=, and the signed fields in that order (RFC 6376 §5.4.2: the last of a name first)."""
+    names: list[bytes] = []
+    signed: list[bytes] = []
+    for name in _SIGNED:
+        occurrences = canonical.get(name, [])
+        names += [name] * (len(occurrences) + (name in _OVERSIGNED))
+        signed += reversed(occurrences)
+    return tuple(names), b"".join(signed)
+
+
+@lru_cache(maxsize=256)
+def _h_tag(names: tuple[bytes, ...]) -> str:
+    """`h=...;` in lines; there are few different ones, since most messages have the same fields."""
+    lines = ["h="]
+    for name in (n.decode("ascii") for n in names):
+        if len(lines[-1]) + len(name) >= _LINE_OCTETS:
+            lines.append("")
+        lines[-1] += name + ":"
+    lines[-1] = lines[-1].removesuffix(":") + ";"
+    return "\r\n ".join(lines)
+
+
+def _signature(key: SigningKey, data: bytes) -> bytes:
+    if isinstance(key.private, RSAPrivateKey):
+        return key.private.sign(data, _PADDING, _HASH)
+    # RFC 8463 §3: Ed25519 signs the SHA-256 of the data, as the name of the algorithm says.
+    return key.private.sign(hashlib.sha256(data).digest())
+
+
+def _folded(value: bytes) -> bytes:
+    """Base64 in lines; white space within b= means nothing (RFC 6376 §3.5)."""
+    first = _LINE_OCTETS - len(" b=")
+    rest = range(first, len(value), _LINE_OCTETS - 1)
+    return b"\r\n ".join((value[:first], *(value[at : at + _LINE_OCTETS - 1] for at in rest)))

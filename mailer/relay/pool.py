@@ -1,0 +1,214 @@
+"""Sessions kept open between messages, and how many a site gets.
+
+A delivery first gets a slot of its site, in the order of asking, then a session: an idle one to a host of
+its own domain's MX set, else a new one. Slots in use and idle sessions together never exceed what the
+site allows. All of it lives on one event loop and nothing here is locked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from mailer.relay.smtp.session import Session, Target
+
+_LONGEST_TICK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """When a session is not used again, and how long a delivery waits for one.
+
+    messages  transactions a session carries
+    """
+
+    messages: int
+    session_seconds: float
+    idle_seconds: float
+    wait_seconds: float
+    quit_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStats:
+    """Connections open (busy and idle), slots in use, deliveries waiting for one."""
+
+    open: int
+    busy: int
+    waiting: int
+
+
+@dataclass(slots=True)
+class _Site:
+    busy: int = 0
+    idle: list[Session] = field(default_factory=list)  # the last used at the end
+    waiting: deque[tuple[float, asyncio.Future[bool]]] = field(default_factory=deque)
+
+
+class SessionPool:
+    """connections_of: how many connections a site allows at this moment; it may change at any time."""
+
+    def __init__(
+        self, connections_of: Callable[[str], int], limits: PoolLimits, monotonic: Callable[[], float]
+    ) -> None:
+        self._connections_of = connections_of
+        self._limits = limits
+        self._monotonic = monotonic
+        self._sites: dict[str, _Site] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._ticker: asyncio.TimerHandle | None = None
+        self._closing = False
+
+    # ---- slots ---------------------------------------------------------------------------------------
+
+    async def acquire(self, site: str) -> bool:
+        """A slot of the site, first come first served; False: none is to be had. Give it to `release`."""
+        if self._closing:
+            return False
+        here = self._sites.setdefault(site, _Site())
+        limit = self._connections_of(site)
+        if here.busy < limit and not here.waiting:
+            here.busy += 1
+            return True
+        if limit <= 0 and not here.busy:
+            self._forget_if_unused(site, here)
+            return False  # no permits: whoever has them should carry this mail
+        ticket = asyncio.get_running_loop().create_future()
+        here.waiting.append((self._monotonic(), ticket))
+        self._ensure_ticker()
+        try:
+            return await ticket
+        except asyncio.CancelledError:
+            if ticket.done() and not ticket.cancelled() and ticket.result():
+                self.release(site)  # the slot came just as its taker left
+            raise
+
+    def release(self, site: str) -> None:
+        here = self._sites[site]
+        here.busy -= 1
+        self._admit(site, here)
+        self._forget_if_unused(site, here)
+
+    def _admit(self, site: str, here: _Site) -> None:
+        """Lets in who waits, as far as there is room."""
+        limit = self._connections_of(site)
+        while here.waiting and here.busy < limit:
+            _, ticket = here.waiting.popleft()
+            if not ticket.done():
+                here.busy += 1
+                ticket.set_result(True)
+
+    def _forget_if_unused(self, site: str, here: _Site) -> None:
+        if not (here.busy or here.idle or here.waiting):
+            self._sites.pop(site, None)
+
+    # ---- sessions ------------------------------------------------------------------------------------
+
+    def take(self, site: str, targets: Iterable[Target]) -> Session | None:
+        """An idle session to the first of `targets` that has one; for the holder of a slot."""
+        here = self._sites[site]
+        if not here.idle:
+            return None
+        for target in targets:
+            for session in reversed(here.idle):
+                if session.target == target and self._is_fit(session):
+                    here.idle.remove(session)
+                    return session
+        return None
+
+    def make_room(self, site: str) -> None:
+        """Called by the holder of a slot before it connects: the longest idle sessions give way."""
+        here = self._sites[site]
+        limit = self._connections_of(site)
+        while here.idle and here.busy + len(here.idle) > limit:
+            self._leave(here.idle.pop(0))
+
+    def give_back(self, site: str, session: Session) -> None:
+        """Keeps a session for the next message if it is in step and neither old nor worn."""
+        here = self._sites[site]
+        session.used_at = self._monotonic()
+        if not session.is_usable:
+            session.discard("out of step")
+        elif (
+            self._closing
+            or not self._is_fit(session)
+            or here.busy + len(here.idle) > self._connections_of(site)
+        ):
+            self._leave(session)
+        else:
+            session.protocol.transcript = None
+            here.idle.append(session)
+            self._ensure_ticker()
+
+    def stats(self) -> dict[str, SiteStats]:
+        return {
+            name: SiteStats(s.busy + len(s.idle), s.busy, len(s.waiting)) for name, s in self._sites.items()
+        }
+
+    def _is_fit(self, session: Session) -> bool:
+        return (
+            session.is_usable
+            and session.messages < self._limits.messages
+            and self._monotonic() - session.opened_at < self._limits.session_seconds
+        )
+
+    def _leave(self, session: Session) -> None:
+        """QUIT beside the work, so that nobody waits for a farewell."""
+        task = asyncio.ensure_future(self._quit(session))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _quit(self, session: Session) -> None:
+        await session.quit(self._limits.quit_seconds)
+        await session.closed()
+
+    # ---- time ----------------------------------------------------------------------------------------
+
+    def _ensure_ticker(self) -> None:
+        if self._ticker is None and not self._closing:
+            seconds = min(_LONGEST_TICK_SECONDS, self._limits.idle_seconds / 2, self._limits.wait_seconds / 2)
+            self._ticker = asyncio.get_running_loop().call_later(seconds, self._tick)
+
+    def _tick(self) -> None:
+        """Ends what idled too long or was lost, turns away who waited too long, uses room that grew."""
+        self._ticker = None
+        now = self._monotonic()
+        for name, here in list(self._sites.items()):
+            self._end_idle(here, now)
+            while here.waiting and now - here.waiting[0][0] >= self._limits.wait_seconds:
+                _, ticket = here.waiting.popleft()
+                if not ticket.done():
+                    ticket.set_result(False)
+            self._admit(name, here)
+            self._forget_if_unused(name, here)
+        if any(here.idle or here.waiting for here in self._sites.values()):
+            self._ensure_ticker()
+
+    def _end_idle(self, here: _Site, now: float) -> None:
+        keep = []
+        for session in here.idle:
+            if not session.is_usable:
+                session.discard("out of step while idle")
+            elif now - session.used_at >= self._limits.idle_seconds or not self._is_fit(session):
+                self._leave(session)
+            else:
+                keep.append(session)
+        here.idle[:] = keep
+
+    async def close(self) -> None:
+        """Turns away who waits and says QUIT to all idle sessions; returns when they are gone."""
+        self._closing = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        for here in self._sites.values():
+            while here.waiting:
+                _, ticket = here.waiting.popleft()
+                if not ticket.done():
+                    ticket.set_result(False)
+            while here.idle:
+                self._leave(here.idle.pop())
+        while self._leaving:
+            await asyncio.wait(list(self._leaving))

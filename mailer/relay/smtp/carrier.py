@@ -1,0 +1,139 @@
+"""The SMTP carrier: from a consignment to what became of it, over the hosts of its domain.
+
+    plan     a route, else the MX set of the domain
+    slot     one of the site's connections, in turn
+    session  an idle one to a host of this plan, else a new one, host by host (RFC 5321 §5.1)
+    mail     one transaction; after its final dot no other host is tried
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from mailer import clock
+from mailer.events import WaitReason
+from mailer.policy.outcome import Broken, NotTried, Outcome
+from mailer.protocol.phase import Phase
+from mailer.relay.carrier import Consignment, DotJournal, Report
+from mailer.relay.hosts import HostFinder
+from mailer.relay.pool import PoolLimits, SessionPool, SiteStats
+from mailer.relay.smtp.attempt import Attempt, Line
+from mailer.relay.smtp.plan import Planner
+from mailer.relay.smtp.session import Dialer
+from mailer.relay.smtp.settings import SmtpSettings
+from mailer.relay.smtp.tls import RecentTls, TlsContexts, TlsMemory
+from mailer.relay.smtp.transaction import Wire
+
+_log = structlog.get_logger(__name__)
+
+
+class SmtpCarrier:
+    """Implements mailer.relay.carrier.Carrier; made and used on one event loop, except `site_of`."""
+
+    def __init__(
+        self,
+        settings: SmtpSettings,
+        finder: HostFinder,
+        journal: DotJournal,
+        *,
+        tls_memory: TlsMemory | None = None,
+        tls_contexts: TlsContexts | None = None,
+        connections_of: Callable[[str], int] | None = None,
+        draw: Callable[[], float] = clock.draw,
+        now: Callable[[], datetime] = clock.now,
+    ) -> None:
+        """connections_of: connections a site allows now, at most `settings.connections_per_site`."""
+        granted = connections_of or (lambda _site: settings.connections_per_site)
+        self._pool = SessionPool(
+            lambda site: min(granted(site), settings.connections_per_site),
+            _pool_limits(settings),
+            clock.monotonic,
+        )
+        dialer = Dialer(
+            settings=settings,
+            contexts=tls_contexts or TlsContexts(),
+            memory=tls_memory or RecentTls(),
+            now=now,
+            monotonic=clock.monotonic,
+        )
+        self._planner = Planner(settings, finder, draw=draw, monotonic=clock.monotonic)
+        self._line = Line(settings, self._planner, self._pool, dialer, journal)
+        self._attempts: dict[Attempt, asyncio.Task[object]] = {}
+        self._closing = False
+
+    def site_of(self, domain: str) -> str | None:
+        """The site of a domain by its route or its last look-up; no I/O, from any thread."""
+        return self._planner.site_of(domain)
+
+    def stats(self) -> dict[str, SiteStats]:
+        """Connections by site."""
+        return self._pool.stats()
+
+    async def deliver(self, consignment: Consignment) -> Report:
+        """Nothing the peer or the network does raises.
+
+        Raises ValueError for content or paths that would break out of their place in the dialogue.
+        """
+        attempt = Attempt(self._line, Wire.of(consignment))
+        task = asyncio.current_task()
+        if self._closing or task is None:
+            return attempt.report(NotTried(WaitReason.RELEASED))
+        self._attempts[attempt] = task
+        try:
+            return attempt.report(await attempt.run())
+        except asyncio.CancelledError:
+            if not attempt.progress.released:
+                raise  # whoever cancelled us wants no report
+            task.uncancel()
+            return attempt.report(_taken_back(attempt))
+        finally:
+            del self._attempts[attempt]
+
+    async def close(self, *, grace_seconds: float) -> None:
+        """Takes back what has not sent its dot, waits for the others, then hangs up."""
+        self._closing = True
+        for attempt in list(self._attempts):
+            if not attempt.progress.dot_sent:
+                self._take_back(attempt)
+        # Those after the dot get their time; those taken back need only their turn to say so.
+        await self._ended(grace_seconds)
+        left = list(self._attempts)
+        for attempt in left:
+            self._take_back(attempt)
+        if left:
+            _log.warning("carrier.left_in_doubt", attempts=len(left), grace_seconds=grace_seconds)
+        await self._ended(None)
+        await self._pool.close()
+
+    def _take_back(self, attempt: Attempt) -> None:
+        attempt.progress.released = True
+        self._attempts[attempt].cancel()
+
+    async def _ended(self, seconds: float | None) -> None:
+        """Returns when no attempt runs any more, or after `seconds`."""
+        deadline = None if seconds is None else clock.monotonic() + seconds
+        while self._attempts:
+            left = None if deadline is None else deadline - clock.monotonic()
+            if left is not None and left <= 0:
+                return
+            await self._line.wait_for_an_end(left)
+
+
+def _taken_back(attempt: Attempt) -> Outcome:
+    if attempt.progress.dot_sent:
+        return Broken(Phase.END_OF_DATA, "the worker stopped before the reply to the final dot was heard")
+    return NotTried(WaitReason.RELEASED)
+
+
+def _pool_limits(settings: SmtpSettings) -> PoolLimits:
+    return PoolLimits(
+        messages=settings.messages_per_session,
+        session_seconds=settings.session_seconds,
+        idle_seconds=settings.idle_seconds,
+        wait_seconds=settings.wait_seconds,
+        quit_seconds=settings.timeouts.quit,
+    )

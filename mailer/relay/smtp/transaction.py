@@ -1,0 +1,196 @@
+"""One SMTP mail transaction (RFC 5321 §3.3) with one recipient, pipelined where the peer offers it.
+
+    us    MAIL RCPT DATA           content and dot
+    peer            250 250 354                     250
+
+Before the dot every failure is harmless: nothing was delivered. From the write that carries the dot on,
+silence is in doubt. The journal hears of the dot before it goes out and of its reply before anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailer.events import WaitReason
+from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused
+from mailer.protocol.phase import Phase
+from mailer.protocol.reply import ProtocolError, Reply
+from mailer.relay.carrier import Consignment, DotJournal
+from mailer.relay.smtp.content import Capabilities, encode, mail_command, rcpt_command, stuffed
+from mailer.relay.smtp.session import Session, describe
+from mailer.relay.smtp.settings import Timeouts
+from mailer.relay.smtp.transcript import Transcript
+
+_START_INPUT = 354  # RFC 5321 §4.2.3, the only go-ahead to DATA
+_CLOSING = 421  # RFC 5321 §3.8: the peer closes the channel, whatever it answers
+_BLOCK = 65536
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an attempt came; what `close` looks at.
+
+    dot_sent  the final dot may be on its way: from now on silence is in doubt, and no other host is tried
+    released  the worker is stopping and took the attempt back before its dot
+    refused   the answer that decides, while the rest of its pipelined group is still read
+    """
+
+    phase: Phase = Phase.RESOLVE
+    dot_sent: bool = False
+    released: bool = False
+    refused: Refused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A consignment's octets, made once an attempt: content stuffed, with the final dot."""
+
+    mail: Consignment
+    content: bytes
+
+    @classmethod
+    def of(cls, mail: Consignment) -> Wire:
+        """Raises ValueError for content or paths that would break out of their place."""
+        rcpt_command(mail)
+        mail_command(mail, Capabilities())
+        return cls(mail, stuffed(mail.content))
+
+
+async def transact(
+    session: Session,
+    wire: Wire,
+    progress: Progress,
+    transcript: Transcript,
+    *,
+    journal: DotJournal,
+    timeouts: Timeouts,
+) -> Outcome:
+    """Offers the mail over a session in step. Nothing the peer or the network does raises.
+
+    Afterwards the session is in step, owes us replies it still counts, or is dead; never in between.
+    """
+    unsuitable = session.capabilities.lack(wire.mail)
+    if unsuitable is not None:
+        return unsuitable
+    session.messages += 1
+    transaction = _Transaction(session, wire, progress, transcript, journal, timeouts)
+    try:
+        return await transaction.run()
+    except (OSError, ProtocolError) as error:
+        session.discard()
+        return progress.refused or Broken(progress.phase, describe(error))
+
+
+@dataclass(slots=True)
+class _Transaction:
+    session: Session
+    wire: Wire
+    progress: Progress
+    transcript: Transcript
+    journal: DotJournal
+    timeouts: Timeouts
+
+    async def run(self) -> Outcome:
+        await self._collect_owed()
+        last = await self._offer_envelope()
+        if self.progress.refused is not None:
+            self._leave(self.progress.refused.reply, last)
+            return self.progress.refused
+        return await self._send_content()
+
+    async def _collect_owed(self) -> None:
+        """Reads what the peer still had to say to our RSET after the refusal before."""
+        self.progress.phase = Phase.MAIL
+        while self.session.owed:
+            reply = await self.session.protocol.reply(self.timeouts.mail)
+            self.session.owed -= 1
+            if not self.session.owed and not reply.is_positive:
+                raise ProtocolError(f"RSET was answered {reply.code} {reply.text}")
+
+    async def _offer_envelope(self) -> Reply:
+        """MAIL, RCPT, DATA; returns the last reply read. A refusal goes to `progress.refused`."""
+        mail, offered = self.wire.mail, self.session.capabilities
+        lines = (mail_command(mail, offered), rcpt_command(mail), "DATA")
+        if offered.pipelining:
+            self._say(lines)
+        for phase, line in zip((Phase.MAIL, Phase.RCPT, Phase.DATA), lines, strict=True):
+            self.progress.phase = phase
+            if not offered.pipelining:
+                self._say((line,))
+            reply = await self.session.protocol.reply(self.timeouts.of(phase))
+            good = reply.code == _START_INPUT if phase is Phase.DATA else reply.is_positive
+            if not good and self.progress.refused is None:
+                self.progress.refused = Refused(reply, phase)
+            if reply.code == _CLOSING or not (good or offered.pipelining):
+                break
+        return reply
+
+    def _say(self, lines: Sequence[str]) -> None:
+        self.transcript.said(*lines)
+        octets = b"".join([encode(line, self.wire.mail) for line in lines])
+        self.session.protocol.send(octets, replies=len(lines))
+
+    def _leave(self, decisive: Reply, last: Reply) -> None:
+        """Keeps the session for other mail after a refusal, without waiting for it."""
+        if _CLOSING in (decisive.code, last.code):
+            self.session.discard()
+            return
+        words = ["RSET"]
+        if last.code == _START_INPUT:
+            # RFC 2920 §3.1: DATA was let through though no recipient was; the empty message ends it.
+            words = [".", "RSET"]
+        self._say(words)
+        self.session.owed = len(words)
+
+    async def _send_content(self) -> Outcome:
+        protocol, wire = self.session.protocol, self.wire
+        self.progress.phase = Phase.CONTENT
+        start = 0
+        if len(wire.content) > _BLOCK:
+            start = await self._send_blocks()
+            if (early := protocol.early_reply()) is not None:
+                return self._answered_early(early)
+        if protocol.failure is not None:
+            raise protocol.failure
+        if not self.journal.about_to_send_dot(wire.mail.attempt_id):
+            self.session.discard()  # after 354 there is no other way out
+            return NotTried(WaitReason.RELEASED)
+        # From here on the peer may hold the message and only its 250 be lost; giving up early sends
+        # copies (RFC 5321 §4.5.3.2.6, RFC 1047 §3).
+        self.progress.dot_sent = True
+        self.progress.phase = Phase.END_OF_DATA
+        self.transcript.said(f"<{len(wire.mail.content)} octets>", ".")
+        protocol.send(wire.content[start:] if start else wire.content, replies=0 if start else 1)
+        return await self._hear_verdict()
+
+    async def _send_blocks(self) -> int:
+        """Sends all but the last block; returns where that begins. The final dot stays behind."""
+        content, protocol = self.wire.content, self.session.protocol
+        last = len(content) - _BLOCK
+        view = memoryview(content)
+        for start in range(0, last, _BLOCK):
+            protocol.send(view[start : min(start + _BLOCK, last)], replies=0 if start else 1)
+            await protocol.drain(self.timeouts.content)
+            if protocol.has_reply:
+                break
+        return last
+
+    def _answered_early(self, reply: Reply) -> Outcome:
+        """The peer judged the content before its end, and will not read the rest as content."""
+        self.session.discard()
+        if reply.code >= 400:
+            return Refused(reply, Phase.CONTENT)
+        return Broken(Phase.CONTENT, f"{reply.code} {reply.text} before the end of the content")
+
+    async def _hear_verdict(self) -> Outcome:
+        reply = await self.session.protocol.reply(self.timeouts.end_of_data)
+        if 300 <= reply.code < 400:
+            # Neither yes nor no: whether the peer holds the message cannot be told.
+            raise ProtocolError(f"{reply.code} {reply.text} as the reply to the final dot")
+        self.journal.heard(self.wire.mail.attempt_id, reply.code, reply.text)
+        if reply.is_positive:
+            return Accepted(reply)
+        if reply.code == _CLOSING:
+            self.session.discard()
+        return Refused(reply, Phase.END_OF_DATA)

@@ -1,0 +1,134 @@
+"""Group commit: everybody is answered truly, and nobody pays for a neighbour."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mailer import clock
+from mailer.accept.submission import Fault, Receipt, SubmissionError
+from mailer.queue import fanout, read, verify
+from mailer.store import Store
+from mailer.store.tables import api_key, event, recipient, sending_domain, tenant
+from tests.accept.conftest import Desk
+
+
+async def refusal(desk: Desk, **changed: object) -> SubmissionError:
+    with pytest.raises(SubmissionError) as caught:
+        await desk.committer.commit(desk.prepared(**changed))  # type: ignore[arg-type]
+    return caught.value
+
+
+def rows(store: Store) -> int:
+    with store.read() as c:
+        return len(c.execute(recipient.select()).all())
+
+
+async def test_a_receipt_means_that_the_message_is_in_the_store(desk: Desk) -> None:
+    prepared = desk.prepared()
+
+    receipt = await desk.committer.commit(prepared)
+
+    assert receipt == Receipt(prepared.message_id, prepared.response)
+    assert read.message_of(desk.room.store, desk.room.tenant_id, prepared.message_id) is not None
+    assert len(desk.rings) == 1
+
+
+async def test_a_crowd_shares_commits_and_each_gets_its_own_answer(desk: Desk) -> None:
+    crowd = [desk.prepared() for _ in range(100)]
+
+    receipts = await asyncio.gather(*(desk.committer.commit(p) for p in crowd))
+
+    assert [r.message_id for r in receipts] == [p.message_id for p in crowd]
+    assert len(desk.rings) < 100
+    assert verify.verify(desk.room.store).holds
+
+
+async def test_one_that_cannot_be_stored_does_not_refuse_its_neighbours(desk: Desk) -> None:
+    poisoned = desk.prepared(key="k", response=b"\xff")
+    crowd = [desk.prepared() for _ in range(10)]
+
+    answers = await asyncio.gather(
+        *(desk.committer.commit(p) for p in [*crowd[:5], poisoned, *crowd[5:]]), return_exceptions=True
+    )
+
+    refused = [a for a in answers if isinstance(a, SubmissionError)]
+    assert [e.fault for e in refused] == [Fault.INTERNAL]
+    assert rows(desk.room.store) == 10
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault", "pointer"),
+    [
+        ({"sender": "shop@other.example"}, Fault.FROM_NOT_ALLOWED, "/from"),
+        ({"stream": "unheard-of"}, Fault.UNKNOWN_STREAM, "/stream"),
+        ({"secret_hash": b"wrong"}, Fault.UNAUTHENTICATED, None),
+    ],
+)
+async def test_what_is_not_admitted_writes_no_row(
+    desk: Desk, changed: dict[str, object], fault: Fault, pointer: str | None
+) -> None:
+    error = await refusal(desk, **changed)
+
+    assert (error.fault, error.pointer) == (fault, pointer)
+    assert rows(desk.room.store) == 0
+    assert desk.rings == []
+
+
+async def test_a_refusal_leaves_its_event_in_the_tenants_log(desk: Desk) -> None:
+    await refusal(desk, sender="shop@other.example")
+    await desk.committer.commit(desk.prepared())
+    fanout.fan_out(desk.room.store)
+
+    with desk.room.store.read() as c:
+        told = c.execute(event.select().where(event.c.type == "rejected")).all()
+    assert [(e.tenant_id, e.data["fault"]) for e in told] == [(desk.room.tenant_id, "from-not-allowed")]
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "fault"),
+    [
+        (api_key, {"revoked_at": clock.now()}, Fault.UNAUTHENTICATED),
+        (api_key, {"expires_at": clock.now()}, Fault.UNAUTHENTICATED),
+        (api_key, {"scopes": ["read"]}, Fault.FORBIDDEN),
+        (tenant, {"state": "suspended"}, Fault.TENANT_SUSPENDED),
+        (sending_domain, {"state": "revoked"}, Fault.FROM_NOT_ALLOWED),
+    ],
+)
+async def test_what_was_withdrawn_before_the_commit_refuses(
+    desk: Desk, table: object, values: dict[str, object], fault: Fault
+) -> None:
+    with desk.room.store.write() as c:
+        c.execute(table.update().values(**values))  # type: ignore[attr-defined]
+
+    error = await refusal(desk)
+
+    assert error.fault is fault
+    assert rows(desk.room.store) == 0
+
+
+async def test_a_repeated_key_is_replayed_with_the_same_bytes(desk: Desk) -> None:
+    first = await desk.committer.commit(desk.prepared(key="k"))
+
+    second = await desk.committer.commit(desk.prepared(key="k"))
+
+    assert (second.replayed, second.message_id, second.body) == (True, first.message_id, first.body)
+    assert rows(desk.room.store) == 1
+
+
+async def test_a_key_with_another_body_is_refused(desk: Desk) -> None:
+    await desk.committer.commit(desk.prepared(key="k", body=b"one"))
+
+    error = await refusal(desk, key="k", body=b"two")
+
+    assert error.fault is Fault.IDEMPOTENCY_KEY_REUSED
+    assert rows(desk.room.store) == 1
+
+
+async def test_a_refusal_does_not_use_up_its_key(desk: Desk) -> None:
+    await refusal(desk, key="k", sender="shop@other.example")
+
+    receipt = await desk.committer.commit(desk.prepared(key="k"))
+
+    assert not receipt.replayed
