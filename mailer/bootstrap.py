@@ -33,12 +33,19 @@ from mailer.policy.routing import RouteTable
 from mailer.queue import incarnations
 from mailer.queue.incarnations import Registration
 from mailer.relay import journal
+from mailer.relay.carrier import Carrier
 from mailer.relay.claimer import ClaimLimits
+from mailer.relay.hosts import MxFinder
 from mailer.relay.journal import Journal
 from mailer.relay.lease import Lease
 from mailer.relay.recovery import Recoverer, Watch
 from mailer.relay.signing import KeyRing, Signer
+from mailer.relay.smtp.carrier import SmtpCarrier
+from mailer.relay.smtp.lookup import Lookup
+from mailer.relay.smtp.settings import Mode as SmtpMode
+from mailer.relay.smtp.settings import SmtpSettings, Timeouts
 from mailer.relay.sweeper import Sweeper, SweeperParts
+from mailer.relay.tlsmemory import StoredTls
 from mailer.relay.verdict import Judge
 from mailer.relay.worker import Worker, WorkerParts
 from mailer.store import Store, schema
@@ -177,6 +184,8 @@ def _worker_parts(settings: Settings, office: Office, judge: Judge) -> WorkerPar
     signer = Signer(office.store, ring_of_keys, token_secret=vault.derive("verp"), now=clock.now)
     kept = Journal(office.journals, office.registration.id, office.lease.is_fresh)
     routes = RouteTable.parse(settings.delivery_routes)
+    tls_memory = StoredTls(office.store, clock.monotonic)
+    tls_memory.synchronise(clock.now())
 
     def site_of(domain: str) -> str | None:
         route = routes.match(domain)
@@ -188,7 +197,8 @@ def _worker_parts(settings: Settings, office: Office, judge: Judge) -> WorkerPar
         lease=office.lease,
         journal=kept,
         signer=signer,
-        make_carrier=partial(_make_carrier, settings, routes, kept),
+        make_carrier=partial(_make_carrier, settings, routes, kept, tls_memory),
+        synchronise=lambda: tls_memory.synchronise(clock.now()),
         site_of=site_of,
         judge=judge,
         new_id=office.new_id,
@@ -201,6 +211,39 @@ def _worker_parts(settings: Settings, office: Office, judge: Judge) -> WorkerPar
         sweep_seconds=settings.sweep_seconds,
         idle_permit_seconds=settings.session_idle_seconds + 5.0,
     )
+
+
+def _make_carrier(
+    settings: Settings,
+    routes: RouteTable,
+    kept: Journal,
+    tls_memory: StoredTls,
+    connections_of: Callable[[str], int],
+) -> Carrier:
+    """Called on the event loop that will use it."""
+    timeouts = Timeouts(
+        connect=settings.smtp_timeout_connect,
+        greeting=settings.smtp_timeout_greeting,
+        ehlo=settings.smtp_timeout_command,
+        starttls=settings.smtp_timeout_command,
+        auth=settings.smtp_timeout_command,
+        mail=settings.smtp_timeout_command,
+        rcpt=settings.smtp_timeout_command,
+        data=settings.smtp_timeout_data_start,
+        content=settings.smtp_timeout_data_block,
+        end_of_data=settings.smtp_timeout_data_done,
+    )
+    smtp = SmtpSettings(
+        helo_name=settings.hostname,
+        mode=SmtpMode.LIVE if settings.is_live else SmtpMode.SANDBOX,
+        routes=routes,
+        timeouts=timeouts,
+        connections_per_site=settings.connections_per_site,
+        messages_per_session=settings.messages_per_session,
+        idle_seconds=settings.session_idle_seconds,
+    )
+    finder = MxFinder(Lookup(settings.resolvers), own_names={settings.hostname})
+    return SmtpCarrier(smtp, finder, kept, tls_memory=tls_memory, connections_of=connections_of)
 
 
 def _end_when_fenced(worker: Worker) -> None:

@@ -6,6 +6,7 @@ ring by `mailer.bell.Bell`; what is exported here is what commands need to put t
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +22,7 @@ from mailer.bell import RING, Bell, make_app
 __all__ = ["Bell", "make_app", "run_worker"]
 
 _STOP_NOTICED_SECONDS = 0.25
-_GOODBYE_SECONDS = 2.0  # for what a broker must answer while the worker leaves
+_GOODBYE_SECONDS = 0.5  # for what a broker must answer while the worker leaves
 
 
 def run_worker(
@@ -64,7 +65,10 @@ class _Worker(program.Worker):  # type: ignore[misc]
     """Celery's worker program, less what a role of ours must not do: log, print, restart itself."""
 
     def setup_logging(self, colorize: bool | None = None) -> bool:
-        return True  # bootstrap has set it up
+        """Leaves it as bootstrap set it up, less Celery's two lines for every bell."""
+        for name in ("celery.worker.strategy", "celery.app.trace"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        return True
 
     def install_platform_tweaks(self, worker: Any) -> None:
         """Every polite signal is a warm stop; SIGQUIT stays cold, SIGUSR1 prints the stacks.

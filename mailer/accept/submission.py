@@ -71,6 +71,7 @@ class Fault(enum.StrEnum):
     TOO_MANY_RECIPIENTS = "too-many-recipients"
     MESSAGE_TOO_LARGE = "message-too-large"
     REQUEST_TOO_LARGE = "request-too-large"
+    REQUEST_TIMEOUT = "request-timeout"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
     NOT_FOUND = "not-found"

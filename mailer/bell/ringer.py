@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -62,7 +63,7 @@ class Bell:
             if self._wanted:
                 self._wanted = False  # before publishing: a ring from here on wants a bell of its own
                 self._closing.wait(_PAUSE_SECONDS if self._publish() else _UNHEARD_PAUSE_SECONDS)
-        self._hang_up()
+        self._hang_up(politely=True)
 
     def _publish(self) -> bool:
         """One bell is with the broker; False, counted and logged, if it cannot be brought there."""
@@ -108,11 +109,13 @@ class Bell:
             self._producer = self._app.amqp.Producer(self._connection.channel(), auto_declare=False)
         return self._producer
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, *, politely: bool = False) -> None:
+        """Forgets the connection; a polite good-bye waits for the broker's, so only for one that answers."""
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
-            # `collect` shuts the sockets; `close` would wait for a broker's good-bye.
-            connection.collect()
+            # Whatever a broken connection says to this, it is gone; raised, it would end the thread.
+            with contextlib.suppress(Exception):
+                (connection.release if politely else connection.collect)()
 
     def _count_failure(self, error: Exception) -> None:
         self.failures += 1

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-
-import mailer
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -22,12 +18,19 @@ _LOG_BYTES = 32 * 1024 * 1024  # a longer log is put aside when its role starts
 _TAIL_BYTES = 4096
 
 
+def next_pause(pause: float, *, lived_seconds: float) -> float:
+    """Seconds before a role starts again that died after `pause` and a life of so long."""
+    if pause == 0.0 or lived_seconds >= _STEADY_SECONDS:
+        return _FIRST_PAUSE_SECONDS
+    return min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
-    """name: as in `worker-2`. arguments: of the command `mailer`."""
+    """name: as in `worker-2`. command: program and arguments of its process."""
 
     name: str
-    arguments: tuple[str, ...]
+    command: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Child:
         self._monotonic = monotonic
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
-        self._pause = _FIRST_PAUSE_SECONDS
+        self._pause = 0.0
         self._last_words = ""
         self.restart_at: float | None = None
 
@@ -84,12 +87,11 @@ class Child:
         """A process of the role runs; its pid is on disk."""
         self.restart_at = None
         self._announcement.unlink(missing_ok=True)
-        command = (sys.executable, "-P", "-m", "mailer", *self._role.arguments, "--follow", str(os.getpid()))
         output = self._open_log() if self._echo is None else subprocess.PIPE
         try:
             # A process group of its own: Ctrl-C on the terminal is for the supervisor, which passes it on.
             self._process = subprocess.Popen(
-                command, env=_with_code(environ), stdin=subprocess.DEVNULL, stdout=output,
+                self._role.command, env=environ, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, process_group=0,
             )  # fmt: skip
         finally:
@@ -117,10 +119,8 @@ class Child:
         if process is None or process.returncode is not None or (code := process.poll()) is None:
             return None
         now = self._monotonic()
-        if now - self._started_at >= _STEADY_SECONDS:
-            self._pause = _FIRST_PAUSE_SECONDS
+        self._pause = next_pause(self._pause, lived_seconds=now - self._started_at)
         self.restart_at = now + self._pause
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
         return Death(self.name, process.pid, code, self.restart_at)
 
     def last_words(self) -> str:
@@ -153,10 +153,3 @@ class Child:
                 text = line.decode(errors="replace").rstrip()
                 self._last_words = text or self._last_words
                 echo(self.name, text)
-
-
-def _with_code(environ: Mapping[str, str]) -> dict[str, str]:
-    """Children run this very code, whatever folder they start in (-P keeps that off the path)."""
-    here = str(Path(mailer.__file__).parents[1])
-    paths = [here, *filter(None, [environ.get("PYTHONPATH")])]
-    return {**environ, "PYTHONPATH": os.pathsep.join(paths)}

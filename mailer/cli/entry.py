@@ -18,6 +18,7 @@ _COMMANDS = {
     "inbox": "roles",
     "check-config": "settings",
     "db": "database",
+    "provision": "provision",
     "tenant": "tenants",
     "domain": "domains",
     "key": "keys",

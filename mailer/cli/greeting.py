@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mailer
+from mailer.config.values import reachable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,7 @@ def _first_message(facts: Facts) -> list[str]:
         "text": "It works.",
     }
     look = facts.inbox_url or "`mailer messages`"
+    explain = f"mailer explain ID --data-dir {shlex.quote(str(facts.data_dir))}"
     return [
         "",
         "Send a message:",
@@ -76,15 +78,10 @@ def _first_message(facts: Facts) -> list[str]:
         "    -H 'Content-Type: application/json' \\",
         f"    -d {shlex.quote(json.dumps(message))}",
         "",
-        f"and look at {look}; `mailer explain ID --data-dir {shlex.quote(str(facts.data_dir))}` tells its life.",
+        f"and look at {look}; `{explain}` tells its life.",
     ]
 
 
 def url(host: str, port: int) -> str:
     host = reachable(host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def reachable(host: str) -> str:
-    """An address to dial for one that may mean all of this machine's."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104

@@ -17,6 +17,7 @@ from mailer.cli.faults import CommandFailed
 
 if TYPE_CHECKING:
     from mailer.config import Settings
+    from mailer.identity.vault import Vault
     from mailer.ids import IdMaker
     from mailer.store import Store
 
@@ -51,6 +52,16 @@ def open_store(settings: Settings) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def open_vault(settings: Settings, store: Store) -> Vault:
+    """The installation's secret, proved to be this database's."""
+    from mailer.identity import installation
+    from mailer.identity.vault import Vault
+
+    vault = Vault(installation.secret_of(settings.secret_file, settings.secret))
+    installation.recognise(store, vault)
+    return vault
 
 
 def sqlite_file(settings: Settings) -> Path | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailer.cli.faults import CommandFailed
-from mailer.cli.options import id_maker
+from mailer.cli.options import id_maker, open_vault
 
 if TYPE_CHECKING:
     from mailer.config import Settings
@@ -73,15 +73,12 @@ def check_port(host: str, port: int, variable: str) -> None:
 
 def prepare(settings: Settings) -> Prepared:
     """The database is of this release and has all that the settings wish for; nothing there is changed."""
-    from mailer.identity import installation
-    from mailer.identity.vault import Vault
     from mailer.store import Store, schema
 
     store = Store(settings.database_url, prepare=settings.database_prepare)
     try:
         schema.upgrade(store, epoch=secrets.token_hex(8))
-        vault = Vault(installation.secret_of(settings.secret_file, settings.secret))
-        installation.recognise(store, vault)
+        vault = open_vault(settings, store)
         with id_maker(store) as new_id:
             return _provide(store, vault, settings, new_id)
     finally:
@@ -105,7 +102,7 @@ def _provide(store: Store, vault: Vault, settings: Settings, new_id: IdMaker) ->
     )
     domain = provision(store, vault, wish, new_id=new_id, now=clock.now())
     is_good = api_keys.is_good(store, keys.parse_key(api_key), now=clock.now())
-    return Prepared(domain and domain.name, api_key if is_good else None)
+    return Prepared(domain.name if domain else None, api_key if is_good else None)
 
 
 def kept_key(data_dir: Path) -> str | None:

@@ -9,7 +9,7 @@ installation that repeating will not mend. Children end with the supervisor even
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from mailer.cli.child import Child, Death
 from mailer.cli.faults import CommandFailed
@@ -33,8 +33,10 @@ class Supervisor:
         *,
         monotonic: Callable[[], float],
         on_death: Callable[[Death], None],
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self._signals = signals
+        self._stop_seconds = stop_seconds
         self._monotonic = monotonic
         self._on_death = on_death
         self._children: list[Child] = []
@@ -73,15 +75,15 @@ class Supervisor:
             self._restart_due()
             stop = bool(self._signals.wait(self._pause()) & STOPS)
 
-    def stop(self, first: Iterable[Child]) -> bool:
+    def stop(self, first: Collection[Child]) -> bool:
         """Ends `first`, then the others; True if none had to be killed.
 
         The inbox is no part of `first`: sessions after the dot still wait for its answer. A second
         Ctrl-C cuts the waiting short; what is then in doubt is recorded from the journal at the next start.
         """
-        early = [child for child in self._children if child in list(first)]
+        early = [child for child in self._children if child in first]
         late = [child for child in self._children if child not in early]
-        deadline = self._monotonic() + STOP_SECONDS
+        deadline = self._monotonic() + self._stop_seconds
         in_order = self._end(early, deadline) and self._end(late, deadline)
         for child in self._children:
             child.tell(signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import mailer
 from mailer.cli import earlier, greeting
 from mailer.cli.child import Child, Death, Role
 from mailer.cli.faults import CommandFailed
@@ -19,6 +21,7 @@ from mailer.cli.options import data_dir_option, json_option, load_settings
 from mailer.cli.preparation import Prepared, check_port, only_here, prepare
 from mailer.cli.signals import Signals
 from mailer.cli.supervisor import Interrupted, Supervisor
+from mailer.config.values import reachable
 
 if TYPE_CHECKING:
     from mailer.config import Settings
@@ -49,7 +52,7 @@ def up(as_json: bool, live: bool, **given: Any) -> None:
     settings = load_settings(**given, mode="live" if live else None)
     if not settings.is_set("inbox_port"):
         # Only our own worker has to know it, so instances side by side need not be told about each other.
-        settings = load_settings(**given, mode="live" if live else None, inbox_port=0)
+        settings = settings.model_copy(update={"inbox_port": 0})
     with only_here(settings), Signals() as signals:
         earlier.await_end(settings.run_dir, signals)
         check_port(settings.http_host, settings.http_port, "MAILER_HTTP_PORT (--http-port)")
@@ -102,22 +105,20 @@ class _Instance:
         from mailer.config import role_name
 
         indexes = range(1, self._settings.workers + 1)
-        workers = [Role(role_name("worker", i), ("worker", "--index", str(i))) for i in indexes]
+        workers = [self._child(role_name("worker", i), "worker", "--index", str(i)) for i in indexes]
         # In live mode nothing goes to the inbox.
-        inbox = None if self._settings.is_live else self._child(Role(_INBOX, (_INBOX,)))
-        others = (Role("sweeper", ("sweeper",)), *workers)
-        return _Roles(inbox, self._child(Role(_HTTP, (_HTTP,))), tuple(self._child(role) for role in others))
+        inbox = None if self._settings.is_live else self._child(_INBOX, _INBOX)
+        return _Roles(inbox, self._child(_HTTP, _HTTP), (self._child("sweeper", "sweeper"), *workers))
 
-    def _child(self, role: Role) -> Child:
+    def _child(self, name: str, *arguments: str) -> Child:
         run_dir, log_dir = self._settings.run_dir, self._settings.log_dir
         for folder in (run_dir, log_dir):
             folder.mkdir(exist_ok=True)
+        # -P: children run this very code (PYTHONPATH), whatever lies in the folder they start in.
+        command = (sys.executable, "-P", "-m", "mailer", *arguments, "--follow", str(os.getpid()))
+        echo = None if self._as_json else _echo
         return Child(
-            role,
-            run_dir=run_dir,
-            log_dir=log_dir,
-            echo=None if self._as_json else _echo,
-            monotonic=self._monotonic,
+            Role(name, command), run_dir=run_dir, log_dir=log_dir, echo=echo, monotonic=self._monotonic
         )
 
     def _start(self) -> None:
@@ -141,6 +142,8 @@ class _Instance:
     def _environ(self) -> Mapping[str, str]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
         environ |= self._settings.to_environ()
+        paths = [str(Path(mailer.__file__).parents[1]), *filter(None, [environ.get("PYTHONPATH")])]
+        environ["PYTHONPATH"] = os.pathsep.join(paths)
         if not self._as_json and not self._settings.is_set("log_level"):
             environ["MAILER_LOG_LEVEL"] = "warning"
         return environ
@@ -152,12 +155,12 @@ class _Instance:
         )
 
     def _is_ready(self) -> bool:
-        host = greeting.reachable(self._settings.http_host)
+        host = reachable(self._settings.http_host)
         connection = http.client.HTTPConnection(host, _port(self._roles.http), timeout=2.0)
         try:
             connection.request("GET", "/health/ready")
             return connection.getresponse().status == http.client.OK
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
@@ -186,8 +189,6 @@ def _port(child: Child) -> int:
 
 
 def _echo(name: str, line: str) -> None:
-    try:
+    # When the terminal is gone the roles' output must still be read, or they would block.
+    with contextlib.suppress(OSError):
         click.echo(f"{name:<9} | {line}", err=True)
-    except OSError:
-        # The terminal is gone; the roles' output must be read on, or they would block.
-        Path(os.devnull).touch()

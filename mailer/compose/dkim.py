@@ -21,6 +21,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -33,7 +34,7 @@ RSA_BITS = range(1024, 4096 + 1)  # RFC 8301 §3.2: what every verifier must be 
 _OVERSIGNED = frozenset(
     (b"from", b"to", b"cc", b"reply-to", b"subject", b"date", b"message-id", b"content-type")
 )
-# The List-* fields and Feedback-ID are signed as they are: a mailing list that forwards the message adds its own.
+# List-Unsubscribe(-Post) and Feedback-ID are not over-signed: a list that forwards the message adds its own.
 _SIGNED = (
     b"from", b"to", b"cc", b"reply-to", b"subject", b"date", b"message-id", b"mime-version",
     b"content-type", b"content-transfer-encoding", b"x-mailer-ref",
@@ -71,19 +72,17 @@ def load_private_key(pem: bytes, *, trusted: bool = False) -> RSAPrivateKey | Ed
     trusted  the text was checked when it was taken in, and came back from our own sealed store: the
              arithmetic is not checked again, which takes 36 ms for RSA
     """
-    try:
-        key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=trusted)
-    except TypeError:
-        raise SigningKeyError("the private key is protected by a passphrase") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise SigningKeyError("the text is not a private key in PEM form, or the key is damaged") from None
-    if isinstance(key, RSAPrivateKey):
-        if key.key_size not in RSA_BITS:
-            raise SigningKeyError(f"an RSA key has 1024 to 4096 bits, this one has {key.key_size}")
-        return key
+    # The size is looked at first: to check the arithmetic of a huge key takes minutes.
+    key = _read_pem(pem, check=False)
     if isinstance(key, Ed25519PrivateKey):
         return key
-    raise SigningKeyError("the key is neither RSA nor Ed25519")
+    if not isinstance(key, RSAPrivateKey):
+        raise SigningKeyError("the key is neither RSA nor Ed25519")
+    if key.key_size not in RSA_BITS:
+        raise SigningKeyError(f"an RSA key has 1024 to 4096 bits, this one has {key.key_size}")
+    if not trusted:
+        _read_pem(pem, check=True)
+    return key
 
 
 def body_hash(body: bytes) -> str:
@@ -92,7 +91,7 @@ def body_hash(body: bytes) -> str:
 
 
 def sign(headers: bytes, *, body_hash: str, domain: str, keys: Sequence[SigningKey], at: datetime) -> bytes:
-    """DKIM-Signature fields to put before `headers`, one a key, RSA first (RFC 8463 §3); CRLF lines.
+    """DKIM-Signature fields to put before `headers`, one a key, RSA first (RFC 8463 §6); CRLF lines.
 
     headers    the whole block with the per-recipient fields, CRLF lines, without the empty line
     body_hash  of the body that follows, from `body_hash`
@@ -113,6 +112,15 @@ def sign(headers: bytes, *, body_hash: str, domain: str, keys: Sequence[SigningK
         value = base64.b64encode(_signature(key, signed + relaxed_field(field)))
         fields += [field, _folded(value), b"\r\n"]
     return b"".join(fields)
+
+
+def _read_pem(pem: bytes, *, check: bool) -> PrivateKeyTypes:
+    try:
+        return load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=not check)
+    except TypeError:
+        raise SigningKeyError("the private key is protected by a passphrase") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise SigningKeyError("the text is not a private key in PEM form, or the key is damaged") from None
 
 
 def _choose(canonical: dict[bytes, list[bytes]]) -> tuple[tuple[bytes, ...], bytes]:

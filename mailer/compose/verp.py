@@ -1,8 +1,8 @@
 """The token that stands for one recipient: in its reverse-path, and in X-Mailer-Ref.
 
-A bounce comes back to the reverse-path (RFC 5321 §4.4, RFC 3834 §4), often without a usable report in it; the token says
-whose it is, and its MAC that we made it, so that nobody can bounce other people's addresses.
-The same on every attempt: greylists remember sender and recipient together (RFC 6647 §2.3).
+A bounce comes back to the reverse-path (RFC 5321 §4.4, RFC 3834 §4), often without a usable report in
+it; the token says whose it is, and its MAC that we made it, so that nobody can bounce other people's
+addresses. The same on every attempt: greylists remember sender and recipient together (RFC 6647 §2.4).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 from urllib.parse import quote
@@ -45,7 +45,7 @@ def validate(model: type[_S], environ: Mapping[str, str], overrides: Mapping[str
         if name in model.model_fields and variable == variable_of(name):
             given[name] = text.strip()
         else:
-            problems.append(_unknown(variable, model.model_fields))
+            problems.append(_unknown(variable, list(model.model_fields)))
     given |= {name: value for name, value in overrides.items() if value is not None}
     try:
         settings = model.model_validate(given)
@@ -61,9 +61,9 @@ def variable_of(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def _unknown(variable: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(variable, [variable_of(name) for name in known], n=1)
-    hint = f"; did you mean {near[0]}?" if near else "; `mailer check-config` lists them"
+def _unknown(variable: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(variable.removeprefix(PREFIX).lower(), known, n=1)
+    hint = f"; did you mean {variable_of(near[0])}?" if near else "; `mailer check-config` lists them"
     return f"{variable} is not a setting{hint}"
 
 

@@ -24,6 +24,7 @@ from mailer.config.values import (
     Resolvers,
     Secret,
     parse_hostname,
+    reachable,
 )
 from mailer.policy.routing import Route, RouteTable
 
@@ -53,7 +54,7 @@ def _setting(
     common: dict[str, Any] = {
         "description": meaning, "examples": [example], "ge": least, "le": most, "json_schema_extra": facts,
     }  # fmt: skip
-    common["validate_default"] = True
+    common |= {"validate_default": True, "repr": not secret}
     return Field(default_factory=default, **common) if callable(default) else Field(default, **common)
 
 
@@ -157,7 +158,7 @@ class Settings(BaseModel):
         36, "Largest message as it is sent.", example="25", unit="MiB", least=1, most=1024,
     )  # fmt: skip
     max_request_mb: int = _setting(
-        40, "Largest HTTP request.", example="30", unit="MiB", least=1, most=1024,
+        40, "Largest HTTP request.", example="50", unit="MiB", least=1, most=1024,
     )  # fmt: skip
     max_recipients: int = _setting(
         1000, "Most recipients of one message.", example="100", unit="recipients", least=1, most=10000,
@@ -293,7 +294,8 @@ class Settings(BaseModel):
             return table
         if not self.inbox_port:
             raise ConfigError(["MAILER_INBOX_PORT must be the port of a running inbox, for mail goes there"])
-        return RouteTable([*table.routes, Route(pattern="*", host=self.inbox_host, port=self.inbox_port)])
+        inbox = Route(pattern="*", host=reachable(self.inbox_host), port=self.inbox_port)
+        return RouteTable([*table.routes, inbox])
 
     @property
     def run_dir(self) -> Path:

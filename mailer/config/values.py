@@ -135,6 +135,11 @@ def parse_broker_url(value: object) -> str:
     return str(value)
 
 
+def reachable(host: str) -> str:
+    """An address to dial for one to listen on, which may mean all of this machine's."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -98,6 +99,15 @@ def read_pem(pem: bytes, selector: str) -> KeyPair:
     if not isinstance(private, RSAPrivateKey | Ed25519PrivateKey):
         raise BadKey("the DKIM key is neither RSA nor Ed25519")
     return _pair(selector.lower(), private)
+
+
+def read_pem_file(path: Path, selector: str) -> KeyPair:
+    """The key in a PEM file; raises BadKey, BadName."""
+    try:
+        pem = path.read_bytes()
+    except OSError as error:
+        raise BadKey(f"the DKIM key file {path} cannot be read: {error.strerror}") from None
+    return read_pem(pem, selector)
 
 
 def take_in(

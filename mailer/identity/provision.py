@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from mailer.identity import api_keys, custody, domains, keys, tenants
 from mailer.identity.custody import KeyPair
 from mailer.identity.domains import Domain, NewDomain
-from mailer.identity.names import IdentityError, NameTaken, Unknown
+from mailer.identity.names import NameTaken, Unknown
 from mailer.identity.vault import Vault
 from mailer.store import Store
 
@@ -68,13 +68,7 @@ def provision(
 def _given_keys(wish: Wish) -> tuple[KeyPair, ...]:
     if wish.dkim_key_file is None:
         return ()
-    try:
-        pem = wish.dkim_key_file.read_bytes()
-    except OSError as error:
-        raise IdentityError(
-            f"the DKIM key file {wish.dkim_key_file} cannot be read: {error.strerror}"
-        ) from None
-    return (custody.read_pem(pem, wish.dkim_selector or ""),)
+    return (custody.read_pem_file(wish.dkim_key_file, wish.dkim_selector or ""),)
 
 
 def _has_keys(store: Store, name: str) -> bool:

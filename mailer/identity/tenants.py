@@ -45,6 +45,12 @@ def listed(store: Store) -> list[Tenant]:
     return [Tenant(row.id, row.name, row.state, row.created_at) for row in rows]
 
 
+def named(store: Store, name: str) -> Tenant:
+    """Raises BadName, Unknown."""
+    with store.read() as connection:
+        return find(connection, name)
+
+
 def suspend(store: Store, name: str) -> None:
     """It may send nothing from now on; again is no error. Raises Unknown."""
     _set_state(store, name, SUSPENDED)

@@ -121,12 +121,12 @@ def decide(outcome: Outcome, facts: Facts) -> Disposition:
         case Broken(phase, cause):
             return _after_break(outcome.in_doubt, phase, cause, facts)
         case Unroutable(status, cause):
-            parsed = _parse(status)
+            parsed = EnhancedStatus.parse(status)
             if parsed.class_ == 5:
                 return Bounce(parsed, cause)
             return _defer(facts, WaitReason.UNROUTABLE, parsed, cause)
         case Unsuitable(status, cause):
-            return Bounce(_parse(status), cause)
+            return Bounce(EnhancedStatus.parse(status), cause)
         case NotTried(reason):
             return Requeue(WaitReason(reason))
         case _:
@@ -193,8 +193,3 @@ def _bounded(wish: timedelta, facts: Facts) -> timedelta:
     floor = max(SHORTEST_WISH, facts.schedule.delay_after(facts.attempts) * _WISH_FLOOR)
     bounded = min(max(wish, floor), max(LONGEST_WISH, floor))
     return bounded * (1 + facts.schedule.jitter * facts.draw)
-
-
-def _parse(status: str) -> EnhancedStatus:
-    class_, subject, detail = (int(part) for part in status.split("."))
-    return EnhancedStatus(class_, subject, detail)

@@ -98,9 +98,10 @@ class RouteTable:
 
 def _parse_route(entry: str) -> Route:
     pattern, equals, target = entry.partition("=")
-    pattern, place = pattern.strip().lower().rstrip("."), ""
+    pattern = pattern.strip().lower().rstrip(".")
     if not equals or not target.strip():
-        raise RouteError(f"route {entry.split(';')[0]!r} must read domain=host:port, or *=host:port")
+        # Only the part before any option: an error message must not carry a password.
+        raise RouteError(f"route {pattern.partition(';')[0]!r} must read domain=host:port, or *=host:port")
     if pattern != "*" and not _NAME.fullmatch(pattern.removeprefix(".")):
         raise RouteError(f"route pattern {pattern!r} must be '*', a domain, or '.domain'")
     place, *options = (part.strip() for part in target.split(";"))

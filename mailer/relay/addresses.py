@@ -12,9 +12,14 @@ from ipaddress import IPv4Address, IPv6Address
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 §2.4: all that is allocated so far
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
-_6TO4_RELAYS = ipaddress.IPv4Network("192.88.99.0/24")  # RFC 7526 §5
-# Not in the registry that this Python was built with: RFC 9637 §6, RFC 9602 §3.
-_LATER_SPECIAL = (ipaddress.IPv6Network("3fff::/20"), ipaddress.IPv6Network("5f00::/16"))
+# Blocks that `ipaddress` calls global in some Python releases: protocol assignments (RFC 6890 §2.2.2),
+# 6to4 relays (RFC 7526 §5), documentation (RFC 9637 §6), segment routing (RFC 9602 §3).
+_MORE_SPECIAL_4 = (ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv4Network("192.88.99.0/24"))
+_MORE_SPECIAL_6 = (
+    ipaddress.IPv6Network("2001::/23"),
+    ipaddress.IPv6Network("3fff::/20"),
+    ipaddress.IPv6Network("5f00::/16"),
+)
 
 
 def refusal(address: str, own: Set[str] = frozenset()) -> str | None:
@@ -50,7 +55,7 @@ def _special4(address: IPv4Address) -> str | None:
     if address.is_unspecified:
         return "the unspecified address"
     # is_global is False for private use, 100.64.0.0/10 (RFC 6598 §7), documentation and reserved blocks.
-    if not address.is_global or address in _6TO4_RELAYS:
+    if not address.is_global or any(address in net for net in _MORE_SPECIAL_4):
         return "not a public address"
     return None
 
@@ -71,4 +76,4 @@ def _special6(address: IPv6Address, own: Set[str]) -> str | None:
         return "an IPv4 address in disguise"
     if address not in _GLOBAL_UNICAST or not address.is_global:
         return "not a public address"
-    return "not a public address" if any(address in net for net in _LATER_SPECIAL) else None
+    return "not a public address" if any(address in net for net in _MORE_SPECIAL_6) else None

@@ -75,7 +75,7 @@ class SessionPool:
         if limit <= 0 and not here.busy:
             self._forget_if_unused(site, here)
             return False  # no permits: whoever has them should carry this mail
-        ticket = asyncio.get_running_loop().create_future()
+        ticket: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         here.waiting.append((self._monotonic(), ticket))
         self._ensure_ticker()
         try:

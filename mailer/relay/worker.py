@@ -48,6 +48,7 @@ class WorkerParts:
 
     make_carrier    called on the event loop, with the connections allowed to a site
     site_of         the site of a domain as far as routes tell, without I/O
+    synchronise     called about once a second by a thread that may wait: memories meet the database
     judge           the policy: what follows an outcome
     idle_permit_seconds  after which a site without mail gets its permits back (sessions are closed then)
     """
@@ -59,6 +60,7 @@ class WorkerParts:
     signer: Signer
     make_carrier: Callable[[Callable[[str], int]], Carrier]
     site_of: Callable[[str], str | None]
+    synchronise: Callable[[], None]
     judge: Callable[[Claimed, Report], Settlement]
     new_id: IdMaker
     now: Callable[[], datetime]
@@ -215,6 +217,7 @@ class Worker:
                 self._lost.set()
                 return
             self._return_idle_permits()
+            self._p.synchronise()
 
     def _return_idle_permits(self) -> None:
         idle = self._in_hand.idle_since(self._p.monotonic() - self._p.idle_permit_seconds)

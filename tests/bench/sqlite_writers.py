@@ -1,8 +1,9 @@
 """Five processes accept into one SQLite file: what the kernel lock does to the slowest commits.
 
 Each process commits one message at a time (the worst case: no group shares the fsync), first at a fixed
-rate, counted from the moment each was due so that waiting counts, then as fast as it can. SQLite's own busy_timeout sleeps and polls, so that under contention an unlucky writer
-waits far longer than the others; the lock (mailer/store/dialect.py) lets them pass in the kernel's order.
+rate, counted from the moment each was due so that waiting counts, then as fast as it can. SQLite's own
+busy_timeout sleeps and polls, so that under contention an unlucky writer waits far longer than the others;
+the lock (mailer/store/dialect.py) lets them pass in the kernel's order.
 
     python -m tests.bench.sqlite_writers [--processes 5] [--seconds 10] [--rate 60]
 """

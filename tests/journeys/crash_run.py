@@ -12,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.support.faults import Fault, Scene, Server, Struck, set_clock, strike
+from tests.journeys.inbox_receiver import InboxReceiver
+from tests.support.faults import Fault, Receiver, Scene, Server, Struck, set_clock, strike
 from tests.support.instance import Instance, Ledger, installed, wait_for
 from tests.support.load import MIXED, Load, LoadPlan, running_load
 from tests.support.reconcile import Findings, Told, reconcile
@@ -23,12 +24,17 @@ SEED = int(os.environ.get("CRASH_SEED", "20261122"))
 SENDER_DOMAIN = "crash.example.org"
 LEASE_SECONDS = 3.0
 SWEEP_SECONDS = 0.5
-_SINK_DELAY_SECONDS = 0.03
+_SINK_DELAY = 0.03  # seconds
+_DOT_SECONDS = 5.0
 _DRAIN_SECONDS = 120.0
 _SAMPLE = 200  # messages read one by one beside those in doubt
 _CLOCK_SLACK = 0.05  # seconds between a look and what it saw
-_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 FINAL = ("delivered", "bounced", "expired", "cancelled", "suppressed")
+
+
+def shuffled(faults: Sequence[Fault], name: str) -> list[Fault]:
+    """In an order that the seed gives."""
+    return random.Random(f"{SEED}/{name}").sample(faults, len(faults))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,7 @@ class CrashPlan:
     settings   of the product beside those of every journey
     ledger_url the database as the harness reaches it; None: SQLite in the data folder
     clock      whether the product runs under libfaketime
+    to_inbox   whether mail goes to the product's inbox, not to the sink
     """
 
     name: str
@@ -52,6 +59,7 @@ class CrashPlan:
     broker: Server | None = None
     thief: CommitThief | None = None
     clock: bool = False
+    to_inbox: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +96,7 @@ class Reckoning:
                 f"  {number:2} {s.name:34} sessions {s.seen.sessions:2} (after dot {s.seen.after_dot:2}), "
                 f"leased {s.seen.leased:3}, 202s {s.seen.accepted:5} +{s.accepted_after:4}, "
                 f"in doubt {self.doubts_by_fault.get(number, 0)}"
+                + f", attempts open for {s.open_seconds:.1f} s"
                 + (f", leases stood {s.stuck_seconds:.2f} s" if s.stuck_seconds is not None else "")
             )
         return "\n".join(lines)
@@ -123,22 +132,21 @@ class Reckoning:
 def crash(folder: Path, plan: CrashPlan) -> Reckoning:
     """Runs the journey; what fails on the way raises with the product's last log lines."""
     folder.mkdir(parents=True, exist_ok=True)
+    step_file = folder / "faketime"
+    set_clock(step_file, 0)
     with ExitStack() as stack:
-        sink = stack.enter_context(running_sink(folder, delay_seconds=_SINK_DELAY_SECONDS))
-        step_file = folder / "faketime"
-        set_clock(step_file, 0)
+        sink = None if plan.to_inbox else stack.enter_context(running_sink(folder, delay_seconds=_SINK_DELAY))
         settings = _settings(sink, plan, step_file)
         instance = stack.enter_context(installed(folder / "data", settings))
         try:
-            return _run(folder, plan, sink, instance, step_file)
+            return _run(folder, plan, sink or InboxReceiver(instance.data), instance, step_file)
         except Exception as error:
             error.add_note(instance.tail())
             raise
 
 
-def _settings(sink: Sink, plan: CrashPlan, step_file: Path) -> dict[str, str]:
+def _settings(sink: Sink | None, plan: CrashPlan, step_file: Path) -> dict[str, str]:
     common = {
-        "MAILER_ROUTES": f"*=127.0.0.1:{sink.port};tls=none",
         "MAILER_DOMAIN": SENDER_DOMAIN,
         "MAILER_INBOX_PORT": "0",
         "MAILER_LEASE_SECONDS": f"{LEASE_SECONDS:g}",
@@ -146,30 +154,44 @@ def _settings(sink: Sink, plan: CrashPlan, step_file: Path) -> dict[str, str]:
         "MAILER_RETRY_DELAYS": "1s,2s",
         "MAILER_CONNECTIONS_PER_SITE": "8",
         "MAILER_SMTP_TIMEOUT_DATA_START": "4",
-        "MAILER_SMTP_TIMEOUT_DATA_DONE": "5",
+        "MAILER_SMTP_TIMEOUT_DATA_DONE": f"{_DOT_SECONDS:g}",
     }
-    stepped = {
-        "LD_PRELOAD": _FAKETIME,
-        "FAKETIME_TIMESTAMP_FILE": str(step_file),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "NO_FAKE_STAT": "1",
-    }
-    return common | (stepped if plan.clock else {}) | dict(plan.settings)
+    stepped = (
+        {}
+        if not plan.clock
+        else {
+            "LD_PRELOAD": _libfaketime(),
+            "FAKETIME_TIMESTAMP_FILE": str(step_file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+    )
+    if sink is not None:
+        common["MAILER_ROUTES"] = f"*=127.0.0.1:{sink.port};tls=none"
+    return common | stepped | dict(plan.settings)
 
 
-def _run(folder: Path, plan: CrashPlan, sink: Sink, instance: Instance, step_file: Path) -> Reckoning:
+def _libfaketime() -> str:
+    """Steps the wall clock of running processes, and leaves the monotonic clock alone."""
+    found = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    assert found, "libfaketime is missing: apt-get install faketime"
+    return str(found)
+
+
+def _run(folder: Path, plan: CrashPlan, receiver: Receiver, instance: Instance, step_file: Path) -> Reckoning:
     assert instance.ready is not None
     ledger = Ledger(plan.ledger_url or f"sqlite:///{folder / 'data' / 'mailer.sqlite3'}")
     load_plan = LoadPlan(
         url=instance.ready.http_url, key=instance.ready.api_key, sender=f"shop@{SENDER_DOMAIN}", seed=SEED,
-        prefix=plan.name, per_second=plan.per_second, behaviours=MIXED,
+        prefix=plan.name, per_second=plan.per_second, behaviours={} if plan.to_inbox else MIXED,
     )  # fmt: skip
     with running_load(folder, load_plan) as load:
+        dice = random.Random(f"{SEED}/{plan.name}")
         scene = Scene(
-            instance=instance, sink=sink, load=load, ledger=ledger, dice=random.Random(f"{SEED}/{plan.name}"),
-            lease_seconds=LEASE_SECONDS, sweep_seconds=SWEEP_SECONDS, postgres=plan.postgres,
-            broker=plan.broker, thief=plan.thief, step_file=step_file,
+            instance=instance, receiver=receiver, load=load, ledger=ledger, dice=dice,
+            lease_seconds=LEASE_SECONDS, sweep_seconds=SWEEP_SECONDS, dot_seconds=_DOT_SECONDS,
+            postgres=plan.postgres, broker=plan.broker, thief=plan.thief, step_file=step_file,
         )  # fmt: skip
         struck = [strike(scene, fault) for fault in plan.faults]
         wait_for("enough messages", lambda: load.look() >= plan.messages, within_seconds=plan.messages / 20)
@@ -178,16 +200,16 @@ def _run(folder: Path, plan: CrashPlan, sink: Sink, instance: Instance, step_fil
             # What was deferred while the clock was ahead is due in that future: we go there.
             set_clock(step_file, 3 * 3600)
         wait_for("the queue to drain", lambda: not ledger.waiting(), within_seconds=_DRAIN_SECONDS)
-    return _reckon(plan, instance, sink, load, struck)
+    return _reckon(plan, instance, receiver, load, struck)
 
 
 # ---- the reckoning -----------------------------------------------------------------------------------------
 
 
 def _reckon(
-    plan: CrashPlan, instance: Instance, sink: Sink, load: Load, struck: Sequence[Struck]
+    plan: CrashPlan, instance: Instance, receiver: Receiver, load: Load, struck: Sequence[Struck]
 ) -> Reckoning:
-    dots = sink.records()
+    dots = receiver.records()
     log = instance.events()
     last_words = _last_words(log)
     message_of = {r: a.message_id for a in load.accepted for r in a.recipients.values()}

@@ -5,13 +5,12 @@ The issue's floor is 10,000 messages and 40 faults on this engine, counted over 
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
 
-from tests.journeys.crash_run import SEED, CrashPlan, crash
-from tests.support.faults import Fault, freeze, kill, kill_up, remove_bell, step_clock, terminate
+from tests.journeys.crash_run import CrashPlan, crash, shuffled
+from tests.support.faults import freeze, kill, kill_up, remove_bell, step_clock, terminate
 
 KILLS = [
     *[kill("worker")] * 7, *[kill("http")] * 5, *[kill("sweeper")] * 3, *[kill("worker", "sweeper")] * 2,
@@ -31,8 +30,7 @@ STEPS = [
 ]
 
 
-def shuffled(faults: list[Fault], name: str) -> list[Fault]:
-    return random.Random(f"{SEED}/{name}").sample(faults, len(faults))
+INBOX = [*[kill("inbox")] * 3, kill("worker")]
 
 
 @pytest.mark.timeout(600)
@@ -48,8 +46,10 @@ def shuffled(faults: list[Fault], name: str) -> list[Fault]:
             settings={"MAILER_WORKERS": "2"},
         ),
         CrashPlan(name="sc", faults=STEPS, messages=1200, per_second=70, clock=True),
+        # The inbox keeps the newest 1,000; more would be pruned before they are counted.
+        CrashPlan(name="si", faults=INBOX, messages=300, per_second=12, to_inbox=True),
     ],
-    ids=["killed", "stopped", "stepped"],
+    ids=["killed", "stopped", "stepped", "inbox"],
 )
 def test_every_202_ends_once_and_every_duplicate_is_in_doubt(tmp_path: Path, plan: CrashPlan) -> None:
     reckoning = crash(tmp_path, plan)
@@ -59,4 +59,4 @@ def test_every_202_ends_once_and_every_duplicate_is_in_doubt(tmp_path: Path, pla
 
 
 def test_the_faults_of_this_module_are_forty_at_least() -> None:
-    assert len(KILLS) + len(STOPS) + len(STEPS) >= 40
+    assert len(KILLS) + len(STOPS) + len(STEPS) + len(INBOX) >= 40

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from tests.support.instance import Instance, Ledger, pause, wait_for
 from tests.support.load import Load
-from tests.support.sink import Sink
+from tests.support.sink import DotRead, Status
 from tests.support.tcp_proxy import CommitThief, Cut
 
 SLACK_SECONDS = 4.0  # for two busy cores, beside lease and sweep
@@ -26,6 +26,14 @@ SUCCESSOR_SECONDS = 45.0
 _FLOWING = 15  # 202s that must be read before a fault strikes, and after it is healed
 _FLOW_SECONDS = 45.0
 _AIMS = 500
+
+
+class Receiver(Protocol):
+    """Where the mail goes: the sink, or the product's own inbox."""
+
+    def status(self) -> Status: ...
+
+    def records(self) -> list[DotRead]: ...
 
 
 class Server(Protocol):
@@ -52,12 +60,14 @@ class Struck:
     """A fault that was struck and healed.
 
     stuck_seconds   how long the dead workers' leases stood; None where nobody died
+    open_seconds    how long the attempts that were open after the fault stayed so, at most
     accepted_after  202s read between the fault and the next one
     """
 
     name: str
     seen: Sighting
     stuck_seconds: float | None
+    open_seconds: float
     accepted_after: int
 
 
@@ -65,16 +75,18 @@ class Struck:
 class Scene:
     """What a fault can lay hands on; None where a journey has no such thing.
 
-    step_file  where libfaketime reads the offset of the product's wall clock
+    dot_seconds  how long the product waits for the answer to a final dot
+    step_file    where libfaketime reads the offset of the product's wall clock
     """
 
     instance: Instance
-    sink: Sink
+    receiver: Receiver
     load: Load
     ledger: Ledger
     dice: random.Random
     lease_seconds: float
     sweep_seconds: float
+    dot_seconds: float
     postgres: Server | None = None
     broker: Server | None = None
     thief: CommitThief | None = None
@@ -87,7 +99,7 @@ class Scene:
 
     def sight(self) -> Sighting:
         """Looks now."""
-        status = self.sink.status()
+        status = self.receiver.status()
         leased = self.ledger.leased()
         return Sighting(time.time(), status.open, status.after_dot, leased, self.load.look())
 
@@ -112,8 +124,20 @@ def strike(scene: Scene, fault: Fault) -> Struck:
     scene.await_flow(scene.load.look())
     pause(scene.dice.uniform(0.0, 0.2))
     seen, stuck = fault.hit(scene)
+    stayed_open = _await_closed(scene, scene.ledger.open_attempts())
     scene.await_flow(max(seen.accepted, scene.load.look() - _FLOWING))
-    return Struck(fault.name, seen, stuck, scene.load.look() - seen.accepted)
+    return Struck(fault.name, seen, stuck, stayed_open, scene.load.look() - seen.accepted)
+
+
+def _await_closed(scene: Scene, attempts: frozenset[int]) -> float:
+    """Seconds until each of these has ended, one way or another; fails when one is stuck."""
+    began = time.monotonic()
+    wait_for(
+        "the attempts that were open after the fault to end",
+        lambda: not attempts & scene.ledger.open_attempts(),
+        within_seconds=scene.patience_seconds + scene.dot_seconds,
+    )
+    return time.monotonic() - began
 
 
 def _aim(scene: Scene, pids: Sequence[int]) -> Sighting:

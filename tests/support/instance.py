@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,19 +22,14 @@ from typing import Any, TypeVar
 import httpx
 import sqlalchemy
 
+from tests.support.processes import free_port
+
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
 STOP_SECONDS = 70.0
 _POLL_SECONDS = 0.01
 
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(what: str, look: Callable[[], T | None], *, within_seconds: float) -> T:
@@ -257,6 +251,11 @@ class Ledger:
 
     def leased(self) -> int:
         return self.count("state = 'leased'")
+
+    def open_attempts(self) -> frozenset[int]:
+        with self._engine.connect() as connection:
+            found = connection.execute(sqlalchemy.text("SELECT id FROM attempt WHERE state = 'open'"))
+            return frozenset(found.scalars())
 
     def waiting(self) -> int:
         """Recipients without a final state."""

@@ -1,9 +1,9 @@
 """The SMTP carrier: from a consignment to what became of it, over the hosts of its domain.
 
-    plan     a route, else the MX set of the domain
-    slot     one of the site's connections, in turn
-    session  an idle one to a host of this plan, else a new one, host by host (RFC 5321 §5.1)
-    mail     one transaction; after its final dot no other host is tried
+plan     a route, else the MX set of the domain
+slot     one of the site's connections, in turn
+session  an idle one to a host of this plan, else a new one, host by host (RFC 5321 §5.1)
+mail     one transaction; after its final dot no other host is tried
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ class SmtpCarrier:
         tls_memory: TlsMemory | None = None,
         tls_contexts: TlsContexts | None = None,
         connections_of: Callable[[str], int] | None = None,
-        draw: Callable[[], float] = clock.draw,
         now: Callable[[], datetime] = clock.now,
     ) -> None:
         """connections_of: connections a site allows now, at most `settings.connections_per_site`."""
@@ -60,9 +59,10 @@ class SmtpCarrier:
             now=now,
             monotonic=clock.monotonic,
         )
-        self._planner = Planner(settings, finder, draw=draw, monotonic=clock.monotonic)
+        self._planner = Planner(settings, finder, draw=clock.draw, monotonic=clock.monotonic)
         self._line = Line(settings, self._planner, self._pool, dialer, journal)
         self._attempts: dict[Attempt, asyncio.Task[object]] = {}
+        self._none_left = asyncio.Event()
         self._closing = False
 
     def site_of(self, domain: str) -> str | None:
@@ -92,6 +92,8 @@ class SmtpCarrier:
             return attempt.report(_taken_back(attempt))
         finally:
             del self._attempts[attempt]
+            if self._closing and not self._attempts:
+                self._none_left.set()
 
     async def close(self, *, grace_seconds: float) -> None:
         """Takes back what has not sent its dot, waits for the others, then hangs up."""
@@ -100,27 +102,28 @@ class SmtpCarrier:
             if not attempt.progress.dot_sent:
                 self._take_back(attempt)
         # Those after the dot get their time; those taken back need only their turn to say so.
-        await self._ended(grace_seconds)
+        await self._all_ended(grace_seconds)
         left = list(self._attempts)
         for attempt in left:
             self._take_back(attempt)
         if left:
             _log.warning("carrier.left_in_doubt", attempts=len(left), grace_seconds=grace_seconds)
-        await self._ended(None)
+        await self._all_ended(None)
         await self._pool.close()
 
     def _take_back(self, attempt: Attempt) -> None:
         attempt.progress.released = True
         self._attempts[attempt].cancel()
 
-    async def _ended(self, seconds: float | None) -> None:
+    async def _all_ended(self, seconds: float | None) -> None:
         """Returns when no attempt runs any more, or after `seconds`."""
-        deadline = None if seconds is None else clock.monotonic() + seconds
-        while self._attempts:
-            left = None if deadline is None else deadline - clock.monotonic()
-            if left is not None and left <= 0:
-                return
-            await self._line.wait_for_an_end(left)
+        if not self._attempts:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._none_left.wait()
+        except TimeoutError:
+            pass
 
 
 def _taken_back(attempt: Attempt) -> Outcome:

@@ -80,7 +80,7 @@ class Lookup:
 
 
 def _negative_ttl(error: dns.resolver.NXDOMAIN, name: dns.name.Name) -> float:
-    responses = error.responses()
+    responses: dict[dns.name.Name, dns.message.Message] = error.responses()  # type: ignore[no-untyped-call]
     return _ttl(responses[name]) if name in responses else _NO_SOA_SECONDS
 
 

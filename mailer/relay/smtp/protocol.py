@@ -79,10 +79,7 @@ class SessionProtocol(SMTPProtocol):
     def is_quiet(self) -> bool:
         """Nothing is due, nothing unread, nothing half said: the next reply will be the next command's."""
         return (
-            self.failure is None
-            and not self._due
-            and not self._replies
-            and self._reader.is_between_replies
+            self.failure is None and not self._due and not self._replies and self._reader.is_between_replies
         )
 
     def fail(self, error: Exception) -> None:
@@ -184,14 +181,17 @@ class SessionProtocol(SMTPProtocol):
             self.transcript.said(f"{verb} ***".lstrip() if self.hides_commands else text)
         self.send(data, replies=1)
 
-    async def read_response(self, timeout: float | None = None) -> SMTPResponse:
+    async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109 -- theirs
         if timeout is None:
             raise ValueError("a command without a timeout could hold its session for ever")
         reply = await self.reply(timeout)
         return SMTPResponse(reply.code, "\n".join(reply.lines))
 
     async def start_tls(
-        self, tls_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+        self,
+        tls_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 -- theirs
     ) -> SMTPResponse:
         """STARTTLS and the handshake (RFC 3207 §4). A refusal is returned; a failed handshake raises."""
         self.write(b"STARTTLS\r\n")

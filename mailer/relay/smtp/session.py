@@ -85,8 +85,8 @@ class Session:
     """One SMTP session with one host."""
 
     __slots__ = (
-        "_lost", "address", "capabilities", "egress_ip", "messages", "opened_at", "owed", "protocol",
-        "target", "tls", "used_at",
+        "_lost", "address", "capabilities", "egress_ip", "messages", "opened_at", "owed", "place",
+        "protocol", "target", "tls", "used_at",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +94,7 @@ class Session:
     ) -> None:
         self.target = target
         self.address = address
+        self.place = place(address, target.port)
         self.protocol = protocol
         self.capabilities = offered
         self.opened_at = at
@@ -143,7 +144,7 @@ class _Client(SMTP):
         super().__init__(hostname=opening.target.host, local_hostname=settings.helo_name, start_tls=False)
         self._opening = opening
 
-    async def _create_connection(self, timeout: float | None) -> SMTPResponse:
+    async def _create_connection(self, timeout: float | None) -> SMTPResponse:  # noqa: ASYNC109 -- theirs
         reply = await self._opening.dial_and_be_greeted()
         self.protocol = self._opening.protocol
         self.transport = self._opening.wire.transport
@@ -189,7 +190,7 @@ class _Opening:
         """RFC 5321 §3.1; the address is a literal, so nothing is resolved between check and connect."""
         loop = asyncio.get_running_loop()
         self.protocol = protocol = SessionProtocol(loop, self.transcript)
-        self.transcript.note(f"connecting to {self.target.host} {_place(self.address, self.target.port)}")
+        self.transcript.note(f"connecting to {self.target.host} {place(self.address, self.target.port)}")
         seconds = self._seconds
         egress = self.dialer.settings.egress_ip
         async with asyncio.timeout(seconds):
@@ -305,5 +306,6 @@ def _local_ip(protocol: SessionProtocol) -> str | None:
     return str(name[0]) if name else None
 
 
-def _place(address: str, port: int) -> str:
+def place(address: str, port: int) -> str:
+    """An address and port as people write them."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -23,7 +23,7 @@ from mailer.relay.smtp.settings import Timeouts
 from mailer.relay.smtp.transcript import Transcript
 
 _START_INPUT = 354  # RFC 5321 §4.2.3, the only go-ahead to DATA
-_CLOSING = 421  # RFC 5321 §3.8: the peer closes the channel, whatever it answers
+CLOSING = 421  # RFC 5321 §3.8: the peer closes the channel, whatever it answers
 _BLOCK = 65536
 
 
@@ -122,7 +122,7 @@ class _Transaction:
             good = reply.code == _START_INPUT if phase is Phase.DATA else reply.is_positive
             if not good and self.progress.refused is None:
                 self.progress.refused = Refused(reply, phase)
-            if reply.code == _CLOSING or not (good or offered.pipelining):
+            if reply.code == CLOSING or not (good or offered.pipelining):
                 break
         return reply
 
@@ -133,7 +133,7 @@ class _Transaction:
 
     def _leave(self, decisive: Reply, last: Reply) -> None:
         """Keeps the session for other mail after a refusal, without waiting for it."""
-        if _CLOSING in (decisive.code, last.code):
+        if CLOSING in (decisive.code, last.code):
             self.session.discard()
             return
         words = ["RSET"]
@@ -191,6 +191,6 @@ class _Transaction:
         self.journal.heard(self.wire.mail.attempt_id, reply.code, reply.text)
         if reply.is_positive:
             return Accepted(reply)
-        if reply.code == _CLOSING:
+        if reply.code == CLOSING:
             self.session.discard()
         return Refused(reply, Phase.END_OF_DATA)

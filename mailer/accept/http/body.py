@@ -1,0 +1,120 @@
+"""Reading a request body: no larger, no slower, and no more of them at once than we can hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from starlette.types import Receive
+
+from mailer.accept.http.visits import ClientGone
+from mailer.accept.submission import Fault, SubmissionError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyLimits:
+    """What one body may take.
+
+    request_bytes     largest body
+    grace_seconds     time that any body may take
+    bytes_per_second  beyond that, the pace that a sender must keep on average
+    """
+
+    request_bytes: int
+    grace_seconds: float = 30.0
+    bytes_per_second: int = 64 * 1024
+
+
+class ByteBudget:
+    """Octets of request bodies that this process may hold at once. Lives on one event loop."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self.held_bytes = 0
+
+    @contextmanager
+    def hold(self) -> Iterator[Hold]:
+        """A request's share, empty at first; given back when the block ends."""
+        share = Hold(self)
+        try:
+            yield share
+        finally:
+            self.held_bytes -= share.taken_bytes
+
+    def take(self, octets: int) -> None:
+        """Raises SubmissionError (BUSY): put off now rather than swapped out or killed later."""
+        if self.held_bytes + octets > self._limit:
+            raise SubmissionError(Fault.BUSY, "too many messages are being received at once; try again later")
+        self.held_bytes += octets
+
+
+class Hold:
+    """What one request has taken of the budget."""
+
+    __slots__ = ("_budget", "taken_bytes")
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self.taken_bytes = 0
+
+    def grow_to(self, octets: int) -> None:
+        """Raises SubmissionError (BUSY)."""
+        if octets > self.taken_bytes:
+            self._budget.take(octets - self.taken_bytes)
+            self.taken_bytes = octets
+
+
+async def read_body(
+    headers: Mapping[bytes, bytes], receive: Receive, hold: Hold, limits: BodyLimits
+) -> bytes:
+    """The whole body. Raises SubmissionError (too large, too slow, no room), ClientGone.
+
+    A length announced is reserved before the first octet is read, so that uploads which began are not
+    refused half-way for want of room.
+    """
+    declared = _declared_length(headers)
+    if declared > limits.request_bytes:
+        raise _too_large(limits)
+    hold.grow_to(declared)
+    try:
+        async with asyncio.timeout(limits.grace_seconds) as deadline:
+            return await _read(receive, hold, limits, deadline)
+    except TimeoutError:
+        raise SubmissionError(
+            Fault.REQUEST_TIMEOUT, "the request body did not arrive in time; nothing was accepted"
+        ) from None
+
+
+def _declared_length(headers: Mapping[bytes, bytes]) -> int:
+    """0 when the body is chunked. The server refuses what RFC 9110 §8.6 does; this is for other servers."""
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit():
+        raise SubmissionError(Fault.MALFORMED_REQUEST, "Content-Length is not a number")
+    return int(length)
+
+
+async def _read(receive: Receive, hold: Hold, limits: BodyLimits, deadline: asyncio.Timeout) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    grace_ends = deadline.when() or 0.0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limits.request_bytes:
+            raise _too_large(limits)
+        hold.grow_to(size)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunk if len(chunks) == 1 else b"".join(chunks)
+        deadline.reschedule(grace_ends + size / limits.bytes_per_second)
+
+
+def _too_large(limits: BodyLimits) -> SubmissionError:
+    return SubmissionError(
+        Fault.REQUEST_TOO_LARGE, f"a request body may have {limits.request_bytes} octets at most"
+    )

@@ -1,0 +1,150 @@
+"""Every kind of refusal: its HTTP status, its title, and what a developer should do about it.
+
+The words are stable: the problem type of `no-recipients` is `/problems/no-recipients` for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from mailer.accept.submission import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem.
+
+    status               HTTP status code (RFC 9110 §15)
+    title                the same for every occurrence (RFC 9457 §3.1.3)
+    advice               what it means and what to do, shown at the type's URI
+    retry_after_seconds  how long to wait before the same request may succeed; None: it never will
+    """
+
+    status: int
+    title: str
+    advice: str
+    retry_after_seconds: int | None = None
+
+
+def kind_of(fault: Fault) -> Kind:
+    return CATALOGUE[fault]
+
+
+CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
+    {
+        Fault.MALFORMED_REQUEST: Kind(
+            400,
+            "The request cannot be read",
+            "The body is not JSON in UTF-8 (RFC 8259), or a header field has a value that it may not have. "
+            "The detail says which. Correct the request; repeating it as it is cannot succeed.",
+        ),
+        Fault.INVALID_FIELD: Kind(
+            422,
+            "A field of the request is not valid",
+            "The request was read, but a field is unknown, missing, of the wrong type, too long, or holds "
+            "what a mail header may not hold. `errors` points at it: a JSON pointer (RFC 6901) into the body, "
+            "or the name of the query parameter.",
+        ),
+        Fault.UNAUTHENTICATED: Kind(
+            401,
+            "The API key is missing or not good",
+            "Send `Authorization: Bearer <key>` with a key of this installation that has neither expired nor "
+            "been revoked. A mistyped key is recognised by its checksum.",
+        ),
+        Fault.FORBIDDEN: Kind(
+            403,
+            "The API key may not do this",
+            "The key is good but lacks the scope that this operation needs: `send` to submit messages, `read` "
+            "to look at messages and events. Scopes are given when a key is made.",
+        ),
+        Fault.TENANT_SUSPENDED: Kind(
+            403,
+            "The tenant is suspended",
+            "Nothing is accepted from this tenant until an operator resumes it. What was accepted before is "
+            "still delivered, and can still be looked at.",
+        ),
+        Fault.FROM_NOT_ALLOWED: Kind(
+            403,
+            "From is not in a sending domain of the tenant",
+            "The domain of `from` must be an active sending domain of the key's tenant, because its DKIM keys "
+            "sign the message. `mailer domain create` adds one.",
+        ),
+        Fault.UNKNOWN_STREAM: Kind(
+            422,
+            "There is no such stream",
+            "`stream` names a stream of the tenant; every tenant has `transactional`, the default, and "
+            "`broadcast`.",
+        ),
+        Fault.NO_RECIPIENTS: Kind(
+            422,
+            "The message has no recipients",
+            "Give at least one mailbox in `to`, `cc` or `bcc`.",
+        ),
+        Fault.TOO_MANY_RECIPIENTS: Kind(
+            422,
+            "The message has too many recipients",
+            "Split the recipients over several messages. The limit counts `to`, `cc` and `bcc` together.",
+        ),
+        Fault.MESSAGE_TOO_LARGE: Kind(
+            413,
+            "The message is too large",
+            "The message, encoded as it would be sent, is larger than this installation sends. Many receivers "
+            "refuse far less: link to large content instead.",
+        ),
+        Fault.REQUEST_TOO_LARGE: Kind(
+            413,
+            "The request body is too large",
+            "The body is larger than this installation reads. The detail gives the limit in octets.",
+        ),
+        Fault.REQUEST_TIMEOUT: Kind(
+            408,
+            "The request body came too slowly",
+            "The connection was closed because the body did not arrive in time (RFC 9110 §15.5.9). Nothing "
+            "was accepted; send the request again on a new connection.",
+            retry_after_seconds=1,
+        ),
+        Fault.UNSUPPORTED_MEDIA_TYPE: Kind(
+            415,
+            "The body is not in a supported format",
+            "Send `Content-Type: application/json` and no content coding such as gzip (RFC 9110 §15.5.16).",
+        ),
+        Fault.IDEMPOTENCY_KEY_REUSED: Kind(
+            422,
+            "The idempotency key was used with another body",
+            "An `Idempotency-Key` stands for one request body, octet for octet. Repeat that very body to get "
+            "the first answer again, or use a new key for a new message.",
+        ),
+        Fault.NOT_FOUND: Kind(
+            404,
+            "There is nothing here",
+            "The path is unknown, or the id in it is not one of this tenant's.",
+        ),
+        Fault.METHOD_NOT_ALLOWED: Kind(
+            405,
+            "The method is not allowed here",
+            "The path exists; the `Allow` header field lists the methods that it takes.",
+        ),
+        Fault.BUSY: Kind(
+            503,
+            "The server is busy",
+            "The memory or disk space set aside for incoming messages is used up. Nothing was accepted: wait "
+            "as long as `Retry-After` says and send the same request again, with the same `Idempotency-Key`.",
+            retry_after_seconds=5,
+        ),
+        Fault.UNAVAILABLE: Kind(
+            503,
+            "The database did not answer",
+            "It is not certain that the message was stored. Send the same request again with the same "
+            "`Idempotency-Key`, then it is accepted once, whatever happened before.",
+            retry_after_seconds=2,
+        ),
+        Fault.INTERNAL: Kind(
+            500,
+            "The server failed",
+            "This is a fault of the server, which has logged it under the `request_id`. The same request may "
+            "be sent again with the same `Idempotency-Key`.",
+        ),
+    }
+)

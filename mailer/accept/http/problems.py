@@ -1,0 +1,145 @@
+"""Refusals as problem details (RFC 9457), for every route and for what reaches no route.
+
+The type is a URI reference with an absolute path (RFC 9457 §3.1.1 asks for a full path where it is
+relative): it holds whatever name this server is reached by, and GET on it explains the problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
+
+from mailer.accept.http import page
+from mailer.accept.http.catalogue import CATALOGUE, Kind
+from mailer.accept.http.visits import visit_of
+from mailer.accept.submission import Fault, SubmissionError
+from mailer.store import StoreUnavailable
+
+MEDIA_TYPE = "application/problem+json"
+_MOST_ERRORS = 20  # listed in one answer
+_BY_STATUS = {
+    400: Fault.MALFORMED_REQUEST,
+    404: Fault.NOT_FOUND,
+    405: Fault.METHOD_NOT_ALLOWED,
+    413: Fault.REQUEST_TOO_LARGE,
+    415: Fault.UNSUPPORTED_MEDIA_TYPE,
+}
+
+
+def install(app: FastAPI) -> None:
+    """Every refusal of `app` is a problem document, and every problem type can be looked up."""
+    app.add_exception_handler(SubmissionError, _refused)
+    app.add_exception_handler(StoreUnavailable, _unavailable)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_api_route("/problems/{word}", _explain, include_in_schema=False)
+
+
+def problem(
+    scope: Scope,
+    fault: Fault,
+    detail: str,
+    *,
+    errors: Sequence[Mapping[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The answer to a refused request. detail, errors: for its sender, generic and stable."""
+    kind = CATALOGUE[fault]
+    visit = visit_of(scope)
+    visit.fault = fault
+    document: dict[str, Any] = {
+        "type": f"/problems/{fault}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "request_id": visit.request_id,
+    }
+    if errors:
+        document["errors"] = list(errors)
+    fields = {**_headers_of(fault, kind), **(headers or {})}
+    return Response(msgspec.json.encode(document), kind.status, fields, MEDIA_TYPE)
+
+
+def _headers_of(fault: Fault, kind: Kind) -> dict[str, str]:
+    fields = {"Cache-Control": "no-store"}
+    if kind.retry_after_seconds is not None:
+        fields["Retry-After"] = str(kind.retry_after_seconds)
+    if fault is Fault.UNAUTHENTICATED:
+        fields["WWW-Authenticate"] = 'Bearer realm="mailer"'  # RFC 9110 §15.5.2: MUST
+    elif fault is Fault.FORBIDDEN:
+        fields["WWW-Authenticate"] = 'Bearer realm="mailer", error="insufficient_scope"'  # RFC 6750 §3.1
+    elif fault is Fault.REQUEST_TIMEOUT:
+        fields["Connection"] = "close"  # RFC 9110 §15.5.9
+    elif fault is Fault.UNSUPPORTED_MEDIA_TYPE:
+        fields["Accept"] = "application/json"  # RFC 9110 §12.5.1: what would be taken instead
+        fields["Accept-Encoding"] = "identity"  # RFC 9110 §12.5.3
+    return fields
+
+
+def refusal(scope: Scope, error: SubmissionError) -> Response:
+    errors = [] if error.pointer is None else [{"pointer": error.pointer, "detail": error.detail}]
+    return problem(scope, error.fault, error.detail, errors=errors)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SubmissionError)
+    return refusal(request.scope, error)
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    visit_of(request.scope).cause = str(error)
+    return problem(request.scope, Fault.UNAVAILABLE, "the database did not answer; try again")
+
+
+async def _not_valid(request: Request, error: Exception) -> Response:
+    """FastAPI's own validation: of path and query, as our routes take no body by it."""
+    assert isinstance(error, RequestValidationError)
+    found = [
+        {"parameter": str(fault["loc"][-1]), "detail": str(fault["msg"])} for fault in error.errors()
+    ][:_MOST_ERRORS]
+    return problem(request.scope, Fault.INVALID_FIELD, "a parameter of the request is not valid", errors=found)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """What Starlette refuses: no such path, method not allowed, ..."""
+    assert isinstance(error, HTTPException)
+    fault = _BY_STATUS.get(error.status_code)
+    if fault is not None:
+        return problem(request.scope, fault, _DETAILS[fault], headers=error.headers)
+    # RFC 9457 §4.2.1: about:blank says no more than the status does.
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(error.status_code).phrase,
+        "status": error.status_code,
+        "request_id": visit_of(request.scope).request_id,
+    }
+    return Response(msgspec.json.encode(document), error.status_code, error.headers, MEDIA_TYPE)
+
+
+_DETAILS = {
+    Fault.MALFORMED_REQUEST: "the request cannot be read",
+    Fault.NOT_FOUND: "there is nothing at this path",
+    Fault.METHOD_NOT_ALLOWED: "the path exists but does not take this method",
+    Fault.REQUEST_TOO_LARGE: "the request body is larger than this server reads",
+    Fault.UNSUPPORTED_MEDIA_TYPE: "the request body is not in a format that is taken here",
+}
+
+
+async def _explain(word: str) -> HTMLResponse:
+    """What the type URI of a problem leads to, for people."""
+    if word not in CATALOGUE:
+        raise HTTPException(404)
+    kind = CATALOGUE[Fault(word)]
+    return page.render(
+        "problem.html", word=word, title=kind.title, status=kind.status, advice=kind.advice,
+        phrase=HTTPStatus(kind.status).phrase, retry_after_seconds=kind.retry_after_seconds,
+    )  # fmt: skip

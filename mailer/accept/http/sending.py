@@ -1,0 +1,142 @@
+"""POST /v1/messages, the hot route: raw ASGI, no framework between the octets and the message."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from mailer import ids
+from mailer.accept.credentials import Authenticator, Identity
+from mailer.accept.http import draft, wire
+from mailer.accept.http.body import BodyLimits, ByteBudget, Hold, read_body
+from mailer.accept.http.visits import visit_of
+from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
+
+PATH = "/v1/messages"
+SCOPE = "send"
+# A field value of one word; draft-ietf-httpapi-idempotency-key-header asks for quotes, vendors do not:
+# with or without them, the octets are the key.
+_IDEMPOTENCY_KEY = re.compile(rb"[!-~]{1,255}")
+_IN_THREAD_FROM_BYTES = 256 * 1024  # decoding more than this would hold up the other requests
+# What the accepting transaction refuses it notes itself, and what may pass is no rejection.
+_NOTED_BY_INTAKE = frozenset(
+    {
+        Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.TENANT_SUSPENDED,
+        Fault.FROM_NOT_ALLOWED, Fault.UNKNOWN_STREAM,
+    }
+)  # fmt: skip
+_PASSING = frozenset({Fault.BUSY, Fault.UNAVAILABLE, Fault.INTERNAL, Fault.REQUEST_TIMEOUT})
+
+
+class Taker(Protocol):
+    """The one way in, as `accept.intake.Intake` is it."""
+
+    async def take(self, submission: Submission) -> Receipt:
+        """The message is on disk when this returns. Raises SubmissionError."""
+
+    def refuse(self, tenant_id: int, error: SubmissionError) -> None:
+        """Leaves the `rejected` event of a submission that a door refused."""
+
+
+class SendRoute:
+    """An ASGI application; a repeat of a request without Idempotency-Key sends a second message."""
+
+    def __init__(
+        self,
+        intake: Taker,
+        authenticator: Authenticator,
+        budget: ByteBudget,
+        limits: BodyLimits,
+        *,
+        most_recipients: int,
+    ) -> None:
+        self._intake = intake
+        self._authenticator = authenticator
+        self._budget = budget
+        self._limits = limits
+        self._most_recipients = most_recipients
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit = visit_of(scope)
+        visit.route = PATH
+        headers = dict(scope["headers"])
+        identity = await self._authenticator.identify(_text(headers.get(b"authorization")))
+        visit.tenant_id = identity.tenant_id
+        # The octets count as held until the message is on disk: its copies live about as long.
+        with self._budget.hold() as hold:
+            try:
+                submission = await self._submission(identity, headers, receive, hold)
+            except SubmissionError as error:
+                if error.fault not in _PASSING:
+                    self._intake.refuse(identity.tenant_id, error)
+                raise
+            try:
+                receipt = await self._intake.take(submission)
+            except SubmissionError as error:
+                if error.fault not in _PASSING | _NOTED_BY_INTAKE:
+                    self._intake.refuse(identity.tenant_id, error)
+                raise
+        await _answer(receipt, send)
+
+    async def _submission(
+        self, identity: Identity, headers: Mapping[bytes, bytes], receive: Receive, hold: Hold
+    ) -> Submission:
+        """Cheap refusals first: nothing is read of a body that will not be taken."""
+        identity.require(SCOPE)
+        if identity.is_suspended:
+            raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
+        _check_format(headers)
+        idempotency_key = _idempotency_key(headers.get(b"idempotency-key"))
+        raw = await read_body(headers, receive, hold, self._limits)
+        if len(raw) < _IN_THREAD_FROM_BYTES:
+            return self._understand(raw, identity, idempotency_key)
+        return await asyncio.to_thread(self._understand, raw, identity, idempotency_key)
+
+    def _understand(self, raw: bytes, identity: Identity, idempotency_key: str | None) -> Submission:
+        return draft.submission_of(
+            wire.decode(raw),
+            identity,
+            most_recipients=self._most_recipients,
+            idempotency_key=idempotency_key,
+            body_sha256=hashlib.sha256(raw).digest() if idempotency_key is not None else b"",
+        )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def _check_format(headers: Mapping[bytes, bytes]) -> None:
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if media_type != b"application/json":
+        raise SubmissionError(Fault.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        raise SubmissionError(Fault.UNSUPPORTED_MEDIA_TYPE, "no content coding of the body is supported")
+
+
+def _idempotency_key(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    if _IDEMPOTENCY_KEY.fullmatch(value) is None:
+        raise SubmissionError(
+            Fault.MALFORMED_REQUEST, "an Idempotency-Key is made of 1 to 255 visible ASCII characters"
+        )
+    return value.decode("ascii")
+
+
+async def _answer(receipt: Receipt, send: Send) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(receipt.body)).encode("ascii")),
+        (b"location", f"{PATH}/{ids.show('msg', receipt.message_id)}".encode("ascii")),
+        (b"cache-control", b"no-store"),
+    ]
+    if receipt.replayed:
+        headers.append((b"idempotent-replayed", b"true"))
+    await send({"type": "http.response.start", "status": 202, "headers": headers})
+    await send({"type": "http.response.body", "body": receipt.body})

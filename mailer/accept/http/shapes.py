@@ -1,0 +1,158 @@
+"""What answers look like: the views of queue.read as JSON, ids and instants as callers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from mailer import ids
+from mailer.events import AttemptState, EventType, RecipientState, WaitReason
+
+_DIGITS = "[0-9a-hjkmnp-tv-z]{13}"
+
+
+def id_pattern(kind: str) -> str:
+    """What every id of `kind` matches as we write it."""
+    return f"^{kind}_{_DIGITS}$"
+
+
+def _shown(kind: str) -> Any:
+    """A number that is written as an id."""
+    return (
+        PlainSerializer(lambda value: ids.show(kind, value), return_type=str),
+        WithJsonSchema({"type": "string", "pattern": id_pattern(kind), "examples": [ids.show(kind, 5)]}),
+    )
+
+
+def _rfc3339(at: datetime) -> str:
+    """UTC with milliseconds and Z (RFC 3339 §5.6)."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+MessageId = Annotated[int, *_shown("msg")]
+RecipientId = Annotated[int, *_shown("rcpt")]
+AttemptId = Annotated[int, *_shown("att")]
+EventId = Annotated[int, *_shown("evt")]
+At = Annotated[
+    datetime,
+    PlainSerializer(_rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-09T14:30:00.123Z"]}),
+]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Step(_Shape):
+    """A line of the SMTP conversation, or a note beside it."""
+
+    ms: float = Field(description="Milliseconds since the attempt began")
+    who: str = Field(description="us, peer, or note")
+    line: str
+
+
+def _steps(given: Any) -> Any:
+    """From the stored [ms, who, line]."""
+    return [{"ms": ms, "who": who, "line": line} for ms, who, line in given]
+
+
+class Attempt(_Shape):
+    """One SMTP transaction tried for a recipient."""
+
+    id: AttemptId
+    state: AttemptState
+    opened_at: At
+    closed_at: At | None = Field(description="null while it is open")
+    outcome: str | None = Field(description="accepted, refused, broken, unroutable, unsuitable, not_tried")
+    phase: str | None = Field(description="Where it ended, if refused or broken")
+    code: int | None = Field(description="SMTP reply code (RFC 5321 §4.2.3)")
+    status: str | None = Field(description="Enhanced status code (RFC 3463)")
+    reply: str | None = Field(description="The peer's words, or the cause")
+    site: str | None
+    host: str | None
+    address: str | None = Field(description="IP address that was dialled")
+    tls: str | None = Field(description="null in clear")
+    late_reply: str | None = Field(description="An answer that came after the attempt was given up")
+    conversation: Annotated[Sequence[Step], BeforeValidator(_steps)] = Field(validation_alias="steps")
+
+
+class Recipient(_Shape):
+    """One recipient of a message, and what became of it."""
+
+    id: RecipientId
+    address: str
+    kind: str = Field(description="to, cc or bcc")
+    state: RecipientState
+    wait_reason: WaitReason | None = Field(description="Why it waits; null in a final state")
+    due_at: At | None = Field(description="Until when it waits; null in a final state")
+    attempt_count: int = Field(validation_alias="attempts", description="Counted attempts")
+    last_reply: str | None
+    in_doubt: bool = Field(description="Some attempt may have delivered without our hearing it")
+    settled_at: At | None = Field(description="null until the state is final")
+    attempts: Sequence[Attempt] = Field(validation_alias="tries")
+
+
+class Event(_Shape):
+    """One change in a recipient's life."""
+
+    number: int | None = Field(description="In the tenant's log, without gaps; null until it is numbered")
+    id: EventId
+    type: EventType
+    at: At
+    message_id: MessageId | None = Field(description="null for a rejected submission")
+    recipient_id: RecipientId | None = Field(description="null for a rejected submission")
+    version: int = Field(description="The recipient's own count of its events: 1, 2, ...")
+    data: dict[str, Any]
+
+
+class Message(_Shape):
+    """A message with its recipients, their attempts, and its events."""
+
+    id: MessageId
+    stream: str
+    from_: str = Field(validation_alias="header_from", serialization_alias="from")
+    subject: str
+    rfc_message_id: str = Field(description="Message-ID of its header (RFC 5322 §3.6.4)")
+    tags: list[str]
+    metadata: dict[str, str]
+    accepted_at: At
+    due_at: At
+    size_bytes: int
+    recipients: Sequence[Recipient]
+    events: Sequence[Event]
+
+
+class EventPage(_Shape):
+    """A piece of the event log, in order. An epoch unlike the last one means: the log was restored, start at 0."""
+
+    epoch: str
+    events: Sequence[Event]
+    next_after: int = Field(validation_alias="last_number", description="Value of `after` for the next page")
+
+
+class ExplanationLine(_Shape):
+    """One decision."""
+
+    at: At | None
+    what: str
+    reason: str
+    until: At | None = Field(description="When it ends by itself; null if it does not, or is past")
+
+
+class Explanation(_Shape):
+    """A recipient's life, and why it is where it is."""
+
+    recipient_id: RecipientId
+    address: str
+    state: RecipientState
+    past: Sequence[ExplanationLine]
+    now: ExplanationLine
+
+
+class ExplainedMessage(_Shape):
+    id: MessageId
+    recipients: Sequence[Explanation]

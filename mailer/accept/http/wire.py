@@ -1,0 +1,146 @@
+"""The JSON of a send request: its shape, and where in it a fault lies."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from mailer.accept.submission import Fault, SubmissionError
+
+_MAILBOX = Meta(
+    max_length=8192,
+    description="`local@domain` or `Name <local@domain>`",
+    extra_json_schema={"format": "mailbox"},
+    examples=["Ada <ada@example.org>"],
+)
+_SHOWN_CHARS = 60  # of what the sender wrote, in a sentence about it
+_STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+|\.\.\.)\]")
+_OF_A_FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
+
+
+class Address(Struct, frozen=True, forbid_unknown_fields=True):
+    """A mailbox in two parts."""
+
+    address: Annotated[
+        str,
+        Meta(max_length=8192, description="`local@domain`", extra_json_schema={"format": "addr-spec"}),
+    ]
+    name: Annotated[str, Meta(max_length=998, description="Display name")] | None = None
+
+
+class HeaderField(Struct, frozen=True, forbid_unknown_fields=True):
+    """A further header field of the message."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=50, extra_json_schema={"format": "header-name"})]
+    value: Annotated[str, Meta(min_length=1, max_length=8192, extra_json_schema={"format": "header-value"})]
+
+
+AnyAddress = Annotated[str, _MAILBOX] | Address
+Addresses = AnyAddress | list[AnyAddress] | None
+_Tag = Annotated[str, Meta(pattern=r"^[!-~]{1,64}$", max_length=64, description="Visible ASCII")]
+_Headers = (
+    Annotated[
+        dict[
+            Annotated[str, Meta(min_length=1, max_length=50, extra_json_schema={"format": "header-name"})],
+            Annotated[
+                str, Meta(min_length=1, max_length=8192, extra_json_schema={"format": "header-value"})
+            ],
+        ],
+        Meta(max_length=50),
+    ]
+    | Annotated[list[HeaderField], Meta(max_length=50)]
+    | None
+)
+_Metadata = (
+    Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=500)]],
+        Meta(max_length=50),
+    ]
+    | None
+)
+
+
+class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A message to send: at least one recipient in to, cc or bcc, and a text, an html, or both."""
+
+    from_: Annotated[
+        AnyAddress, Meta(description="Author; its domain is a sending domain of the tenant")
+    ] = field(name="from")
+    to: Annotated[Addresses, Meta(description="Recipients that all recipients see")] = None
+    cc: Annotated[Addresses, Meta(description="Further recipients that all recipients see")] = None
+    bcc: Annotated[Addresses, Meta(description="Recipients that nobody sees")] = None
+    reply_to: Annotated[Addresses, Meta(description="Where replies should go")] = None
+    subject: Annotated[
+        str,
+        Meta(max_length=2000, description="One line", extra_json_schema={"format": "header-text"}),
+    ] = ""
+    text: Annotated[str, Meta(description="Plain text part")] | None = None
+    html: Annotated[str, Meta(description="HTML part")] | None = None
+    headers: Annotated[
+        _Headers,
+        Meta(description="Further header fields; those that the mailer writes itself are refused"),
+    ] = None
+    tags: Annotated[
+        list[_Tag], Meta(max_length=10, description="Words to find the message by; never sent")
+    ] | None = None
+    metadata: Annotated[
+        _Metadata, Meta(description="Your own data, kept and shown with the message; never sent")
+    ] = None
+    stream: Annotated[
+        str, Meta(min_length=1, max_length=100, description="Name of a stream of the tenant")
+    ] = "transactional"
+
+
+_decoder = msgspec.json.Decoder(SendRequest)
+
+
+def decode(raw: bytes) -> SendRequest:
+    """The request in `raw`. Raises SubmissionError and nothing else, whatever the octets."""
+    try:
+        return _decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SubmissionError(Fault.MALFORMED_REQUEST, _malformed(error)) from None
+
+
+def schema() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON Schema of a send request, and the components that it refers to."""
+    [reference], components = msgspec.json.schema_components(
+        [SendRequest], ref_template="#/components/schemas/{name}"
+    )
+    return reference, components
+
+
+def pointer(*steps: str | int) -> str:
+    """RFC 6901 §3: "~" and "/" in a step are escaped."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _malformed(error: Exception) -> str:
+    if isinstance(error, msgspec.DecodeError):
+        return f"the body is not JSON: {error}"
+    return "the body is not JSON in UTF-8, or is nested too deep"
+
+
+def _invalid(message: str) -> SubmissionError:
+    """From msgspec's words, such as: Expected `str`, got `int` - at `$.to[0]`."""
+    what, at, path = message.rpartition(" - at `$")
+    if not at:
+        what, path = message, ""
+    steps = [name or index for name, index in _STEP.findall(path)]
+    # Of an object with free names msgspec does not say which member it was.
+    steps = steps[: steps.index("...")] if "..." in steps else steps
+    of_a_field = _OF_A_FIELD.fullmatch(what)
+    if of_a_field is not None:
+        shown = of_a_field[2] if len(of_a_field[2]) <= _SHOWN_CHARS else of_a_field[2][:_SHOWN_CHARS] + "..."
+        problem = "there is no field" if of_a_field[1] == "contains unknown" else "a field is missing:"
+        return SubmissionError(
+            Fault.INVALID_FIELD, f"{problem} {shown!r}", pointer=pointer(*steps, of_a_field[2])
+        )
+    # JSON's words for what Python calls str.
+    detail = what.replace("`str", "`string").replace("`", "")
+    return SubmissionError(Fault.INVALID_FIELD, detail[:1].lower() + detail[1:], pointer=pointer(*steps))

@@ -1,0 +1,162 @@
+"""`mailer messages | explain ID | verify`: looking into the store, for the operator."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailer.cli.faults import CommandFailed
+from mailer.cli.options import (
+    data_dir_option,
+    json_option,
+    load_settings,
+    moment,
+    open_store,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from mailer.queue.explain import Explanation, Line
+    from mailer.queue.read import Summary
+    from mailer.queue.verify import TenantCount, Verdict
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
+@click.option("--tenant", "tenant_name", help="Only those of this tenant.")
+@data_dir_option
+@json_option
+def messages(limit: int, tenant_name: str | None, as_json: bool, **given: Any) -> None:
+    """List the newest messages and how many of their recipients are in which state."""
+    from mailer.identity import tenants
+    from mailer.queue import read
+
+    with open_store(load_settings(**given)) as store:
+        tenant_id = tenants.named(store, tenant_name).id if tenant_name else None
+        found = read.newest(store, tenant_id, limit=limit)
+    if as_json:
+        print_json([_summary(one) for one in found])
+    else:
+        head = ["ID", "ACCEPTED (UTC)", "FROM", "RECIPIENTS", "SUBJECT"]
+        print_table(head, [_summary_row(one) for one in found])
+
+
+@click.command()
+@click.argument("message_id", metavar="ID")
+@data_dir_option
+@json_option
+def explain(message_id: str, as_json: bool, **given: Any) -> None:
+    """Tell the life of the message ID (msg_...): every decision, its reason, and what it waits for."""
+    from mailer import ids
+    from mailer.queue import explain as explaining
+
+    try:
+        wanted = ids.parse("msg", message_id)
+    except ids.MalformedId as error:
+        raise click.BadParameter(str(error), param_hint="ID") from None
+    with open_store(load_settings(**given)) as store:
+        tenant_id = explaining.tenant_of(store, wanted)
+        found = None if tenant_id is None else explaining.explain(store, tenant_id, wanted)
+    if found is None:
+        raise CommandFailed(f"there is no message {message_id}")
+    if as_json:
+        print_json([_explanation(one) for one in found])
+    else:
+        click.echo("\n\n".join(_story(one) for one in found))
+
+
+@click.command()
+@data_dir_option
+@json_option
+def verify(as_json: bool, **given: Any) -> None:
+    """Recount the promise: every accepted recipient is final or in the queue, and every change was told.
+
+    Safe at any time. The exit code is 0 if all holds, else 1: then something was lost or doubled.
+    """
+    from mailer.queue import verify as recount
+
+    with open_store(load_settings(**given)) as store:
+        verdict = recount.verify(store)
+    if as_json:
+        print_json(_verdict(verdict))
+    else:
+        _print_verdict(verdict)
+    sys.exit(0 if verdict.holds else 1)
+
+
+def _summary(one: Summary) -> dict[str, object]:
+    from mailer import ids
+
+    return {
+        "id": ids.show("msg", one.id),
+        "accepted_at": one.accepted_at,
+        "from": one.header_from,
+        "subject": one.subject,
+        "recipients": dict(one.states),
+    }
+
+
+def _summary_row(one: Summary) -> list[str]:
+    from mailer import ids
+
+    states = ", ".join(f"{n} {state}" for state, n in sorted(one.states.items()))
+    return [ids.show("msg", one.id), moment(one.accepted_at), one.header_from, states, one.subject]
+
+
+def _explanation(one: Explanation) -> dict[str, object]:
+    from mailer import ids
+
+    return {
+        "id": ids.show("rcpt", one.recipient_id),
+        "address": one.address,
+        "state": one.state,
+        "past": list(one.past),
+        "now": one.now,
+    }
+
+
+def _story(one: Explanation) -> str:
+    from mailer import ids
+
+    head = f"{one.address} ({ids.show('rcpt', one.recipient_id)}) is {one.state}"
+    return "\n".join([head, *(_line(line) for line in one.past), _line(one.now, mark="=>")])
+
+
+def _line(line: Line, mark: str = "  ") -> str:
+    until = f" (until {moment(line.until)} UTC)" if line.until else ""
+    return f"{mark} {moment(line.at):19}  {line.what}: {line.reason}{until}"
+
+
+def _verdict(verdict: Verdict) -> dict[str, object]:
+    return {
+        "holds": verdict.holds,
+        "checks": verdict.checks,
+        "tenants": [_count(one) for one in verdict.tenants],
+    }
+
+
+def _count(one: TenantCount) -> dict[str, object]:
+    from mailer import ids
+
+    return {
+        "tenant_id": ids.show("ten", one.tenant_id),
+        "name": one.name,
+        "accepted": one.accepted,
+        "final": one.final,
+        "in_queue": one.in_queue,
+        "unaccounted": one.unaccounted,
+    }
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    rows = [["holds" if check.holds else "BROKEN", check.name, check.detail] for check in verdict.checks]
+    print_table(["", "CLAIM", "DETAIL"], rows)
+    for one in verdict.tenants:
+        final = sum(one.final.values())
+        click.echo(
+            f"\ntenant {one.name}: {one.accepted} accepted = {final} final + {one.in_queue} in the queue"
+            f" + {one.unaccounted} unaccounted"
+        )

@@ -1,0 +1,110 @@
+"""`mailer tenant create | list | revoke | resume`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailer.cli.options import (
+    data_dir_option,
+    id_maker,
+    json_option,
+    load_settings,
+    moment,
+    open_store,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from mailer.identity.tenants import Tenant
+
+
+@click.group()
+def tenant() -> None:
+    """Tenants: who owns streams, sending domains and API keys.
+
+    The mail of one tenant is invisible to the others and shares the sites' connections fairly with it.
+    """
+
+
+@tenant.command()
+@click.argument("name")
+@data_dir_option
+@json_option
+def create(name: str, as_json: bool, **given: Any) -> None:
+    """Make the tenant NAME, with a transactional and a broadcast stream."""
+    from mailer import clock
+    from mailer.identity import tenants
+
+    settings = load_settings(**given)
+    with open_store(settings) as store, id_maker(store) as new_id:
+        made = tenants.create(store, name, in_doubt=settings.in_doubt, new_id=new_id, now=clock.now())
+    if as_json:
+        print_json(_as_json(made))
+    else:
+        click.echo(
+            f"tenant {made.name} is {made.state}; give it a domain: mailer domain create NAME --tenant ..."
+        )
+
+
+@tenant.command("list")
+@data_dir_option
+@json_option
+def listed(as_json: bool, **given: Any) -> None:
+    """List all tenants."""
+    from mailer.identity import tenants
+
+    with open_store(load_settings(**given)) as store:
+        found = tenants.listed(store)
+    if as_json:
+        print_json([_as_json(one) for one in found])
+    else:
+        print_table(
+            ["NAME", "STATE", "CREATED (UTC)"], [[t.name, t.state, moment(t.created_at)] for t in found]
+        )
+
+
+@tenant.command()
+@click.argument("name")
+@data_dir_option
+@json_option
+def revoke(name: str, as_json: bool, **given: Any) -> None:
+    """Suspend the tenant NAME: nothing more is accepted from it; what was accepted is still delivered."""
+    from mailer.identity import tenants
+
+    with open_store(load_settings(**given)) as store:
+        tenants.suspend(store, name)
+    _tell_state(name, tenants.SUSPENDED, as_json)
+
+
+@tenant.command()
+@click.argument("name")
+@data_dir_option
+@json_option
+def resume(name: str, as_json: bool, **given: Any) -> None:
+    """Let the suspended tenant NAME send again."""
+    from mailer.identity import tenants
+
+    with open_store(load_settings(**given)) as store:
+        tenants.resume(store, name)
+    _tell_state(name, tenants.ACTIVE, as_json)
+
+
+def _tell_state(name: str, state: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"name": name, "state": state})
+    else:
+        click.echo(f"tenant {name} is {state}")
+
+
+def _as_json(tenant: Tenant) -> dict[str, object]:
+    from mailer import ids
+
+    return {
+        "id": ids.show("ten", tenant.id),
+        "name": tenant.name,
+        "state": tenant.state,
+        "created_at": tenant.created_at,
+    }

@@ -1,0 +1,46 @@
+"""Which hosts were seen with TLS, and which failed at it, shared by all workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, or_, select
+
+from mailer.store import Store, dialect
+from mailer.store.tables import tls_host
+
+
+@dataclass(frozen=True, slots=True)
+class TlsHost:
+    """Last session over TLS and last failed handshake since; None: never."""
+
+    seen_at: datetime | None
+    failed_at: datetime | None
+
+
+def recent(store: Store, *, since: datetime) -> dict[str, TlsHost]:
+    """Hosts that were seen or failed since then."""
+    young = select(tls_host).where(or_(tls_host.c.seen_at >= since, tls_host.c.failed_at >= since))
+    with store.read() as connection:
+        return {row.host: TlsHost(row.seen_at, row.failed_at) for row in connection.execute(young)}
+
+
+def note(store: Store, hosts: Mapping[str, TlsHost]) -> None:
+    """Keeps the newer of what is known and what is noted; a success clears an older failure."""
+    rows = [{"host": host, "seen_at": h.seen_at, "failed_at": h.failed_at} for host, h in sorted(hosts.items())]
+    if not rows:
+        return
+    with store.write() as connection:
+        new = dialect.insert(connection, tls_host)
+        connection.execute(
+            new.on_conflict_do_update(
+                index_elements=["host"],
+                set_={
+                    "seen_at": func.coalesce(new.excluded.seen_at, tls_host.c.seen_at),
+                    "failed_at": new.excluded.failed_at,
+                },
+            ),
+            rows,
+        )

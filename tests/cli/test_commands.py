@@ -1,0 +1,296 @@
+"""The commands that need no running role, as an operator types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import update
+
+from mailer import clock, ids
+from mailer.cli import main
+from mailer.identity.keys import new_key, parse_key
+from mailer.store import Store
+from mailer.store.tables import usage
+from tests.support.mailroom import DELIVERED, Mailroom
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs `mailer ...` with a data folder of its own; `environ` sets MAILER_* beside it."""
+
+    def run(*arguments: str, **environ: str) -> Result:
+        env = {"MAILER_DATA_DIR": str(tmp_path / "data"), **environ}
+        return CliRunner(env=env).invoke(main, arguments, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def ready(run: Run) -> Run:
+    assert run("provision").exit_code == 0
+    return run
+
+
+def answer(result: Result) -> Any:
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def refusal(result: Result) -> tuple[int, str]:
+    assert result.stdout == ""
+    return result.exit_code, result.stderr
+
+
+def test_the_version_comes_without_loading_what_it_does_not_need() -> None:
+    code = (
+        "import sys; from mailer.cli import main; main(['version'], standalone_mode=False);"
+        "print(sorted({'sqlalchemy', 'pydantic', 'celery', 'fastapi'} & set(sys.modules)))"
+    )
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stdout == "ecm-mailer 0.1.0\n[]\n"
+
+
+@pytest.mark.parametrize("command", main.list_commands(None))
+def test_every_command_explains_itself(run: Run, command: str) -> None:
+    told = run(command, "--help")
+
+    assert told.exit_code == 0
+    assert "Usage: main" in told.stdout
+
+
+def test_a_bad_setting_is_a_sentence_and_code_2(run: Run) -> None:
+    told = run("verify", MAILER_HTTP_PORT="x", MAILER_COLOUR="y")
+
+    assert refusal(told) == (
+        2,
+        "mailer: MAILER_COLOUR is not a setting; `mailer check-config` lists them\n"
+        "mailer: MAILER_HTTP_PORT must be a whole number from 0 to 65535, not 'x' (example: 8080)\n",
+    )
+
+
+def test_without_a_database_the_way_to_one_is_told_and_none_is_made(run: Run, tmp_path: Path) -> None:
+    code, sentence = refusal(run("messages"))
+
+    assert code == 1
+    assert sentence.startswith("mailer: there is no database at ")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_database_that_does_not_answer_is_a_sentence(run: Run) -> None:
+    code, sentence = refusal(run("messages", MAILER_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"))
+
+    assert code == 1
+    assert sentence.startswith("mailer: the database does not answer: ")
+    assert sentence.count("\n") == 1
+
+
+def test_check_config_shows_where_values_come_from_and_no_secret(run: Run) -> None:
+    key = new_key(1).text
+
+    told = run("check-config", "--json", MAILER_API_KEY=key, MAILER_WORKERS="3")
+
+    lines = {line["variable"]: line for line in answer(told)}
+    assert (lines["MAILER_WORKERS"]["value"], lines["MAILER_WORKERS"]["from"]) == ("3", "set")
+    assert (lines["MAILER_HTTP_PORT"]["value"], lines["MAILER_HTTP_PORT"]["from"]) == ("8025", "default")
+    assert lines["MAILER_API_KEY"]["value"] == "(set)"
+    assert key not in told.stdout
+
+
+@pytest.mark.parametrize("form", [(), ("--explain",), ("--markdown",)])
+def test_check_config_tells_people_about_every_setting(run: Run, form: tuple[str, ...]) -> None:
+    told = run("check-config", *form)
+
+    assert told.exit_code == 0
+    assert told.stdout.count("MAILER_SMTP_TIMEOUT_") == 6
+
+
+def test_the_schema_is_made_once_and_checked(run: Run) -> None:
+    made = [answer(run("db", "upgrade", "--json")) for _ in range(2)]
+
+    assert made[0] == made[1] == answer(run("db", "check", "--json"))
+    assert made[0]["schema"]
+
+
+def test_provision_repeated_prints_the_same_key_which_only_its_owner_can_read(
+    run: Run, tmp_path: Path
+) -> None:
+    first = answer(run("provision", "--json"))
+
+    assert answer(run("provision", "--json")) == first
+    assert first["domain"] == "sandbox.mailer.test"
+    assert parse_key(first["api_key"])
+    assert (tmp_path / "data" / "bootstrap.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_given_key_is_used_and_not_kept(run: Run, tmp_path: Path) -> None:
+    key = run("key", "new").stdout.strip()
+
+    made = answer(run("provision", "--json", MAILER_API_KEY=key))
+
+    assert made["api_key"] == key
+    assert not (tmp_path / "data" / "bootstrap.json").exists()
+
+
+def test_a_revoked_first_key_is_not_shown_as_if_it_were_good(ready: Run) -> None:
+    key = answer(ready("provision", "--json"))["api_key"]
+    ready("key", "revoke", key)
+
+    assert answer(ready("provision", "--json"))["api_key"] is None
+
+
+def test_another_secret_is_refused_before_it_does_harm(ready: Run) -> None:
+    code, sentence = refusal(ready("provision", MAILER_SECRET="ab" * 32))
+
+    assert code == 1
+    assert sentence.startswith("mailer: the secret is not the one this database was set up with")
+
+
+def test_tenants_are_made_listed_suspended_and_resumed(ready: Run) -> None:
+    made = answer(ready("tenant", "create", "acme", "--json"))
+    ready("tenant", "revoke", "acme")
+    suspended = answer(ready("tenant", "list", "--json"))
+    ready("tenant", "resume", "acme")
+
+    assert ids.parse("ten", made["id"])
+    assert [(t["name"], t["state"]) for t in suspended] == [("default", "active"), ("acme", "suspended")]
+    assert "acme     active" in ready("tenant", "list").stdout
+    assert refusal(ready("tenant", "create", "acme")) == (1, "mailer: there is a tenant 'acme' already\n")
+
+
+def test_keys_are_made_listed_and_revoked(ready: Run) -> None:
+    made = answer(ready("key", "create", "--name", "shop", "--scope", "send", "--days", "7", "--json"))
+    ready("key", "revoke", made["id"])
+
+    listed = {key["id"]: key for key in answer(ready("key", "list", "--json"))}
+    key = listed[made["id"]]
+    assert (key["name"], key["scopes"]) == ("shop", ["send"])
+    assert key["revoked_at"] and key["expires_at"]
+    assert made["api_key"] not in ready("key", "list").stdout
+
+
+def test_a_created_key_is_all_that_is_printed(ready: Run) -> None:
+    assert parse_key(ready("key", "create").stdout.strip())
+
+
+@pytest.mark.parametrize("key_id", ["nonsense", "msg_0000000000005", "mk_x"])
+def test_what_is_no_key_cannot_be_revoked(ready: Run, key_id: str) -> None:
+    told = ready("key", "revoke", key_id)
+
+    assert told.exit_code == 2
+    assert "neither an id key_... nor an API key" in told.stderr
+
+
+def test_domains_are_made_listed_and_revoked(ready: Run) -> None:
+    made = answer(ready("domain", "create", "Bücher.example", "--json"))
+    ready("domain", "revoke", "bücher.example")
+
+    listed = {domain["name"]: domain for domain in answer(ready("domain", "list", "--json"))}
+    assert made["name"] == "xn--bcher-kva.example"
+    assert listed[made["name"]]["state"] == "revoked"
+    assert refusal(ready("domain", "revoke", "none.example")) == (
+        1,
+        "mailer: there is no sending domain 'none.example'\n",
+    )
+
+
+def test_a_key_file_without_a_selector_is_refused(ready: Run) -> None:
+    told = ready("domain", "create", "acme.example", "--dkim-key-file", "key.pem")
+
+    assert told.exit_code == 2
+    assert "belong together" in told.stderr
+
+
+@pytest.fixture
+def room(ready: Run, tmp_path: Path) -> Mailroom:
+    """A tenant `acme` with one delivered and one waiting recipient."""
+    store = Store(f"sqlite:///{tmp_path}/data/mailer.sqlite3")
+    room = Mailroom.furnish(store, now=clock.now())
+    room.accept(room.message("example.org"))
+    room.settle(room.claim(), DELIVERED)
+    room.accept(room.message("example.net"))
+    yield room
+    store.close()
+
+
+def test_the_newest_messages_come_first_with_the_states_of_their_recipients(
+    ready: Run, room: Mailroom
+) -> None:
+    listed = answer(ready("messages", "--json"))
+
+    assert [m["subject"] for m in listed] == ["order 1", "order 0"]
+    assert [m["recipients"] for m in listed] == [{"queued": 1}, {"delivered": 1}]
+    assert answer(ready("messages", "--tenant", "default", "--json")) == []
+    assert "1 delivered" in ready("messages").stdout
+
+
+def test_explain_tells_every_decision_and_what_is_waited_for(ready: Run, room: Mailroom) -> None:
+    newest, oldest = [m["id"] for m in answer(ready("messages", "--json"))]
+
+    [waiting] = answer(ready("explain", newest, "--json"))
+    story = ready("explain", oldest).stdout
+
+    assert waiting["state"] == "queued"
+    assert waiting["now"]["what"] == "waits to be claimed"
+    assert "is delivered" in story.splitlines()[0]
+    assert "attempt accepted: mx.example" in story
+    assert story.splitlines()[-1].startswith("=> ")
+
+
+@pytest.mark.parametrize(
+    ("message_id", "code"), [("msg_0000000000005", 1), ("rcpt_0000000000005", 2), ("5", 2)]
+)
+def test_explain_of_what_is_not_there_is_an_error(ready: Run, message_id: str, code: int) -> None:
+    told = ready("explain", message_id)
+
+    assert told.exit_code == code
+    assert told.stdout == ""
+
+
+def test_verify_ends_with_0_while_the_equation_holds(ready: Run, room: Mailroom) -> None:
+    verdict = answer(ready("verify", "--json"))
+
+    [acme] = [tenant for tenant in verdict["tenants"] if tenant["name"] == "acme"]
+    assert verdict["holds"]
+    assert (acme["accepted"], acme["final"]["delivered"], acme["in_queue"], acme["unaccounted"]) == (
+        2,
+        1,
+        1,
+        0,
+    )
+    assert "tenant acme: 2 accepted = 1 final + 1 in the queue + 0 unaccounted" in ready("verify").stdout
+
+
+def test_verify_ends_with_1_when_a_recipient_is_missing(ready: Run, room: Mailroom) -> None:
+    with room.store.write() as connection:
+        connection.execute(update(usage).values(accepted=usage.c.accepted + 1))
+
+    told = ready("verify")
+
+    assert told.exit_code == 1
+    assert "BROKEN" in told.stdout
+
+
+def test_send_without_an_instance_says_how_to_start_one(ready: Run) -> None:
+    code, sentence = refusal(ready("send", "--from", "a@sandbox.mailer.test", "--to", "b@example.org"))
+
+    assert code == 1
+    assert sentence.startswith("mailer: no instance runs in ")
+
+
+def test_send_to_nobody_listening_is_a_sentence(ready: Run) -> None:
+    told = ready("send", "--from", "a@b.example", "--to", "b@example.org", "--url", "http://127.0.0.1:1")
+
+    code, sentence = refusal(told)
+    assert code == 1
+    assert sentence.startswith("mailer: http://127.0.0.1:1 does not answer: ")

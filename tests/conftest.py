@@ -1,0 +1,73 @@
+"""What every stage's tests may ask for: real servers, and a fresh database on each engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.support.servers import Postgres, RabbitMQ, Redis
+
+# Two busy cores make any deadline a coin toss; in CI the same examples are drawn every time, so that a red
+# run can be repeated.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+# Settings of whoever runs the tests are not the tests' business, and unknown ones are errors.
+for _name in [name for name in os.environ if name.startswith("MAILER_")]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for the run; it does not wait for the disk."""
+    with closing(Postgres()) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def durable_postgres() -> Iterator[Postgres]:
+    """One server for the journeys that crash things: commits reach the disk."""
+    with closing(Postgres(durable=True)) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    with closing(Redis()) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    with closing(RabbitMQ()) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'mailer.sqlite3'}"
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database, dropped afterwards."""
+    url = postgres.new_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database on each engine."""
+    return str(request.getfixturevalue(f"{request.param}_url"))

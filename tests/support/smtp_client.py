@@ -1,0 +1,100 @@
+"""A carrier with short timeouts, a journal that remembers, and mail for it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from mailer.policy.outcome import Unroutable
+from mailer.policy.routing import RouteTable
+from mailer.relay.carrier import Consignment
+from mailer.relay.hosts import MxSet
+from mailer.relay.smtp.carrier import SmtpCarrier
+from mailer.relay.smtp.settings import Mode, SmtpSettings, Timeouts
+
+CONTENT = b"From: a@example.com\r\nTo: b@example.net\r\nSubject: hi\r\n\r\nOne.\r\n.two\r\n"
+SHORT = Timeouts(
+    connect=1.0,
+    greeting=0.15,
+    ehlo=0.15,
+    starttls=1.0,
+    auth=0.15,
+    mail=0.15,
+    rcpt=0.15,
+    data=0.15,
+    content=0.15,
+    end_of_data=0.15,
+    quit=0.15,
+)
+_attempt_ids = itertools.count(1)
+
+
+@dataclass
+class NotedJournal:
+    """Remembers what it was told, in order; `may_send` False stands for a stale lease."""
+
+    may_send: bool = True
+    entries: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def about_to_send_dot(self, attempt_id: int) -> bool:
+        self.entries.append(("dot", attempt_id))
+        return self.may_send
+
+    def heard(self, attempt_id: int, code: int, text: str) -> None:
+        self.entries.append(("heard", attempt_id, code, text))
+
+
+class NoDns:
+    """For carriers that have a route for everything."""
+
+    async def find(self, domain: str) -> MxSet | Unroutable:
+        raise AssertionError(f"an MX look-up for {domain} in spite of a route")
+
+    async def addresses(self, host: str) -> tuple[str, ...] | Unroutable:
+        raise AssertionError(f"an address look-up for {host} in spite of a route")
+
+    def known_site(self, domain: str) -> str | None:
+        return None
+
+
+def mail(content: bytes = CONTENT, *, domain: str = "example.net", **more: Any) -> Consignment:
+    """A consignment with an attempt id of its own."""
+    attempt_id = next(_attempt_ids)
+    fields: dict[str, Any] = {
+        "attempt_id": attempt_id,
+        "recipient_id": attempt_id,
+        "domain": domain,
+        "reverse_path": "bounce@example.com",
+        "forward_path": f"b@{domain}",
+        "content": content,
+    }
+    return Consignment(**(fields | more))
+
+
+def settings(routes: str = "", **more: Any) -> SmtpSettings:
+    """Settings for tests: sandbox with these routes, short timeouts, no TLS surprises."""
+    fields: dict[str, Any] = {
+        "helo_name": "client.example",
+        "mode": Mode.SANDBOX,
+        "routes": RouteTable.parse(routes),
+        "timeouts": SHORT,
+    }
+    return SmtpSettings(**(fields | more))
+
+
+@asynccontextmanager
+async def carrier_to(
+    port: int, journal: NotedJournal | None = None, *, tls: str = "none", **more: Any
+) -> AsyncIterator[SmtpCarrier]:
+    """A carrier whose mail all goes to 127.0.0.1:`port`; closed at the end."""
+    keep = {k: more.pop(k) for k in ("tls_memory", "tls_contexts", "connections_of") if k in more}
+    carrier = SmtpCarrier(
+        settings(f"*=127.0.0.1:{port};tls={tls}", **more), NoDns(), journal or NotedJournal(), **keep
+    )
+    try:
+        yield carrier
+    finally:
+        await carrier.close(grace_seconds=0)
