@@ -67,9 +67,7 @@ _ROW = select(
 class Authenticator:
     """Lives on one event loop; its database reads run in threads."""
 
-    def __init__(
-        self, store: Store, *, monotonic: Callable[[], float], now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, store: Store, *, monotonic: Callable[[], float], now: Callable[[], datetime]) -> None:
         self._store = store
         self._monotonic = monotonic
         self._now = now

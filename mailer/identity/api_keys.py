@@ -94,7 +94,7 @@ def insert(
         "created_at": now, "expires_at": expires_at,
     }  # fmt: skip
     new = dialect.insert(connection, api_key).values(values).on_conflict_do_nothing()
-    if not connection.execute(new).rowcount:
+    if connection.execute(new.returning(api_key.c.id)).first() is None:
         row = connection.execute(select(api_key).where(api_key.c.id == presented.key_id)).one()
         if row.tenant_id != owner.id or not hmac.compare_digest(row.secret_hash, presented.secret_hash):
             raise NameTaken("another API key has this id already")

@@ -115,7 +115,7 @@ def ensure(
         "return_path_domain": parse_domain(f"{new.return_path_prefix}.{name}"),
     }  # fmt: skip
     insert = dialect.insert(connection, sending_domain).values(values).on_conflict_do_nothing()
-    is_new = connection.execute(insert).rowcount > 0
+    is_new = connection.execute(insert.returning(sending_domain.c.id)).first() is not None
     return Ensured(find(connection, name), is_new)
 
 

@@ -80,7 +80,7 @@ def ensure(
     fresh = Tenant(new_id(), parse_name(name), ACTIVE, now)
     values = {"id": fresh.id, "name": fresh.name, "state": fresh.state, "created_at": now}
     insert = dialect.insert(connection, tenant).values(values).on_conflict_do_nothing()
-    if not connection.execute(insert).rowcount:
+    if connection.execute(insert.returning(tenant.c.id)).first() is None:
         return Ensured(find(connection, fresh.name), is_new=False)
     streams = [
         {"id": new_id(), "tenant_id": fresh.id, "name": k, "kind": k, "in_doubt": in_doubt, "created_at": now}

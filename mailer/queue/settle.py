@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from mailer import ids
 from mailer.events import FINAL_STATES, AttemptState, EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
 from mailer.queue import counting
@@ -229,7 +230,7 @@ def _event_values(row: Any, s: Settlement, move: Move, event_id: int, now: datet
     h = s.heard
     facts = {
         "attempt": row.attempts + _counts(move),
-        "attempt_id": s.attempt_id,
+        "attempt_id": ids.show("att", s.attempt_id),
         "reason": move.reason,
         "phase": h.phase,
         "code": h.code,

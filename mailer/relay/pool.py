@@ -1,8 +1,8 @@
 """Sessions kept open between messages, and how many a site gets.
 
 A delivery first gets a slot of its site, in the order of asking, then a session: an idle one to a host of
-its own domain's MX set, else a new one. Slots in use and idle sessions together never exceed what the
-site allows. All of it lives on one event loop and nothing here is locked.
+its own domain's MX set, else a new one. Sessions in use and idle ones together never exceed what the site
+allows (those that are just saying QUIT not counted). All of it lives on one event loop, nothing is locked.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class SiteStats:
 
 @dataclass(slots=True)
 class _Site:
+    """busy: slots given out; in_use: sessions that their holders have, or are opening."""
+
     busy: int = 0
+    in_use: int = 0
     idle: list[Session] = field(default_factory=list)  # the last used at the end
     waiting: deque[tuple[float, asyncio.Future[bool]]] = field(default_factory=deque)
 
@@ -115,27 +118,29 @@ class SessionPool:
             for session in reversed(here.idle):
                 if session.target == target and self._is_fit(session):
                     here.idle.remove(session)
+                    here.in_use += 1
                     return session
         return None
 
-    def make_room(self, site: str) -> None:
+    def open_one(self, site: str) -> None:
         """Called by the holder of a slot before it connects: the longest idle sessions give way."""
         here = self._sites[site]
-        limit = self._connections_of(site)
-        while here.idle and here.busy + len(here.idle) > limit:
+        while here.idle and self._is_full(site, here):
             self._leave(here.idle.pop(0))
+        here.in_use += 1
+
+    def give_up(self, site: str) -> None:
+        """The session that was taken or opened is no more, or never came to be."""
+        self._sites[site].in_use -= 1
 
     def give_back(self, site: str, session: Session) -> None:
         """Keeps a session for the next message if it is in step and neither old nor worn."""
         here = self._sites[site]
+        here.in_use -= 1
         session.used_at = self._monotonic()
         if not session.is_usable:
             session.discard("out of step")
-        elif (
-            self._closing
-            or not self._is_fit(session)
-            or here.busy + len(here.idle) > self._connections_of(site)
-        ):
+        elif self._closing or not self._is_fit(session) or self._is_full(site, here):
             self._leave(session)
         else:
             session.protocol.transcript = None
@@ -144,8 +149,11 @@ class SessionPool:
 
     def stats(self) -> dict[str, SiteStats]:
         return {
-            name: SiteStats(s.busy + len(s.idle), s.busy, len(s.waiting)) for name, s in self._sites.items()
+            name: SiteStats(s.in_use + len(s.idle), s.busy, len(s.waiting)) for name, s in self._sites.items()
         }
+
+    def _is_full(self, site: str, here: _Site) -> bool:
+        return here.in_use + len(here.idle) >= self._connections_of(site)
 
     def _is_fit(self, session: Session) -> bool:
         return (

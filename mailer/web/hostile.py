@@ -20,7 +20,9 @@ FRAME_POLICY = (
 DOWNLOAD_POLICY = "default-src 'none'; sandbox"
 
 _CID = re.compile(r"cid:([^\"'\s()<>]+)", re.IGNORECASE)
-_HEAD = re.compile(r"<head[^>]*>|<html[^>]*>|<!doctype[^>]*>", re.IGNORECASE)
+_START = re.compile(
+    r"\ufeff?\s*(<!doctype[^>]*>)?\s*(<html(\s[^>]*)?>)?\s*(<head(\s[^>]*)?>)?", re.IGNORECASE
+)
 _BASE = '<base target="_blank">'
 _DISPLAYED = re.compile(
     r"(image/(png|jpeg|gif|webp|avif|bmp))|audio/[a-z0-9.+-]+|video/[a-z0-9.+-]+|application/pdf"
@@ -36,13 +38,13 @@ def framed(html: str, parts: Iterable[Part]) -> str:
     """
     images = {p.content_id: p for p in parts if p.content_id and p.content_type.startswith("image/")}
     document = _CID.sub(lambda found: _image(images.get(found[1]), found[0]), html)
-    heads = list(_HEAD.finditer(document, 0, 65_536))
-    at = max((head.end() for head in heads), default=0)
+    start = _START.match(document)
+    at = start.end() if start else 0  # behind the doctype: in front of it, the page would be in quirks mode
     return f"{document[:at]}{_BASE}{document[at:]}"
 
 
 def _image(part: Part | None, otherwise: str) -> str:
-    """RFC 2392: the part with that Content-ID, as a data URL; unknown ones stay as they are, and show broken."""
+    """RFC 2392: the part with that Content-ID, as a data URL; unknown ones stay and show broken."""
     if part is None:
         return otherwise
     return f"data:{part.content_type};base64,{base64.b64encode(part.content).decode()}"

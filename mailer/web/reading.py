@@ -6,10 +6,11 @@ import email
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from email.header import decode_header
 from email.message import Message
 from email.policy import compat32
 from email.utils import collapse_rfc2231_value
+
+from mailer.web.words import field_text, text_of
 
 _ENVELOPE_FIELDS = 2  # Return-Path and Delivered-To, put on top by the inbox (RFC 5321 §4.4)
 _MOST_PARTS = 500
@@ -41,11 +42,7 @@ class Part:
 
     @property
     def text(self) -> str:
-        """The content as text, by its charset where that is known, else UTF-8."""
-        try:
-            return self.content.decode(self.charset or "utf-8", "replace")
-        except (LookupError, UnicodeError):
-            return self.content.decode("utf-8", "replace")
+        return text_of(self.content, self.charset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +96,11 @@ def header_fields(data: bytes) -> tuple[tuple[str, str], ...]:
     section = data[: end.start()] if end else data
     unfolded = re.sub(rb"\r?\n(?=[ \t])", b"", section)  # RFC 5322 §2.2.3
     found = (_FIELD.fullmatch(line.rstrip(b"\r")) for line in unfolded.split(b"\n"))
-    return tuple((f[1].decode("ascii"), _decoded(f[2].strip())) for f in found if f)
+    return tuple((f[1].decode("ascii"), field_text(f[2].strip())) for f in found if f)
 
 
 def _first(fields: tuple[tuple[str, str], ...], name: str) -> str:
     return next((value for found, value in fields if found.lower() == name), "")
-
-
-def _decoded(value: bytes) -> str:
-    """Text of a field: encoded words read, raw UTF-8 taken as such (RFC 6532 §3.1)."""
-    text = value.decode("utf-8", "replace")
-    try:
-        chunks = decode_header(text) if "=?" in text else [(text, None)]
-        return "".join(_chunk(chunk, charset) for chunk, charset in chunks)
-    except (ValueError, LookupError):  # HeaderParseError among them
-        return text
-
-
-def _chunk(chunk: bytes | str, charset: str | None) -> str:
-    if isinstance(chunk, str):
-        return chunk
-    # decode_header returns what lies between encoded words as raw-unicode-escape.
-    return chunk.decode(charset or "raw-unicode-escape", "replace")
 
 
 def _parts(root: Message) -> Iterator[Part]:
@@ -166,7 +146,7 @@ def _filename(leaf: Message) -> str | None:
         text = collapse_rfc2231_value(value) if value else ""
     except (ValueError, LookupError, TypeError):
         return "unreadable name"
-    return _decoded(text.encode("utf-8", "replace")) or None
+    return field_text(text.encode("utf-8", "replace")) or None
 
 
 def _charset(leaf: Message) -> str | None:
@@ -184,7 +164,7 @@ def _content(leaf: Message) -> bytes:
 
 
 def _enclosed(leaf: Message) -> bytes:
-    """A message in a message, as it stood: the parser keeps header and body, so writing it is exact enough."""
+    """A message in a message, written again; the parser keeps what it read, so it comes out as it stood."""
     inner = leaf.get_payload()
     try:
         return b"\r\n".join(m.as_bytes(policy=compat32) for m in inner if isinstance(m, Message))

@@ -65,7 +65,7 @@ class Shelf:
         """The whole file; None if it is not kept (any more)."""
         path = maildir.find(self._folder, key)
         try:
-            return path and path.read_bytes()
+            return None if path is None else path.read_bytes()
         except FileNotFoundError:
             return None
 

@@ -71,7 +71,7 @@ def _verified(message: bytes, number: int, lookup: Lookup) -> tuple[Result, str]
         return Result.PASS, ""
     if found == [None]:
         return Result.PERMERROR, "no key for this selector in our books"
-    return Result.FAIL, "the signature does not fit the signed header fields"
+    return Result.FAIL, "the signature does not verify with the published key"
 
 
 def _sentence(error: Exception) -> str:

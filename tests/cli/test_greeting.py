@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,14 +42,7 @@ def test_the_curl_line_is_one_command_when_pasted() -> None:
 
 
 def test_without_an_inbox_or_a_key_neither_is_promised() -> None:
-    bare = Facts(
-        http_url="http://127.0.0.1:8025",
-        api_key=None,
-        domain=None,
-        has_inbox=False,
-        pids={},
-        data_dir=Path("/d"),
-    )
+    bare = replace(FACTS, api_key=None, domain=None, has_inbox=False)
 
     assert json.loads(as_json(bare))["inbox_url"] is None
     assert "curl" not in as_text(bare)

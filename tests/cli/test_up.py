@@ -164,12 +164,20 @@ def test_roles_do_not_outlive_a_supervisor_that_is_killed_and_the_next_start_wai
     assert second.stop() == (0, "")
 
 
+def greeting_of(process: subprocess.Popen[str]) -> list[str]:
+    """Lines up to the last one of the greeting, or to the end of the output."""
+    lines: list[str] = []
+    while not lines or lines[-1] not in {"", "Warnings appear below. Ctrl-C stops everything.\n"}:
+        lines.append(process.stdout.readline())  # type: ignore[union-attr]
+    return lines
+
+
 def test_the_terminal_gets_a_greeting_and_a_curl_line(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*MAILER, "up", "--data-dir", str(tmp_path / "data"), "--http-port", "0"],
         env=environ(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
-    lines = list(iter(process.stdout.readline, "Warnings appear below. Ctrl-C stops everything.\n"))  # type: ignore[union-attr]
+    lines = greeting_of(process)
 
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=70)

@@ -20,7 +20,9 @@ BODY_TEXT = (
     st.text(st.characters(exclude_categories=("Cs",)), max_size=400)
     | st.text("ab .=-\n\r\t_é", max_size=400)
     | st.lists(
-        st.sampled_from(["From me", ".", "..", "--=_b", "--=_b--", " ", "x" * 80, "é" * 40, "-- ", "\t", "", "a=b"]),
+        st.sampled_from(
+            ["From me", ".", "..", "--=_b", "--=_b--", " ", "x" * 80, "é" * 40, "-- ", "\t", "", "a=b"]
+        ),
         max_size=12,
     ).map("\n".join)
     | st.integers(60, 80).map(lambda n: "x" * n + "From here")

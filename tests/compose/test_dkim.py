@@ -34,7 +34,7 @@ RSA_KEY = SigningKey("r2026", Algorithm.RSA, rsa.generate_private_key(65537, 204
 ED25519_KEY = SigningKey("e2026", Algorithm.ED25519, ed25519.Ed25519PrivateKey.generate())
 RECORDS = {f"{key.selector}._domainkey.{DOMAIN}": record(key) for key in (RSA_KEY, ED25519_KEY)}
 BENCH_CHECK = Path(__file__).parents[2] / "../shared/bench/dkimcheck.py"
-# RFC 6376 §5.4.2: in the order of h=, a name once for each field signed and once more where none may be added.
+# RFC 6376 §5.4.2: a name once for each field signed, and once more where none may be added.
 ALWAYS = "from:from:to:to:cc:reply-to:subject:subject:date:date:message-id:message-id:mime-version"
 
 LETTER = Draft(

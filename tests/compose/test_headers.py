@@ -43,8 +43,9 @@ def test_a_field_of_the_submitters_own_is_taken(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "From", "FROM", "To", "Cc", "Bcc", "Sender", "Reply-To", "Subject", "Date", "Message-ID", "Message-Id",
-        "MIME-Version", "Content-Type", "content-transfer-encoding", "Content-Anything", "DKIM-Signature",
+        "From", "FROM", "To", "Cc", "Bcc", "Sender", "Reply-To", "Subject", "Date", "Message-ID",
+        "Message-Id", "MIME-Version", "Content-Type", "content-transfer-encoding", "Content-Anything",
+        "DKIM-Signature",
         "Received", "Received-SPF", "Return-Path", "X-Mailer-Ref", "ARC-Seal", "ARC-Message-Signature",
         "Authentication-Results", "Resent-From", "Delivered-To", "BIMI-Indicator",
     ],

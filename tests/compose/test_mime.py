@@ -204,9 +204,15 @@ def test_the_encoding_fits_the_text(text: str, encoding: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "--=_b\n", "--=_b--\n", "a\n--=_b\nb\n", "é\n--=_b--\n", "--plain\n", "--plain--\n" + "é" * 5, "x" * 80 + "\n--plain",
+        "--=_b\n",
+        "--=_b--\n",
+        "a\n--=_b\nb\n",
+        "é\n--=_b--\n",
+        "--plain\n",
+        "--plain--\n" + "é" * 5,
+        "x" * 80 + "\n--plain",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("boundary", ["=_b", "plain"])
 def test_text_that_holds_the_boundary_does_not_end_its_part(text: str, boundary: str) -> None:
     composed = _compose(_with(text=text, html="<p>after</p>\n"), boundary=boundary)

@@ -33,7 +33,7 @@ ZONE: Zone = {
     ("half-mute.test", "A"): [PUBLIC],
     ("quiet.test", "MX"): ["10 a.two.test."],
 }
-FAULTS = {
+FAULTS: dict[str | tuple[str, str], str] = {
     "broken.test": "servfail",
     "silent.test": "silent",
     "refusing.test": "refused",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -143,7 +144,7 @@ async def test_a_peer_that_stops_reading_content_is_given_up_before_the_dot() ->
     journal = NotedJournal()
     # The scripted peer reads into memory without end, so this one does not read at all.
     async with _Deaf() as port, carrier_to(port, journal) as carrier:
-        report = await carrier.deliver(mail(BIG))
+        report = await carrier.deliver(mail(BIG * 4))
 
     assert isinstance(report.outcome, Broken)
     assert (report.outcome.phase, report.outcome.in_doubt) == (Phase.CONTENT, False)
@@ -155,7 +156,9 @@ class _Deaf:
 
     async def __aenter__(self) -> int:
         self._writers: list[asyncio.StreamWriter] = []
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        # A small window, so that the kernel does not take all of it on the peer's behalf.
+        self._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
@@ -270,6 +273,7 @@ async def test_mail_that_waits_too_long_for_a_session_goes_back_to_the_queue() -
         carrier_to(peer.port, connections_per_site=1, wait_seconds=0.05, timeouts=SLOW) as carrier,
     ):
         first = asyncio.create_task(carrier.deliver(mail()))
+        await asyncio.sleep(0)
         second = await carrier.deliver(mail())
         await carrier.close(grace_seconds=0)
         in_doubt = (await first).outcome

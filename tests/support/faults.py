@@ -140,13 +140,16 @@ def _await_closed(scene: Scene, attempts: frozenset[int]) -> float:
     return time.monotonic() - began
 
 
-def _aim(scene: Scene, pids: Sequence[int]) -> Sighting:
-    """What is in flight, looked at until something is; `pids` are stopped when it returns."""
+def _aim(scene: Scene, pids: Sequence[int], *, holders: Sequence[int] = ()) -> Sighting:
+    """What is in flight, looked at until something is, and in the hands of each of `holders`.
+
+    `pids` are stopped when it returns.
+    """
     for _ in range(_AIMS):
         _signal(pids, signal.SIGSTOP)
         pause(0.003)  # what they wrote before reaches the sink's loop
         seen = scene.sight()
-        if seen.sessions and seen.leased:
+        if seen.sessions and seen.leased and all(scene.ledger.held_by(pid) for pid in holders):
             return seen
         _signal(pids, signal.SIGCONT)
         pause(scene.dice.uniform(0.002, 0.03))
@@ -159,11 +162,11 @@ def _signal(pids: Sequence[int], sign: signal.Signals) -> None:
 
 
 def _await_release(scene: Scene, pids: Sequence[int]) -> float:
-    """Seconds until nothing is leased by the dead; fails when someone is stuck beyond lease and sweep."""
+    """Seconds until the dead are fenced and hold nothing; fails when that is beyond lease and sweep."""
     began = time.monotonic()
     wait_for(
-        "the dead worker's leases to be released",
-        lambda: not sum(scene.ledger.held_by(pid) for pid in pids),
+        "the dead worker to be fenced and its leases to be released",
+        lambda: not any(scene.ledger.is_live(pid) or scene.ledger.held_by(pid) for pid in pids),
         within_seconds=scene.patience_seconds,
     )
     return time.monotonic() - began
@@ -177,9 +180,9 @@ def kill(*roles: str) -> Fault:
 
     def hit(scene: Scene) -> Hit:
         victims = {role: scene.instance.pid(role) for role in roles or scene.instance.roles()}
-        seen = _aim(scene, list(victims.values()))
-        _signal(list(victims.values()), signal.SIGKILL)
         workers = [pid for role, pid in victims.items() if role.startswith("worker")]
+        seen = _aim(scene, list(victims.values()), holders=workers)
+        _signal(list(victims.values()), signal.SIGKILL)
         # With the sweeper dead too, leases wait for its successor first.
         alone = "sweeper" not in victims
         stuck = _await_release(scene, workers) if workers and alone else None
@@ -236,7 +239,7 @@ def freeze(role: str) -> Fault:
 def _freeze_without_the_lock(scene: Scene, pid: int) -> Sighting:
     """SQLite has one writer: when that one is stopped, nobody writes. Another moment is looked for then."""
     for _ in range(10):
-        seen = _aim(scene, [pid])
+        seen = _aim(scene, [pid], holders=[pid])
         before = scene.load.look()
         pause(0.4)
         if scene.load.look() > before or scene.postgres is not None:

@@ -112,11 +112,11 @@ class Instance:
         return self.data.with_name(f"{self.data.name}.stderr")
 
     def tail(self, lines: int = 40) -> str:
-        """The last lines of every log, for the one who reads a failure."""
-        logs = [self._log, *sorted((self.data / "log").glob("*.log"))]
-        parts = [
-            f"--- {p.name}\n" + "\n".join(p.read_text().splitlines()[-lines:]) for p in logs if p.exists()
-        ]
+        """The last lines of every log, for the one who reads a failure; deliveries are left out."""
+        parts = []
+        for path in [self._log, *sorted((self.data / "log").glob("*.log"))]:
+            told = [line for line in path.read_text().splitlines() if "attempt.settled" not in line]
+            parts += [f"--- {path.name}", *told[-lines:]]
         return "\n".join(parts)
 
     @staticmethod
@@ -251,6 +251,10 @@ class Ledger:
 
     def leased(self) -> int:
         return self.count("state = 'leased'")
+
+    def is_live(self, pid: int) -> bool:
+        """Whether the worker process `pid` is taken for alive."""
+        return bool(self.count("state = 'live' AND role = 'worker' AND pid = :pid", "incarnation", pid=pid))
 
     def open_attempts(self) -> frozenset[int]:
         with self._engine.connect() as connection:

@@ -20,7 +20,7 @@ _PORTS = range(20_000, 32_000)
 
 # Reads from a pipe whose other end only this process holds. It ends when we end, however we end: a kill -9
 # runs no finalizer, and a database left behind would hold its memory until the machine is switched off.
-_GUARD = 'read -r _; kill -9 -- "-$1"; rm -rf -- "$2"'
+_GUARD = 'read -r _; kill -s KILL -- "-$1"; rm -rf -- "$2"'
 
 
 def free_port() -> int:

@@ -256,10 +256,10 @@ class _Connection:
         return text
 
     async def _read_content(self) -> None:
-        content = b"\r\n"
+        content = bytearray(b"\r\n")
         while not content.endswith(b"\r\n.\r\n"):
             content += await self._reader.readuntil(b"\r\n")
-        self._noted.contents.append(content[2:-3].replace(b"\r\n..", b"\r\n."))
+        self._noted.contents.append(bytes(content[:-3]).replace(b"\r\n..", b"\r\n.")[2:])
 
 
 def _lines(script: str) -> list[str]:

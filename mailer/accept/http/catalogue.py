@@ -43,9 +43,9 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
         Fault.INVALID_FIELD: Kind(
             422,
             "A field of the request is not valid",
-            "The request was read, but a field is unknown, missing, of the wrong type, too long, or holds "
-            "what a mail header may not hold. `errors` points at it: a JSON pointer (RFC 6901) into the body, "
-            "or the name of the query parameter.",
+            "The request was read, but a field is unknown, missing, of the wrong type, too long, or "
+            "holds what a mail header may not hold. `errors` points at it: a JSON pointer (RFC 6901) into "
+            "the body, or the name of the query parameter.",
         ),
         Fault.UNAUTHENTICATED: Kind(
             401,
@@ -56,8 +56,8 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
         Fault.FORBIDDEN: Kind(
             403,
             "The API key may not do this",
-            "The key is good but lacks the scope that this operation needs: `send` to submit messages, `read` "
-            "to look at messages and events. Scopes are given when a key is made.",
+            "The key is good but lacks the scope that this operation needs: `send` to submit messages, "
+            "`read` to look at messages and events. Scopes are given when a key is made.",
         ),
         Fault.TENANT_SUSPENDED: Kind(
             403,
@@ -68,8 +68,8 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
         Fault.FROM_NOT_ALLOWED: Kind(
             403,
             "From is not in a sending domain of the tenant",
-            "The domain of `from` must be an active sending domain of the key's tenant, because its DKIM keys "
-            "sign the message. `mailer domain create` adds one.",
+            "The domain of `from` must be an active sending domain of the key's tenant, because its DKIM "
+            "keys sign the message. `mailer domain create` adds one.",
         ),
         Fault.UNKNOWN_STREAM: Kind(
             422,
@@ -90,8 +90,8 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
         Fault.MESSAGE_TOO_LARGE: Kind(
             413,
             "The message is too large",
-            "The message, encoded as it would be sent, is larger than this installation sends. Many receivers "
-            "refuse far less: link to large content instead.",
+            "The message, encoded as it would be sent, is larger than this installation sends. Many "
+            "receivers refuse far less: link to large content instead.",
         ),
         Fault.REQUEST_TOO_LARGE: Kind(
             413,

@@ -1,4 +1,4 @@
-"""What a supervisor, a load balancer and Prometheus ask. No key is needed, and nothing of a tenant is told."""
+"""What a supervisor, a load balancer and Prometheus ask: without a key, so nothing of a tenant is told."""
 
 from __future__ import annotations
 

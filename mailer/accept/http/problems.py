@@ -103,10 +103,12 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 async def _not_valid(request: Request, error: Exception) -> Response:
     """FastAPI's own validation: of path and query, as our routes take no body by it."""
     assert isinstance(error, RequestValidationError)
-    found = [
-        {"parameter": str(fault["loc"][-1]), "detail": str(fault["msg"])} for fault in error.errors()
-    ][:_MOST_ERRORS]
-    return problem(request.scope, Fault.INVALID_FIELD, "a parameter of the request is not valid", errors=found)
+    found = [{"parameter": str(fault["loc"][-1]), "detail": str(fault["msg"])} for fault in error.errors()][
+        :_MOST_ERRORS
+    ]
+    return problem(
+        request.scope, Fault.INVALID_FIELD, "a parameter of the request is not valid", errors=found
+    )
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -39,10 +39,10 @@ class EventQuery(BaseModel):
 def router(store: Store, authenticator: Authenticator) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be read."""
     routes = APIRouter(prefix="/v1")
-    reader = Annotated[Identity, Depends(_Reader(authenticator))]
+    reader = Depends(_Reader(authenticator))
 
     @routes.get("/messages/{message_id}", response_model=Message, tags=["messages"], summary="Get a message")
-    def get_message(message_id: _MessageIdText, identity: reader) -> Response:  # type: ignore[valid-type]
+    def get_message(message_id: _MessageIdText, identity: Identity = reader) -> Response:
         """A message with its recipients, every attempt with the SMTP conversation, and its events."""
         view = read.message_of(store, identity.tenant_id, _message_id(message_id))
         if view is None:
@@ -53,7 +53,7 @@ def router(store: Store, authenticator: Authenticator) -> APIRouter:
         "/messages/{message_id}/explain", response_model=ExplainedMessage, tags=["messages"],
         summary="Explain where a message is",
     )  # fmt: skip
-    def explain_message(message_id: _MessageIdText, identity: reader) -> Response:  # type: ignore[valid-type]
+    def explain_message(message_id: _MessageIdText, identity: Identity = reader) -> Response:
         """Every decision of the message's life with its reason: why it is waiting, and until when."""
         number = _message_id(message_id)
         explained = explain.explain(store, identity.tenant_id, number)
@@ -62,11 +62,9 @@ def router(store: Store, authenticator: Authenticator) -> APIRouter:
         return _json(ExplainedMessage.model_validate({"id": number, "recipients": explained}))
 
     @routes.get("/events", response_model=EventPage, tags=["events"], summary="Read the event log")
-    def list_events(query: Annotated[EventQuery, Query()], identity: reader) -> Response:  # type: ignore[valid-type]
-        """Events after a number, in order. Numbers have no gaps: a consumer can prove that it missed nothing."""
-        page = read.events(
-            store, identity.tenant_id, after=query.after, limit=query.limit, types=query.type
-        )
+    def list_events(query: Annotated[EventQuery, Query()], identity: Identity = reader) -> Response:
+        """Events after a number, in order, without gaps: a consumer can prove that it missed nothing."""
+        page = read.events(store, identity.tenant_id, after=query.after, limit=query.limit, types=query.type)
         return _json(EventPage.model_validate(page))
 
     return routes

@@ -127,7 +127,7 @@ class Message(_Shape):
 
 
 class EventPage(_Shape):
-    """A piece of the event log, in order. An epoch unlike the last one means: the log was restored, start at 0."""
+    """A piece of the event log, in order. Another epoch than before: the log was restored, start at 0."""
 
     epoch: str
     events: Sequence[Event]

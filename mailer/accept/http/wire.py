@@ -45,9 +45,7 @@ _Headers = (
     Annotated[
         dict[
             Annotated[str, Meta(min_length=1, max_length=50, extra_json_schema={"format": "header-name"})],
-            Annotated[
-                str, Meta(min_length=1, max_length=8192, extra_json_schema={"format": "header-value"})
-            ],
+            Annotated[str, Meta(min_length=1, max_length=8192, extra_json_schema={"format": "header-value"})],
         ],
         Meta(max_length=50),
     ]
@@ -66,9 +64,9 @@ _Metadata = (
 class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """A message to send: at least one recipient in to, cc or bcc, and a text, an html, or both."""
 
-    from_: Annotated[
-        AnyAddress, Meta(description="Author; its domain is a sending domain of the tenant")
-    ] = field(name="from")
+    from_: Annotated[AnyAddress, Meta(description="Author; its domain is a sending domain of the tenant")] = (
+        field(name="from")
+    )
     to: Annotated[Addresses, Meta(description="Recipients that all recipients see")] = None
     cc: Annotated[Addresses, Meta(description="Further recipients that all recipients see")] = None
     bcc: Annotated[Addresses, Meta(description="Recipients that nobody sees")] = None
@@ -83,9 +81,10 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
         _Headers,
         Meta(description="Further header fields; those that the mailer writes itself are refused"),
     ] = None
-    tags: Annotated[
-        list[_Tag], Meta(max_length=10, description="Words to find the message by; never sent")
-    ] | None = None
+    tags: (
+        Annotated[list[_Tag], Meta(max_length=10, description="Words to find the message by; never sent")]
+        | None
+    ) = None
     metadata: Annotated[
         _Metadata, Meta(description="Your own data, kept and shown with the message; never sent")
     ] = None

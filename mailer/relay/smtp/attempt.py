@@ -123,12 +123,16 @@ class Attempt:
         line, about = self._line, self._about
         about.host, about.address = target.host, place(address, target.port)
         about.tls = about.egress_ip = None
-        line.pool.make_room(site)
+        line.pool.open_one(site)
+        opened: Session | Refused | Broken | None = None
         try:
             async with asyncio.timeout(self._seconds_left):
                 opened = await line.dialer.open(target, address, self._transcript)
         except TimeoutError:
             return Broken(Phase.CONNECT, "the time for this attempt was over")
+        finally:
+            if not isinstance(opened, Session):
+                line.pool.give_up(site)
         if isinstance(opened, Session):
             line.planner.welcome(target, address)
             return await self._mail(site, opened)
@@ -153,6 +157,7 @@ class Attempt:
             )
         except BaseException:  # cancelled, or our bug: in either case the session is out of step
             session.discard()
+            self._line.pool.give_up(site)
             raise
         self._line.pool.give_back(site, session)
         return outcome

@@ -1,0 +1,106 @@
+"""The HTTP application, put together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Scope
+
+from mailer.accept.credentials import Authenticator
+from mailer.accept.http import docs, health, openapi, problems, reading, sending
+from mailer.accept.http.body import BodyLimits, ByteBudget
+from mailer.accept.http.health import Check
+from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
+from mailer.accept.http.sending import SendRoute, Taker
+from mailer.accept.http.visits import Reception
+from mailer.accept.submission import Fault
+from mailer.queue import read
+from mailer.store import Store
+
+# FastAPI would hand request bodies to whatever exporter the environment names; content stays here.
+_NO_TELEMETRY: Any = {
+    "tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpParts:
+    """What the application is made of.
+
+    now, monotonic     mailer.clock's, or a test's
+    body_limits        of one request
+    byte_budget_bytes  of all request bodies held at once
+    most_recipients    of one message
+    readiness          further conditions of /health/ready by name, beside that the database answers
+    routers            further pages, such as the inbox of the sandbox; not part of the API document
+    """
+
+    store: Store
+    intake: Taker
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    version: str
+    body_limits: BodyLimits
+    byte_budget_bytes: int = 256 * 1024 * 1024
+    most_recipients: int = 1000
+    readiness: Mapping[str, Check] = field(default_factory=dict)
+    routers: Sequence[APIRouter] = ()
+
+
+def create_app(parts: HttpParts) -> FastAPI:
+    """Serve it with one event loop per application; the caller starts and stops the parts."""
+    app = FastAPI(
+        title="ECM Mailer API", version=parts.version, description=openapi.DESCRIPTION, openapi_url=None,
+        docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=_NO_TELEMETRY,
+        generate_unique_id_function=lambda route: route.name,
+    )  # fmt: skip
+    metrics = HttpMetrics()
+    authenticator = Authenticator(parts.store, monotonic=parts.monotonic, now=parts.now)
+    budget = ByteBudget(parts.byte_budget_bytes)
+    metrics.add(
+        QueueMetrics(
+            lambda: read.gauges(parts.store, now=parts.now()), lambda: budget.held_bytes, parts.monotonic
+        )
+    )
+    send_route = SendRoute(
+        parts.intake, authenticator, budget, parts.body_limits, most_recipients=parts.most_recipients
+    )
+    # First, so that the hot route is the first one tried.
+    app.router.routes.insert(0, Route(sending.PATH, send_route, methods=["POST"]))
+    app.include_router(reading.router(parts.store, authenticator))
+    app.include_router(
+        health.router({"database": health.store_check(parts.store), **parts.readiness}, metrics)
+    )
+    for router in parts.routers:
+        app.include_router(router, include_in_schema=False)
+    problems.install(app)
+    _publish(app)
+    app.add_middleware(Reception, metrics=metrics, monotonic=parts.monotonic, apologise=_apology)
+    return app
+
+
+def _publish(app: FastAPI) -> None:
+    """The API's document, for programs and for people; made at the first request for it."""
+    document = cache(lambda: openapi.document(app))
+    encoded = cache(lambda: json.dumps(document(), separators=(",", ":")).encode())
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def openapi_document() -> Response:
+        return Response(encoded(), media_type="application/json")
+
+    @app.get("/docs", include_in_schema=False)
+    def docs_page(request: Request) -> Response:
+        return docs.render(document(), str(request.base_url).rstrip("/"))
+
+
+def _apology(scope: Scope) -> ASGIApp:
+    return problems.problem(
+        scope, Fault.INTERNAL, "the server failed; it has logged this under the request id"
+    )

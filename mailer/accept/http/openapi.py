@@ -1,0 +1,217 @@
+"""The OpenAPI 3.1 document: what FastAPI knows, the send route's own schema, and every refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from mailer import ids
+from mailer.accept.http import problems, sending, wire
+from mailer.accept.http.catalogue import CATALOGUE
+from mailer.accept.http.shapes import id_pattern
+from mailer.accept.submission import Fault
+
+DESCRIPTION = (
+    "Send messages and see what became of them. A 202 means that the message is on disk: it will be "
+    "delivered, or its events say why not."
+)
+_HTTP_METHODS = ("get", "post", "put", "patch", "delete")
+_KEY_NAME = "api_key"
+_OF_EVERY_KEYED_ROUTE = (Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.UNAVAILABLE, Fault.INTERNAL)
+_OF_SENDING = tuple(fault for fault in Fault if fault not in (Fault.NOT_FOUND, Fault.METHOD_NOT_ALLOWED))
+_SCHEMA = "#/components/schemas/{}"
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Made anew at each call; the caller keeps it."""
+    made = get_openapi(
+        title=app.title, version=app.version, openapi_version="3.1.0", description=app.description,
+        routes=app.routes, license_info={"name": "EUPL-1.2", "identifier": "EUPL-1.2"},
+    )  # fmt: skip
+    reference, schemas = wire.schema()
+    components = made.setdefault("components", {})
+    # FastAPI describes its own form of a validation error, which is never answered here.
+    kept = {n: s for n, s in components.get("schemas", {}).items() if "ValidationError" not in n}
+    components["schemas"] = {**kept, **schemas, **_OWN_SCHEMAS}
+    components["securitySchemes"] = {
+        _KEY_NAME: {
+            "type": "http", "scheme": "bearer", "bearerFormat": "mk_...",
+            "description": "An API key of the installation; `mailer key create` makes one.",
+        }
+    }  # fmt: skip
+    made["paths"] = {sending.PATH: {"post": _send_operation(reference)}, **made["paths"]}
+    for path, operations in made["paths"].items():
+        for method in _HTTP_METHODS:
+            if method in operations:
+                _complete(path, operations[method])
+    return made
+
+
+def _complete(path: str, operation: dict[str, Any]) -> None:
+    """Security, request id and problems, the same way for every operation."""
+    responses = operation["responses"]
+    if path.startswith("/v1/"):
+        operation["security"] = [{_KEY_NAME: []}]
+        faults = _faults_of(path, "422" in responses)
+        responses.pop("422", None)
+        responses.update(_problem_responses(faults))
+    else:
+        operation["security"] = []
+        responses.update(_problem_responses((Fault.INTERNAL,)))
+    for response in responses.values():
+        response.setdefault("headers", {})["X-Request-Id"] = _header(
+            "Names the request in the server's log", {"type": "string"}
+        )
+
+
+def _faults_of(path: str, has_parameters: bool) -> Collection[Fault]:
+    if path == sending.PATH:
+        return _OF_SENDING
+    faults = [*_OF_EVERY_KEYED_ROUTE]
+    if has_parameters and "{" not in path:
+        faults.append(Fault.INVALID_FIELD)
+    if "{" in path:
+        faults.append(Fault.NOT_FOUND)
+    return faults
+
+
+def _problem_responses(faults: Collection[Fault]) -> dict[str, Any]:
+    by_status: dict[int, list[Fault]] = {}
+    for fault in faults:
+        by_status.setdefault(CATALOGUE[fault].status, []).append(fault)
+    return {str(status): _problem_response(status, those) for status, those in sorted(by_status.items())}
+
+
+def _problem_response(status: int, faults: list[Fault]) -> dict[str, Any]:
+    examples = {str(fault): {"value": _example_problem(fault)} for fault in faults}
+    headers = {}
+    if any(CATALOGUE[fault].retry_after_seconds is not None for fault in faults):
+        headers["Retry-After"] = _header("Seconds to wait", {"type": "integer"})
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        headers["WWW-Authenticate"] = _header("Which credential is wanted", {"type": "string"})
+        headers["WWW-Authenticate"]["required"] = status == HTTPStatus.UNAUTHORIZED
+    return {
+        "description": "; ".join(CATALOGUE[fault].title for fault in faults),
+        "headers": headers,
+        "content": {
+            problems.MEDIA_TYPE: {"schema": {"$ref": _SCHEMA.format("Problem")}, "examples": examples}
+        },
+    }
+
+
+def _example_problem(fault: Fault) -> Mapping[str, Any]:
+    kind = CATALOGUE[fault]
+    return {
+        "type": f"/problems/{fault}", "title": kind.title, "status": kind.status,
+        "detail": "a sentence about this occurrence", "request_id": "5f2b8c1d90ae-1c",
+    }  # fmt: skip
+
+
+def _header(meaning: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"description": meaning, "schema": dict(schema)}
+
+
+def _send_operation(reference: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "tags": ["messages"],
+        "summary": "Send a message",
+        "description": (
+            "Accepts one message for one or more recipients; answered when it is on disk. With an "
+            "`Idempotency-Key` the request may be repeated safely: the repeat gets the first answer."
+        ),
+        "operationId": "send_message",
+        "parameters": [
+            {
+                "name": "Idempotency-Key", "in": "header", "required": False,
+                "description": "Stands for this very body; remembered for a day unless configured otherwise",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+                "example": "order-4711-confirmation",
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": dict(reference), "examples": _EXAMPLES}},
+        },
+        "responses": {"202": _ACCEPTED},
+    }  # fmt: skip
+
+
+_EXAMPLES = {
+    "simple": {
+        "summary": "A text to one recipient",
+        "value": {
+            "from": "Shop <shop@example.org>", "to": "ada@example.net",
+            "subject": "Your order 4711", "text": "Thank you. It ships tomorrow.",
+        },
+    },
+    "full": {
+        "summary": "Everything at once",
+        "value": {
+            "from": {"address": "shop@example.org", "name": "Shop"},
+            "to": ["Ada <ada@example.net>", {"address": "bob@example.net", "name": "Bob"}],
+            "cc": "office@example.net", "bcc": ["archive@example.org"], "reply_to": "help@example.org",
+            "subject": "Your order 4711", "text": "Thank you.", "html": "<p>Thank you.</p>",
+            "headers": {"X-Order": "4711"}, "tags": ["order", "confirmation"],
+            "metadata": {"order": "4711"}, "stream": "transactional",
+        },
+    },
+}  # fmt: skip
+_ACCEPTED = {
+    "description": "Accepted: the message is on disk",
+    "headers": {
+        "Location": _header("Where to look at the message", {"type": "string"}),
+        "Idempotent-Replayed": _header(
+            "`true` if an earlier request with this Idempotency-Key was accepted", {"const": "true"}
+        ),
+    },
+    "content": {
+        "application/json": {
+            "schema": {"$ref": _SCHEMA.format("Accepted")},
+            "example": {
+                "id": ids.show("msg", 5), "status": "accepted",
+                "recipients": [{"id": ids.show("rcpt", 6), "address": "ada@example.net"}],
+            },
+        }
+    },
+}  # fmt: skip
+_OWN_SCHEMAS: Mapping[str, Any] = {
+    "Accepted": {
+        "title": "Accepted", "type": "object", "required": ["id", "status", "recipients"],
+        "properties": {
+            "id": {"type": "string", "pattern": id_pattern("msg")},
+            "status": {"const": "accepted"},
+            "recipients": {"type": "array", "items": {"$ref": _SCHEMA.format("AcceptedRecipient")}},
+        },
+    },
+    "AcceptedRecipient": {
+        "title": "AcceptedRecipient", "type": "object", "required": ["id", "address"],
+        "properties": {
+            "id": {"type": "string", "pattern": id_pattern("rcpt")},
+            "address": {"type": "string", "description": "As it goes on the wire"},
+        },
+    },
+    "Problem": {
+        "title": "Problem", "type": "object", "description": "Problem details (RFC 9457)",
+        "required": ["type", "title", "status", "request_id"],
+        "properties": {
+            "type": {"type": "string", "format": "uri-reference", "description": "Stable; can be looked up"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "About this occurrence"},
+            "request_id": {"type": "string"},
+            "errors": {"type": "array", "items": {"$ref": _SCHEMA.format("ProblemError")}},
+        },
+    },
+    "ProblemError": {
+        "title": "ProblemError", "type": "object", "required": ["detail"],
+        "properties": {
+            "pointer": {"type": "string", "description": "JSON pointer into the request body (RFC 6901)"},
+            "parameter": {"type": "string", "description": "Name of a path or query parameter"},
+            "detail": {"type": "string"},
+        },
+    },
+}  # fmt: skip

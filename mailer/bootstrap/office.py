@@ -1,0 +1,133 @@
+"""What every role has, and how it starts and stops."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mailer import clock, logs
+from mailer.bell import Bell, make_app
+from mailer.config import Settings
+from mailer.ids import IdMaker
+from mailer.policy.retry import RetrySchedule
+from mailer.queue import incarnations
+from mailer.queue.incarnations import Registration
+from mailer.relay import journal
+from mailer.relay.lease import Lease
+from mailer.relay.recovery import Recoverer
+from mailer.relay.verdict import Judge
+from mailer.store import Store, schema
+
+EXIT_FENCED = 75  # EX_TEMPFAIL: declared dead while alive; a supervisor starts a new incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """A role's store, incarnation and ids, and the folder and host of the journals."""
+
+    store: Store
+    registration: Registration
+    lease: Lease
+    new_id: IdMaker
+    journals: Path
+    host: str
+
+    def sign_off(self) -> None:
+        """Left in order, everything settled."""
+        incarnations.end(self.store, self.registration.id, now=clock.now())
+
+
+@contextmanager
+def office(settings: Settings, role: str) -> Iterator[Office]:
+    """Raises SchemaMismatch, StoreUnavailable."""
+    logs.configure(settings.log_level, settings.log_format)
+    store = Store(settings.database_url, prepare=settings.database_prepare)
+    try:
+        schema.check(store)
+        journals = settings.data_dir / "journal"
+        host = journal.host_identity(journals, secrets.token_hex(8))
+        registration = incarnations.register(
+            store, role=role, host=host, pid=os.getpid(), now=clock.now(), wall_ms=clock.wall_ms()
+        )
+        lease = Lease(store, registration.id, seconds=settings.lease_seconds, monotonic=clock.monotonic)
+        new_id = IdMaker(registration.process_number, clock.wall_ms)
+        yield Office(store, registration, lease, new_id, journals, host)
+    finally:
+        store.close()
+
+
+def announce(settings: Settings, name: str, **facts: Any) -> None:
+    """Says that a role is ready, in one atomic write; a supervisor waits for it."""
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    half = settings.run_dir / f"{name}.{os.getpid()}.part"
+    half.write_bytes(msgspec.json.encode({"pid": os.getpid(), **facts}))
+    half.rename(settings.run_dir / f"{name}.json")
+
+
+class Stop:
+    """Set by SIGTERM, SIGINT, or a lost lease, which has an exit code of its own."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.code = 0
+
+    def on_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.event.set())
+
+    def fenced(self) -> None:
+        self.code = EXIT_FENCED
+        self.event.set()
+
+
+def keep_lease(lease: Lease, stop: Stop) -> None:
+    """Beats in a thread until the role stops; a role that was declared dead ends."""
+
+    def keep() -> None:
+        while not stop.event.wait(min(1.0, lease.seconds / 6)):
+            lease.renew()
+            if lease.fenced:
+                stop.fenced()
+
+    threading.Thread(target=keep, name="lease", daemon=True).start()
+
+
+@contextmanager
+def bell(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Rings the workers; never waits for a broker."""
+    rung = Bell(make_app(settings.broker_url))
+    try:
+        yield rung.ring
+    finally:
+        rung.close()
+
+
+def judge_of(settings: Settings) -> Judge:
+    """The policy of outcomes, by stream kind."""
+    delays = tuple(settings.retry_delays)
+    schedules = {
+        "transactional": RetrySchedule(delays=delays, give_up_after=settings.give_up_after),
+        "broadcast": RetrySchedule(delays=delays, give_up_after=settings.broadcast_give_up_after),
+    }
+    return Judge(schedules, now=clock.now, draw=clock.draw)
+
+
+def recoverer_of(own: Office, judge: Judge) -> Recoverer:
+    return Recoverer(
+        store=own.store,
+        folder=own.journals,
+        host=own.host,
+        judge=judge,
+        new_id=own.new_id,
+        process_number=own.registration.process_number,
+        now=clock.now,
+    )

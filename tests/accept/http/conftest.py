@@ -1,0 +1,128 @@
+"""The whole HTTP application in process: real store, real intake, two tenants with keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from mailer import clock
+from mailer.accept.committer import Committer
+from mailer.accept.http.app import HttpParts, create_app
+from mailer.accept.http.body import BodyLimits
+from mailer.accept.intake import Intake, IntakeLimits
+from mailer.identity import keys, tenants
+from mailer.identity.api_keys import insert
+from mailer.identity.keys import NewKey, PresentedKey
+from mailer.identity.tenants import Tenant
+from mailer.queue import fanout
+from mailer.store import Store, schema
+from tests.support.mailroom import Mailroom
+
+LETTER = {"from": "shop@acme.example", "to": "ada@example.org", "subject": "hello", "text": "hi"}
+LIMITS = BodyLimits(request_bytes=256 * 1024, grace_seconds=0.2, bytes_per_second=1 << 20)
+
+
+@dataclass
+class Keyring:
+    """Issues keys of the mailroom's tenant (acme) and of another one (globex)."""
+
+    room: Mailroom
+    globex: Tenant
+
+    def issue(
+        self,
+        *,
+        to: Tenant | None = None,
+        scopes: tuple[str, ...] = ("send", "read"),
+        expires_at: datetime | None = None,
+    ) -> NewKey:
+        made = keys.new_key(self.room.new_id())
+        owner = to or Tenant(self.room.tenant_id, "acme", tenants.ACTIVE, clock.now())
+        with self.room.store.write() as c:
+            presented = PresentedKey(made.key_id, made.secret_hash)
+            insert(c, owner, "test", presented, scopes=scopes, expires_at=expires_at, now=clock.now())
+        return made
+
+
+@dataclass
+class Door:
+    """A client of the application, with a good key of acme unless a request brings its own."""
+
+    client: httpx.AsyncClient
+    room: Mailroom
+    keyring: Keyring
+    key: NewKey
+    rings: list[None] = field(default_factory=list)
+
+    async def send(self, body: Any = LETTER, **headers: str) -> httpx.Response:
+        return await self.client.post("/v1/messages", json=body, headers=headers)
+
+    async def get(self, path: str, *, key: NewKey | None = None) -> httpx.Response:
+        return await self.client.get(path, headers=bearer(key) if key else {})
+
+    def number_events(self) -> None:
+        fanout.fan_out(self.room.store)
+
+
+def bearer(key: NewKey) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key.text}"}
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[Store]:
+    opened = Store(sqlite_url)
+    schema.upgrade(opened, epoch="test-epoch")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def keyring(store: Store) -> Keyring:
+    room = Mailroom.furnish(store, now=clock.now())
+    globex = tenants.create(store, "globex", in_doubt="retry", new_id=room.new_id, now=clock.now())
+    return Keyring(room, globex)
+
+
+@pytest.fixture
+def rings() -> list[None]:
+    return []
+
+
+@pytest.fixture
+def parts(keyring: Keyring, tmp_path: Path, rings: list[None]) -> Iterator[HttpParts]:
+    store, room = keyring.room.store, keyring.room
+    committer = Committer(
+        store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now,
+        ring=lambda: rings.append(None),
+    )  # fmt: skip
+    intake = Intake(
+        committer, data_folder=tmp_path, body_folder=store.body_folder,
+        limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0), new_id=room.new_id,
+        now=clock.now, monotonic=clock.monotonic,
+    )  # fmt: skip
+    committer.start()
+    yield HttpParts(
+        store=store, intake=intake, now=clock.now, monotonic=clock.monotonic, version="1.2.3",
+        body_limits=LIMITS, byte_budget_bytes=512 * 1024, most_recipients=10,
+    )  # fmt: skip
+    committer.stop()
+
+
+@pytest.fixture
+def app(parts: HttpParts) -> FastAPI:
+    return create_app(parts)
+
+
+@pytest.fixture
+async def door(app: FastAPI, keyring: Keyring, rings: list[None]) -> AsyncIterator[Door]:
+    key = keyring.issue()
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://mailer.test", headers=bearer(key)) as c:
+        yield Door(c, keyring.room, keyring, key, rings)
