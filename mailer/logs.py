@@ -33,9 +33,11 @@ def configure(level: str, form: str) -> None:
     )
     # Libraries speak through the standard library; what they say below a warning is not ours.
     logging.basicConfig(
-        level=max(number, logging.WARNING), stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        level=max(number, logging.WARNING),
+        stream=sys.stdout,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
         force=True,
-    )  # fmt: skip
+    )
 
 
 def _renderer(form: str) -> Any:

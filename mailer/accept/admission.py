@@ -45,7 +45,8 @@ _KEYS = select(
     api_key.c.expires_at,
     api_key.c.revoked_at,
     tenant.c.state.label("tenant_state"),
-).join(tenant, tenant.c.id == api_key.c.tenant_id).where(api_key.c.id.in_(bindparam("ids", expanding=True)))  # fmt: skip
+).join(tenant, tenant.c.id == api_key.c.tenant_id)
+_KEYS = _KEYS.where(api_key.c.id.in_(bindparam("ids", expanding=True)))
 _DOMAINS = select(
     sending_domain.c.id,
     sending_domain.c.tenant_id,

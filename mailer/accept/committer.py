@@ -149,7 +149,7 @@ class Committer:
         except StoreUnavailable as error:
             _log.warning("accept.store_unavailable", messages=len(group), error=str(error))
             answers = [SubmissionError(Fault.UNAVAILABLE, _UNAVAILABLE) for _ in group]
-        except Exception:  # one bad item must not refuse its neighbours: each is tried alone
+        except Exception:  # noqa: BLE001 - one bad item must not refuse its neighbours: each is tried alone
             if len(group) > 1:
                 for waiting in group:
                     self._write([waiting])

@@ -71,7 +71,8 @@ class Intake:
         if len(submission.recipients) > self._limits.recipients:
             raise SubmissionError(
                 Fault.TOO_MANY_RECIPIENTS,
-                f"a message may have {self._limits.recipients} recipients, this one has {len(submission.recipients)}",
+                f"a message may have {self._limits.recipients} recipients,"
+                f" this one has {len(submission.recipients)}",
             )
         draft = submission.draft
         if len(draft.text or "") + len(draft.html or "") > _IN_THREAD_FROM_BYTES:

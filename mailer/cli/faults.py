@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 BAD_SETTINGS = 2
@@ -35,6 +36,8 @@ def known(error: Exception) -> Fault | None:
             return Fault(str(error), FAILED)
         case PermissionError() | FileExistsError() | NotADirectoryError() | FileNotFoundError():
             return Fault(f"{error.filename or 'a file'}: {error.strerror}", FAILED)
+        case OSError(errno=errno.EADDRINUSE | errno.EADDRNOTAVAIL):
+            return Fault(f"cannot listen: {error.strerror}", FAILED)
         case _:
             return None
 

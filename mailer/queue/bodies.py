@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import bindparam, select
 
@@ -115,11 +116,9 @@ def load(store: Store, ids: Collection[int]) -> Mapping[int, StoredContent]:
     return {row.id: _stored(store.body_folder, row) for row in rows}
 
 
-def _stored(folder: Path | None, row: object) -> StoredContent:
-    _, headers, body, name, body_hash, _, is_8bit, needs_utf8 = row  # type: ignore[misc]
-    if name is not None:
-        body = _read_file(folder, name)
-    return StoredContent(headers, body, body_hash, is_8bit, needs_utf8)
+def _stored(folder: Path | None, row: Any) -> StoredContent:
+    body = row.body if row.body_file is None else _read_file(folder, row.body_file)
+    return StoredContent(row.headers, body, row.body_hash, row.is_8bit, row.needs_utf8)
 
 
 def _read_file(folder: Path | None, name: str) -> bytes:

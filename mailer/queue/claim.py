@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, literal_column, select, update
+from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, update
 
 from mailer.events import AttemptState, RecipientState
 from mailer.ids import IdMaker
@@ -65,7 +65,7 @@ def waiting_lanes(store: Store, *, limit: int) -> list[WaitingLane]:
     return [WaitingLane(row.id, row.tenant_id, row.domain, row.site) for row in rows]
 
 
-def _skip_scan() -> object:
+def _skip_scan() -> Select[tuple[int, int, str, str]]:
     """Walks the partial index from lane to lane; PostgreSQL and SQLite lack a loose index scan."""
     walk = select(func.min(recipient.c.lane_id).label("lane_id")).where(IS_QUEUED).cte("walk", recursive=True)
     after = (
@@ -84,7 +84,7 @@ _WAITING_LANES = _skip_scan()
 
 _DUE_OF_LANE = (
     select(
-        recipient.c.id,
+        recipient.c.id.label("recipient_id"),
         recipient.c.message_id,
         recipient.c.tenant_id,
         recipient.c.lane_id,
@@ -100,7 +100,7 @@ _DUE_OF_LANE = (
         message.c.return_path_domain,
         lane.c.domain,
         stream.c.in_doubt.label("on_doubt"),
-        stream.c.kind,
+        stream.c.kind.label("stream_kind"),
     )
     .join(message, message.c.id == recipient.c.message_id)
     .join(lane, lane.c.id == recipient.c.lane_id)
@@ -144,39 +144,14 @@ def claim(
         claimed: list[Claimed] = []
         spare = max_bytes
         for lane_id, quota in quotas.items():
-            for row in connection.execute(_DUE_OF_LANE, {"lane": lane_id, "quota": quota}):
-                if claimed and row.size_bytes > spare:
+            for row in connection.execute(_DUE_OF_LANE, {"lane": lane_id, "quota": quota}).mappings():
+                if claimed and row["size_bytes"] > spare:
                     break
-                spare -= row.size_bytes
-                claimed.append(_claimed(row, new_id()))
+                spare -= row["size_bytes"]
+                claimed.append(Claimed(attempt_id=new_id(), **row))
         if claimed:
             _lease(connection, me, claimed, now)
         return claimed
-
-
-def _claimed(row: object, attempt_id: int) -> Claimed:
-    (rid, message_id, tenant_id, lane_id, address, attempts, version, first_due_at, expires_at, size, doubt,
-     content_id, domain_id, return_path_domain, domain, on_doubt, kind) = row  # type: ignore[misc]  # fmt: skip
-    return Claimed(
-        attempt_id=attempt_id,
-        recipient_id=rid,
-        message_id=message_id,
-        tenant_id=tenant_id,
-        lane_id=lane_id,
-        domain=domain,
-        address=address,
-        attempts=attempts,
-        version=version,
-        first_due_at=first_due_at,
-        expires_at=expires_at,
-        size_bytes=size,
-        in_doubt=doubt,
-        content_id=content_id,
-        domain_id=domain_id,
-        return_path_domain=return_path_domain,
-        on_doubt=on_doubt,
-        stream_kind=kind,
-    )
 
 
 def _lease(connection: Connection, me: int, claimed: Sequence[Claimed], now: datetime) -> None:

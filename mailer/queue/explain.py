@@ -91,8 +91,8 @@ def _accepted(view: MessageView, r: RecipientView, where: Any) -> Line:
     return Line(
         view.accepted_at,
         "accepted",
-        f"committed in stream {view.stream}, lane of {where.domain}; From {view.header_from.rsplit('@', 1)[-1]}"
-        " is a sending domain of the tenant",
+        f"committed in stream {view.stream}, lane of {where.domain};"
+        f" From {view.header_from.rsplit('@', 1)[-1]} is a sending domain of the tenant",
     )
 
 
@@ -105,10 +105,8 @@ def _tried(a: AttemptView) -> list[Line]:
     peer = f"{a.host} [{a.address}]" if a.host else "no host"
     over = f" over {a.tls}" if a.tls else (" in clear" if a.host else "")
     words = [w for w in (a.phase and f"in phase {a.phase}", a.reply) if w]
-    lines = [
-        opened,
-        Line(a.closed_at, f"attempt {a.outcome}", f"{peer}{over}: {'; '.join(words) or 'no reply'}"),
-    ]
+    heard = "; ".join(words) or "no reply"
+    lines = [opened, Line(a.closed_at, f"attempt {a.outcome}", f"{peer}{over}: {heard}")]
     if a.state == AttemptState.IN_DOUBT:
         lines.append(Line(a.closed_at, "in doubt", "the peer may hold the message: a repeat may double it"))
     if a.late_reply:

@@ -68,4 +68,4 @@ def _advance(connection: Connection, tenant_id: int, by: int) -> int:
     grown = new.on_conflict_do_update(
         index_elements=["tenant_id"], set_={"last_number": tenant_log.c.last_number + by}
     )
-    return connection.execute(grown.returning(tenant_log.c.last_number)).scalar_one()
+    return int(connection.execute(grown.returning(tenant_log.c.last_number)).scalar_one())

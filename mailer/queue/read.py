@@ -166,7 +166,7 @@ def _recipients(connection: Connection, message_id: int) -> list[RecipientView]:
                 a.tls,
                 a.late_reply,
                 a.steps or (),
-            )  # fmt: skip
+            )
         )
     rows = connection.execute(
         select(recipient).where(recipient.c.message_id == message_id).order_by(recipient.c.id)
@@ -184,7 +184,7 @@ def _recipients(connection: Connection, message_id: int) -> list[RecipientView]:
             r.in_doubt,
             r.settled_at,
             tries[r.id],
-        )  # fmt: skip
+        )
         for r in rows
     ]
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from mailer.events import FINAL_STATES
 from mailer.ids import first_id_at
@@ -20,7 +20,7 @@ from mailer.store.tables import attempt, content, event, event_new, folded, mess
 _FINAL = sorted(FINAL_STATES)
 
 
-def _old_messages() -> object:
+def _old_messages() -> Select[tuple[int, int]]:
     """Older ids first; a message with a recipient still under way, or an event untold, stays."""
     under_way = (
         select(recipient.c.id)
@@ -43,10 +43,10 @@ def drop_messages(store: Store, *, before: datetime, most: int = 200) -> int:
     """Drops finished messages accepted before then, and counts them for ever; returns how many."""
     limits = {"before": before, "before_id": first_id_at(int(before.timestamp() * 1000)), "most": most}
     with store.read() as connection:
-        if connection.execute(_OLD, limits | {"most": 1}).first() is None:  # type: ignore[call-overload]
+        if connection.execute(_OLD, limits | {"most": 1}).first() is None:
             return 0
     with store.write() as connection:
-        old = connection.execute(_OLD, limits).all()  # type: ignore[call-overload]
+        old = connection.execute(_OLD, limits).all()
         untold = set(
             connection.execute(
                 select(event_new.c.message_id).where(event_new.c.message_id.in_([m.id for m in old]))

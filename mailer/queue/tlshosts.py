@@ -29,7 +29,9 @@ def recent(store: Store, *, since: datetime) -> dict[str, TlsHost]:
 
 def note(store: Store, hosts: Mapping[str, TlsHost]) -> None:
     """Keeps the newer of what is known and what is noted; a success clears an older failure."""
-    rows = [{"host": host, "seen_at": h.seen_at, "failed_at": h.failed_at} for host, h in sorted(hosts.items())]
+    rows = [
+        {"host": name, "seen_at": h.seen_at, "failed_at": h.failed_at} for name, h in sorted(hosts.items())
+    ]
     if not rows:
         return
     with store.write() as connection:

@@ -7,7 +7,7 @@ transactions, so any difference is a defect of ours or damage to the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, and_, case, func, or_, select, union_all
@@ -29,7 +29,7 @@ from mailer.store.tables import (
     usage,
 )
 
-_FINAL = sorted(FINAL_STATES)
+_FINAL: list[str] = sorted(FINAL_STATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class TenantCount:
     tenant_id: int
     name: str
     accepted: int
-    final: dict[str, int]
+    final: Mapping[str, int]
     in_queue: int
     unaccounted: int
 
@@ -95,7 +95,7 @@ def _count(connection: Connection, tenant_id: int, name: str) -> TenantCount:
     dropped = select(folded.c.state, folded.c.recipients.label("n")).where(folded.c.tenant_id == tenant_id)
     both = union_all(rows, dropped).subquery()
     states = select(both.c.state, both.c.n, accepted.scalar_subquery().label("accepted"))
-    final = dict.fromkeys(_FINAL, 0)
+    final: dict[str, int] = dict.fromkeys(_FINAL, 0)
     in_queue = total = 0
     for state, n, total in connection.execute(states):  # noqa: B007
         if state in final:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 
-from mailer.ids import IdMaker
 from mailer.policy.fairness import Flow, ReadyLane, share_out
 from mailer.policy.pacing import in_hand_limit
 from mailer.queue import claim, permits
 from mailer.queue.claim import Claimed, WaitingLane
 from mailer.queue.incarnations import Fenced
-from mailer.relay.inhand import InHand
-from mailer.relay.lease import Lease
+from mailer.relay.means import Means
 from mailer.store import Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -85,45 +82,37 @@ class Claimer:
 
     def __init__(
         self,
-        store: Store,
-        lease: Lease,
-        in_hand: InHand,
+        means: Means,
         own_permits: Permits,
         *,
         limits: ClaimLimits,
-        new_id: IdMaker,
-        now: Callable[[], datetime],
         site_of: Callable[[str], str | None],
     ) -> None:
         """site_of: the site a domain is known to resolve to, None if this process does not know."""
-        self._store = store
-        self._lease = lease
-        self._in_hand = in_hand
+        self._means = means
         self._permits = own_permits
         self._limits = limits
-        self._new_id = new_id
-        self._now = now
         self._site_of = site_of
         self._first: Flow | None = None
 
     def pull(self) -> list[Claimed]:
         """One claim; empty when nothing is due, nothing may be dialled, or the database is away."""
-        if not self._lease.is_fresh():
+        if not self._means.lease.is_fresh():
             return []
         try:
             return self._pull()
         except Fenced:
-            self._lease.fenced = True
+            self._means.lease.fenced = True
         except StoreUnavailable as error:
             _log.warning("claim.store_unavailable", error=str(error))
         return []
 
     def _pull(self) -> list[Claimed]:
-        free = min(self._limits.messages - self._in_hand.messages, self._limits.batch)
-        spare = self._limits.bytes - self._in_hand.bytes
+        free = min(self._limits.messages - self._means.in_hand.messages, self._limits.batch)
+        spare = self._limits.bytes - self._means.in_hand.bytes
         if free <= 0 or spare <= 0:
             return []
-        lanes = [self._place(lane) for lane in claim.waiting_lanes(self._store, limit=_LANES_LOOKED_AT)]
+        lanes = [self._place(lane) for lane in claim.waiting_lanes(self._means.store, limit=_LANES_LOOKED_AT)]
         sites = {lane.site for lane in lanes}
         self._permits.refresh(sites)
         room = {site: self._room(site) for site in sites}
@@ -132,15 +121,15 @@ class Claimer:
             return []
         self._first = share.next_flow
         claimed = claim.claim(
-            self._store,
-            self._lease.incarnation_id,
+            self._means.store,
+            self._means.lease.incarnation_id,
             share.quotas,
             max_bytes=spare,
-            new_id=self._new_id,
-            now=self._now(),
+            new_id=self._means.new_id,
+            now=self._means.now(),
         )
         site_of = {lane.lane_id: lane.site for lane in lanes}
-        self._in_hand.add((c.attempt_id, site_of[c.lane_id], c.size_bytes) for c in claimed)
+        self._means.in_hand.add((c.attempt_id, site_of[c.lane_id], c.size_bytes) for c in claimed)
         return claimed
 
     def _place(self, lane: WaitingLane) -> ReadyLane:
@@ -148,5 +137,5 @@ class Claimer:
         return ReadyLane(lane.lane_id, lane.tenant_id, lane.domain, site)
 
     def _room(self, site: str) -> int:
-        held, seconds = self._in_hand.at(site)
+        held, seconds = self._means.in_hand.at(site)
         return in_hand_limit(self._permits.connections(site), seconds) - held

@@ -6,12 +6,10 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 
 from mailer.events import AttemptState, RecipientState
-from mailer.ids import IdMaker
 from mailer.policy.outcome import Accepted, Refused
 from mailer.protocol.phase import Phase
 from mailer.queue import settle
@@ -19,10 +17,9 @@ from mailer.queue.claim import Claimed
 from mailer.queue.incarnations import Fenced
 from mailer.queue.settle import Settlement
 from mailer.relay.carrier import Report
-from mailer.relay.inhand import InHand
 from mailer.relay.journal import Journal
-from mailer.relay.lease import Lease
-from mailer.store import Store, StoreUnavailable
+from mailer.relay.means import Means
+from mailer.store import StoreUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -54,26 +51,16 @@ class Settler:
 
     def __init__(
         self,
-        store: Store,
-        lease: Lease,
+        means: Means,
         journal: Journal,
-        in_hand: InHand,
         *,
         judge: Callable[[Claimed, Report], Settlement],
-        new_id: IdMaker,
-        process_number: int,
-        now: Callable[[], datetime],
         on_settled: Callable[[], None],
     ) -> None:
         """on_settled is called after every commit: there is room for new work."""
-        self._store = store
-        self._lease = lease
+        self._means = means
         self._journal = journal
-        self._in_hand = in_hand
         self._judge = judge
-        self._new_id = new_id
-        self._process_number = process_number
-        self._now = now
         self._on_settled = on_settled
         self._ended: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -115,14 +102,14 @@ class Settler:
         settlements = [e.settlement or self._judge(e.claimed, e.report) for e in batch]
         for ended in batch:
             if ended.seconds is not None:
-                self._in_hand.took(ended.claimed.attempt_id, ended.seconds)
+                self._means.in_hand.took(ended.claimed.attempt_id, ended.seconds)
         if self._write(settlements):
             self._journal.forget(s.attempt_id for s in settlements)
             for ended, settlement in zip(batch, settlements, strict=True):
                 _log_attempt(ended, settlement)
         else:
             self._keep_late(batch)
-        self._in_hand.drop(s.attempt_id for s in settlements)
+        self._means.in_hand.drop(s.attempt_id for s in settlements)
         self._on_settled()
 
     def _write(self, settlements: Sequence[Settlement]) -> bool:
@@ -131,16 +118,16 @@ class Settler:
         while True:
             try:
                 settle.settle(
-                    self._store,
-                    self._lease.incarnation_id,
+                    self._means.store,
+                    self._means.lease.incarnation_id,
                     settlements,
-                    new_id=self._new_id,
-                    process_number=self._process_number,
-                    now=self._now(),
+                    new_id=self._means.new_id,
+                    process_number=self._means.process_number,
+                    now=self._means.now(),
                 )
                 return True
             except Fenced:
-                self._lease.fenced = True
+                self._means.lease.fenced = True
                 return False
             except StoreUnavailable as error:
                 _log.warning("settle.store_unavailable", waiting=len(settlements), error=str(error))
@@ -160,13 +147,13 @@ class Settler:
     def _note_late(self, claimed: Claimed, code: int, words: str) -> None:
         try:
             stopped = settle.note_late_reply(
-                self._store,
+                self._means.store,
                 claimed.attempt_id,
                 code=code,
                 reply=words,
-                new_id=self._new_id,
-                process_number=self._process_number,
-                now=self._now(),
+                new_id=self._means.new_id,
+                process_number=self._means.process_number,
+                now=self._means.now(),
             )
         except StoreUnavailable as error:
             # It stays in the journal, which the successor reads as well.

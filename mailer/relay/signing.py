@@ -13,7 +13,8 @@ from typing import Protocol
 
 import structlog
 
-from mailer.compose import dkim, headers, verp
+from mailer.compose import dkim, headers
+from mailer.compose.verp import make_token, reverse_path
 from mailer.queue import bodies
 from mailer.queue.bodies import MissingBody, StoredContent
 from mailer.queue.claim import Claimed
@@ -101,7 +102,7 @@ class Signer:
         domain = self._keys.of(claimed.domain_id)
         if domain is None or not domain.keys:
             return Unready(claimed, "the sending domain has no active DKIM key", content_missing=False)
-        token = verp.make_token(claimed.recipient_id, self._token_secret)
+        token = make_token(claimed.recipient_id, self._token_secret)
         block = headers.per_recipient_prefix(token) + content.headers
         signatures = dkim.sign(
             block, body_hash=content.body_hash, domain=domain.name, keys=domain.keys, at=self._now()
@@ -110,7 +111,7 @@ class Signer:
             attempt_id=claimed.attempt_id,
             recipient_id=claimed.recipient_id,
             domain=claimed.domain,
-            reverse_path=verp.reverse_path(token, claimed.return_path_domain),
+            reverse_path=reverse_path(token, claimed.return_path_domain),
             forward_path=claimed.address,
             content=b"".join((signatures, block, b"\r\n", content.body)),
             is_8bit=content.is_8bit,

@@ -68,7 +68,7 @@ class Sweeper:
                 self._sweep()
             except StoreUnavailable as error:
                 _log.warning("sweep.store_unavailable", error=str(error))
-            except Exception:  # the top of the loop: one bad row must not end all sweeping
+            except Exception:  # noqa: BLE001 - the top of the loop: one bad row must not end all sweeping
                 _log.exception("sweep.failed")
             self._stopping.wait(self._p.sweep_seconds)
 
@@ -104,7 +104,7 @@ class Sweeper:
             except StoreUnavailable as error:
                 _log.warning("fan_out.store_unavailable", error=str(error))
                 busy = 0
-            except Exception:  # the top of the loop
+            except Exception:  # noqa: BLE001 - the top of the loop
                 _log.exception("fan_out.failed")
                 busy = 0
             if not busy:

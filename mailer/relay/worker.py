@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +32,7 @@ from mailer.relay.claimer import Claimer, ClaimLimits, Permits
 from mailer.relay.inhand import InHand
 from mailer.relay.journal import Journal
 from mailer.relay.lease import Lease
+from mailer.relay.means import Means
 from mailer.relay.settler import Ended, Settler
 from mailer.relay.signing import Signer, Unready
 from mailer.relay.verdict import unready
@@ -90,14 +91,16 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._carrier: Carrier | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._settler = Settler(
-            parts.store, parts.lease, parts.journal, self._in_hand, judge=parts.judge, new_id=parts.new_id,
-            process_number=parts.registration.process_number, now=parts.now, on_settled=self.wake,
-        )  # fmt: skip
-        self._claimer = Claimer(
-            parts.store, parts.lease, self._in_hand, self._permits, limits=parts.limits,
-            new_id=parts.new_id, now=parts.now, site_of=parts.site_of,
-        )  # fmt: skip
+        means = Means(
+            store=parts.store,
+            lease=parts.lease,
+            in_hand=self._in_hand,
+            new_id=parts.new_id,
+            process_number=parts.registration.process_number,
+            now=parts.now,
+        )
+        self._settler = Settler(means, parts.journal, judge=parts.judge, on_settled=self.wake)
+        self._claimer = Claimer(means, self._permits, limits=parts.limits, site_of=parts.site_of)
         self._threads = {
             name: threading.Thread(target=body, name=name, daemon=True)
             for name, body in {
@@ -150,7 +153,7 @@ class Worker:
             except RuntimeError:  # the signers were shut down meanwhile
                 self._release(chunk)
 
-    def _sign(self, chunk: Sequence[Claimed], contents: dict[int, StoredContent]) -> None:
+    def _sign(self, chunk: Sequence[Claimed], contents: Mapping[int, StoredContent]) -> None:
         ready = []
         for claimed in chunk:
             if self._stopping.is_set():
@@ -168,7 +171,7 @@ class Worker:
         except StoreUnavailable:
             self._release([claimed])
             return None
-        except Exception:  # our own bug with this one message must not strand it, nor stop the others
+        except Exception:  # noqa: BLE001 - our own bug with this one message must not strand it, nor stop the others
             _log.exception("sign.failed", attempt_id=claimed.attempt_id, message_id=claimed.message_id)
             made = Unready(claimed, "the message could not be signed", content_missing=True)
         if isinstance(made, Unready):
@@ -201,7 +204,7 @@ class Worker:
         began = self._p.monotonic()
         try:
             report = await self._carrier.deliver(consignment)
-        except Exception:  # a bug of ours; the journal still knows whether a dot went out
+        except Exception:  # noqa: BLE001 - a bug of ours; the journal still knows whether a dot went out
             _log.exception("carry.failed", attempt_id=claimed.attempt_id)
             phase = Phase.END_OF_DATA if self._p.journal.knows(claimed.attempt_id) else Phase.CONNECT
             report = Report(Broken(phase, "internal error"))

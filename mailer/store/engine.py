@@ -117,10 +117,24 @@ def is_outage(error: DBAPIError) -> bool:
     """True for a lost, refused or full database; False for a statement that is wrong (our bug)."""
     if error.connection_invalidated:
         return True
-    return type(error.orig).__name__ in {
-        "OperationalError", "InterfaceError", "AdminShutdown", "CannotConnectNow", "CrashShutdown",
-        "DiskFull", "TooManyConnections", "ConnectionTimeout", "DeadlockDetected", "IdleInTransactionSessionTimeout",
-    }  # fmt: skip
+    return type(error.orig).__name__ in _OUTAGES
+
+
+# SQLite's and psycopg's own classes for "not now", beside a connection that SQLAlchemy saw die.
+_OUTAGES = frozenset(
+    {
+        "AdminShutdown",
+        "CannotConnectNow",
+        "ConnectionTimeout",
+        "CrashShutdown",
+        "DeadlockDetected",
+        "DiskFull",
+        "IdleInTransactionSessionTimeout",
+        "InterfaceError",
+        "OperationalError",
+        "TooManyConnections",
+    }
+)
 
 
 def _abandon(connection: Connection) -> None:

@@ -44,7 +44,8 @@ def check(store: Store) -> str:
         current, head = _current(connection), _head(config)
         if current != head:
             raise SchemaMismatch(
-                f"the database schema is {current or 'empty'}, this release needs {head}: run `mailer db upgrade`"
+                f"the database schema is {current or 'empty'}, this release needs {head}:"
+                " run `mailer db upgrade`"
             )
         return head
 

@@ -43,6 +43,16 @@ _templates = Environment(
 )
 
 
+def _size(octets: int) -> str:
+    """For people: 812 bytes, 5.6 KB, 12.0 MB."""
+    if octets < 1000:
+        return f"{octets} bytes"
+    return f"{octets / 1000:.1f} KB" if octets < 1_000_000 else f"{octets / 1_000_000:.1f} MB"
+
+
+_templates.filters["size"] = _size
+
+
 def inbox_router(maildir_path: Path, dkim_lookup: Lookup) -> APIRouter:
     """Everything under /inbox, for the HTTP role to mount in sandbox mode only: it asks nobody who they are.
 

@@ -13,6 +13,7 @@ from email.utils import collapse_rfc2231_value
 from mailer.web.words import field_text, text_of
 
 _ENVELOPE_FIELDS = 2  # Return-Path and Delivered-To, put on top by the inbox (RFC 5321 §4.4)
+_VERBATIM = compat32.clone(linesep="\r\n", max_line_length=None, mangle_from_=False)
 _MOST_PARTS = 500
 _DEEPEST = 30
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
@@ -112,11 +113,11 @@ def _parts(root: Message) -> Iterator[Part]:
 
 def _leaves(entity: Message, depth: int) -> Iterator[Message]:
     """A message inside (message/rfc822) is a leaf: it is downloaded, not mixed into this one."""
-    content = entity.get_payload()
-    if entity.get_content_maintype() != "multipart" or not isinstance(content, list) or depth > _DEEPEST:
+    # Not get_payload() first: on a leaf it decodes, and raises on some charsets (RFC 2231 parameters).
+    if entity.get_content_maintype() != "multipart" or not entity.is_multipart() or depth > _DEEPEST:
         yield entity
         return
-    for child in content:
+    for child in entity.get_payload():
         if isinstance(child, Message):
             yield from _leaves(child, depth + 1)
 
@@ -164,9 +165,9 @@ def _content(leaf: Message) -> bytes:
 
 
 def _enclosed(leaf: Message) -> bytes:
-    """A message in a message, written again; the parser keeps what it read, so it comes out as it stood."""
+    """A message in a message, written by the parser that read it, without folding or quoting of "From "."""
     inner = leaf.get_payload()
     try:
-        return b"\r\n".join(m.as_bytes(policy=compat32) for m in inner if isinstance(m, Message))
+        return b"\r\n".join(m.as_bytes(policy=_VERBATIM) for m in inner if isinstance(m, Message))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return str(inner).encode("utf-8", "replace")

@@ -64,7 +64,7 @@ def test_a_running_role_has_its_pid_on_disk_and_leaves_nothing_there(stage: Stag
 
 def test_an_announcement_of_an_earlier_process_does_not_count(stage: Stage) -> None:
     (stage.folder / "http.json").write_text('{"pid": 1, "port": 25}')
-    child = stage.start("http", "stubborn")
+    child = stage.start("http")
     before = child.announced()
 
     stage.await_ready(child)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from email import message_from_bytes, policy
+from email.header import decode_header, make_header
 from email.headerregistry import AddressHeader
 from email.message import EmailMessage
 
@@ -96,10 +97,19 @@ def test_an_address_list_reads_back_as_it_was(mailboxes: list[Mailbox]) -> None:
     header = _parsed(address_field("To", mailboxes))["To"]
 
     assert isinstance(header, AddressHeader)
-    # Python's parser reads a run of white space in a display name as one space.
-    read = [(re.sub(r"\s+", " ", a.display_name), a.username, a.domain) for a in header.addresses]
-    assert read == [(re.sub(r"\s+", " ", m.display_name), m.local, m.domain) for m in mailboxes]
+    # In display names Python 3.11 keeps the space between encoded-words, which is to be ignored (RFC 2047
+    # §6.2), and makes one space of a run: spaces are compared by the next test, with another decoder.
+    read = [(re.sub(r"\s", "", a.display_name), a.username, a.domain) for a in header.addresses]
+    assert read == [(re.sub(r"\s", "", m.display_name), m.local, m.domain) for m in mailboxes]
     assert header.defects == ()
+
+
+@given(st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=200))
+def test_an_encoded_display_name_keeps_its_spaces(name: str) -> None:
+    field = address_field("To", [Mailbox(name + "é", "a", "b.example")])
+
+    phrase = field.removeprefix("To: ").partition(" <a@b.example>")[0]
+    assert str(make_header(decode_header(phrase))) == name + "é"
 
 
 def test_a_long_address_list_is_folded_between_addresses() -> None:

@@ -25,6 +25,18 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     started.close()
 
 
+def processes_in(folder: Path) -> list[Path]:
+    """Those whose working folder it is or was."""
+    return [p for p in Path("/proc").glob("[0-9]*/cwd") if _target(p).startswith(str(folder))]
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
 def test_a_killed_server_comes_back_at_the_same_address(server: Server) -> None:
     url, pid = server.url, server.pid
     server.kill()
@@ -35,12 +47,18 @@ def test_a_killed_server_comes_back_at_the_same_address(server: Server) -> None:
     assert server.pid != pid
 
 
+def test_a_closed_server_leaves_nothing_behind(server: Server) -> None:
+    server.close()
+
+    assert processes_in(server.folder) == []
+    assert not server.folder.exists()
+
+
 def test_a_server_that_was_paused_ends_all_the_same(server: Server) -> None:
-    pid = server.pid
     server.pause()
     server.close()
 
-    assert not lives(pid)
+    assert processes_in(server.folder) == []
     assert not server.folder.exists()
 
 

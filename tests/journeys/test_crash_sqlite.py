@@ -33,7 +33,7 @@ PLANS = [
         messages=3000,
         per_second=65,
         settings={"MAILER_WORKERS": "2"},
-    ),  # fmt: skip
+    ),
     CrashPlan(name="sc", faults=STEPS, messages=1250, per_second=60, clock=True),
     # The inbox keeps the newest 1,000; more would be pruned before they are counted.
     CrashPlan(name="si", faults=INBOX, messages=250, per_second=12, to_inbox=True),

@@ -98,23 +98,21 @@ class Tree:
         return self._process.poll() is None
 
     def end(self, by: signal.Signals, *, seconds: float) -> None:
-        """Asks, and kills what has not ended within that time."""
+        """Asks the root, and kills whatever of the tree has not ended within that time."""
+        pids = self._members()
         if self.runs:
             self._process.send_signal(by)
         try:
             self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
+            wait_until("the whole tree has ended", lambda: not any(map(lives, pids)), seconds=1)
+        except (subprocess.TimeoutExpired, TimeoutError):
+            self._kill(pids)
         self._dismiss_guard()
 
     def kill(self) -> None:
         """kill -9 of every process of the tree; returns when none is left."""
-        pids = self._stopped()
-        for pid in pids:
-            _signal(pid, signal.SIGKILL)
-        self._process.wait()
+        self._kill(self._stopped())
         self._dismiss_guard()
-        wait_until("every process of the tree has ended", lambda: not any(map(lives, pids)), seconds=20)
 
     def pause(self) -> None:
         for pid in self._stopped()[1:]:
@@ -123,6 +121,12 @@ class Tree:
     def resume(self) -> None:
         for pid in self._members():
             _signal(pid, signal.SIGCONT)
+
+    def _kill(self, pids: Sequence[int]) -> None:
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        self._process.wait()
+        wait_until("every process of the tree has ended", lambda: not any(map(lives, pids)), seconds=20)
 
     def _stopped(self) -> list[int]:
         """The tree's pids, the root first and stopped, so that it starts no more while we look."""

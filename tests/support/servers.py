@@ -90,10 +90,12 @@ class Server(ABC):
 
     def close(self) -> None:
         """Gone for good, with its folder."""
-        if self._tree is not None and self._tree.runs:
-            self._tree.resume()  # a paused process would never hear that it is to stop
-            self._tree.end(signal.SIGQUIT, seconds=1.0)
+        if self._tree is not None:
+            self._discard(self._tree)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _discard(self, tree: Tree) -> None:
+        tree.kill()
 
     @property
     def _running(self) -> Tree:
@@ -147,6 +149,11 @@ class Postgres(Server):
         """Ends the sessions in it as well."""
         name = url.rpartition("/")[2]
         self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def _discard(self, tree: Tree) -> None:
+        """Not by kill -9, after which its System V memory segment would stay for good."""
+        tree.resume()  # a paused process would never hear that it is to stop
+        tree.end(signal.SIGQUIT, seconds=5.0)
 
     def _url_of(self, database: str) -> str:
         return f"postgresql+psycopg://mailer@127.0.0.1:{self.port}/{database}"

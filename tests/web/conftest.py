@@ -60,7 +60,9 @@ def put(folder: Path) -> Put:
     """Keeps a message as the inbox would and returns its key."""
     maildir = Maildir(folder, keep=1000, wall_ms=itertools.count(NOON_MS, 1000).__next__)
 
-    def put(content: bytes, recipient: str = "b@receiver.example", reverse_path: str = "bounce@sender.example") -> str:
+    def put(
+        content: bytes, recipient: str = "b@receiver.example", reverse_path: str = "bounce@sender.example"
+    ) -> str:
         key = maildir.new_key()
         maildir.deliver([Delivery(key, trace_fields(ARRIVAL, reverse_path, recipient, key) + content)])
         return key

@@ -6,17 +6,17 @@ knows nothing of JSON, only meets what it can write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from mailer.accept.credentials import Identity
-from mailer.accept.http.wire import Address, Addresses, AnyAddress, SendRequest, pointer
+from mailer.accept.http.wire import Address, Addresses, AnyAddress, HeaderField, SendRequest, pointer
 from mailer.accept.submission import Envelope, Fault, Submission, SubmissionError
 from mailer.compose import headers
 from mailer.compose.address import AddressError, Mailbox, parse_addr_spec, parse_mailbox
 from mailer.compose.headers import HeaderError
 from mailer.compose.mime import Draft
 
-_KINDS = ("to", "cc", "bcc")
 _REPLY_TO = 25  # mailboxes; more are a mistake
 
 
@@ -31,25 +31,22 @@ def submission_of(
     """Raises SubmissionError and nothing else, whatever the request."""
     if request.text is None and request.html is None:
         raise _invalid("a message needs a text, an html, or both", "text")
-    groups = {kind: _as_list(getattr(request, kind)) for kind in _KINDS}
-    _check_number(groups, most_recipients)
-    seen: set[tuple[str, str]] = set()
-    distinct = {kind: tuple(_distinct(kind, getattr(request, kind), seen)) for kind in _KINDS}
+    envelopes = _envelopes(request, most_recipients)
     draft = Draft(
-        from_=_mailbox(request.from_, "from"),
-        to=distinct["to"],
-        cc=distinct["cc"],
-        reply_to=_reply_to(request),
-        subject=_subject(request),
-        text=request.text,
-        html=request.html,
-        headers=_header_fields(request),
+        _sender(request.from_) if isinstance(request.from_, str) else _mailbox(request.from_, "from"),
+        tuple([e.mailbox for e in envelopes if e.kind == "to"]),
+        tuple([e.mailbox for e in envelopes if e.kind == "cc"]) if request.cc else (),
+        _reply_to(request.reply_to) if request.reply_to else (),
+        _subject(request.subject),
+        request.text,
+        request.html,
+        _header_fields(request.headers) if request.headers else (),
     )
     return Submission(
         key_id=identity.key_id,
         secret_hash=identity.secret_hash,
         draft=draft,
-        recipients=tuple(Envelope(mailbox, kind) for kind in _KINDS for mailbox in distinct[kind]),
+        recipients=tuple(envelopes),
         stream=request.stream,
         tags=tuple(request.tags or ()),
         metadata=request.metadata or {},
@@ -58,42 +55,54 @@ def submission_of(
     )
 
 
-def _as_list(given: Addresses) -> list[AnyAddress]:
-    if given is None:
-        return []
-    return given if isinstance(given, list) else [given]
+def _envelopes(request: SendRequest, most: int) -> list[Envelope]:
+    """One for each mailbox, of the first field that names it: who is in To and Cc gets one copy, as To."""
+    groups = {"to": request.to, "cc": request.cc, "bcc": request.bcc}
+    _check_number(groups, most)
+    envelopes = []
+    seen = set()
+    for kind, given in groups.items():
+        for mailbox in _mailboxes(kind, given):
+            # Local parts are compared as they are (RFC 5321 §2.4).
+            key = (mailbox.local, mailbox.domain)
+            if key not in seen:
+                seen.add(key)
+                envelopes.append(Envelope(mailbox, kind))
+    return envelopes
 
 
-def _check_number(groups: dict[str, list[AnyAddress]], most: int) -> None:
+def _check_number(groups: Mapping[str, Addresses], most: int) -> None:
     """Before they are parsed: a million addresses would hold up everybody else."""
-    number = sum(map(len, groups.values()))
-    if number == 0:
+    numbers = {kind: _number(given) for kind, given in groups.items()}
+    total = sum(numbers.values())
+    if total == 0:
         raise SubmissionError(Fault.NO_RECIPIENTS, "a message needs at least one recipient", pointer="/to")
-    if number > most:
-        longest = max(groups, key=lambda kind: len(groups[kind]))
+    if total > most:
         raise SubmissionError(
             Fault.TOO_MANY_RECIPIENTS,
-            f"a message may have {most} recipients, this one has {number}",
-            pointer=pointer(longest),
+            f"a message may have {most} recipients, this one has {total}",
+            pointer=pointer(max(numbers, key=lambda kind: numbers[kind])),
         )
 
 
-def _distinct(field: str, given: Addresses, seen: set[tuple[str, str]]) -> Iterator[Mailbox]:
-    """Mailboxes of `field` not seen before: the same mailbox in To and Cc gets one copy, as To."""
-    for mailbox in _mailboxes(field, given):
-        # Local parts are compared as they are (RFC 5321 §2.4).
-        key = (mailbox.local, mailbox.domain)
-        if key not in seen:
-            seen.add(key)
-            yield mailbox
+def _number(given: Addresses) -> int:
+    if given is None:
+        return 0
+    return len(given) if isinstance(given, list) else 1
 
 
-def _mailboxes(field: str, given: Addresses) -> Iterator[Mailbox]:
+def _mailboxes(field: str, given: Addresses) -> list[Mailbox]:
+    if given is None:
+        return []
     if isinstance(given, list):
-        for index, address in enumerate(given):
-            yield _mailbox(address, field, index)
-    elif given is not None:
-        yield _mailbox(given, field)
+        return [_mailbox(address, field, index) for index, address in enumerate(given)]
+    return [_mailbox(given, field)]
+
+
+@lru_cache(maxsize=1024)
+def _sender(given: str) -> Mailbox:
+    """Few write nearly everything, so this one is worth remembering."""
+    return _mailbox(given, "from")
 
 
 def _mailbox(given: AnyAddress, *steps: str | int) -> Mailbox:
@@ -108,30 +117,27 @@ def _mailbox(given: AnyAddress, *steps: str | int) -> Mailbox:
         raise _invalid(str(error), *steps) from None
 
 
-def _reply_to(request: SendRequest) -> tuple[Mailbox, ...]:
-    if len(_as_list(request.reply_to)) > _REPLY_TO:
+def _reply_to(given: Addresses) -> tuple[Mailbox, ...]:
+    if _number(given) > _REPLY_TO:
         raise _invalid(f"reply_to may name {_REPLY_TO} mailboxes", "reply_to")
-    return tuple(_distinct("reply_to", request.reply_to, set()))
+    return tuple(_mailboxes("reply_to", given))
 
 
-def _subject(request: SendRequest) -> str:
+def _subject(subject: str) -> str:
     try:
-        headers.check_field_text(request.subject, "the subject")
+        headers.check_field_text(subject, "the subject")
     except HeaderError as error:
         raise _invalid(str(error), "subject") from None
-    return request.subject
+    return subject
 
 
-def _header_fields(request: SendRequest) -> tuple[tuple[str, str], ...]:
+def _header_fields(fields: dict[str, str] | list[HeaderField]) -> tuple[tuple[str, str], ...]:
     """Checked one by one, so that a fault has its place, then together for those that stand alone."""
-    if not request.headers:
-        return ()
-    steps: Iterable[str | int]
-    if isinstance(request.headers, dict):
-        steps, given = list(request.headers), tuple(request.headers.items())
+    steps: Sequence[str | int]
+    if isinstance(fields, dict):
+        steps, given = tuple(fields), tuple(fields.items())
     else:
-        steps = range(len(request.headers))
-        given = tuple((header.name, header.value) for header in request.headers)
+        steps, given = range(len(fields)), tuple((field.name, field.value) for field in fields)
     for step, (name, value) in zip(steps, given, strict=True):
         try:
             headers.check_custom_header(name, value)

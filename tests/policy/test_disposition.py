@@ -1,0 +1,214 @@
+"""What follows each outcome."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.events import WaitReason
+from mailer.policy.disposition import (
+    Bounce,
+    Defer,
+    Delivered,
+    Expire,
+    Facts,
+    InDoubt,
+    InDoubtPolicy,
+    Requeue,
+    decide,
+)
+from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, Unroutable, Unsuitable
+from mailer.policy.retry import TRANSACTIONAL
+from mailer.protocol.enhanced import EnhancedStatus
+from mailer.protocol.phase import Phase
+from mailer.protocol.reply import Reply
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+FACTS = Facts(schedule=TRANSACTIONAL, attempts=1, first_due_at=NOON, now=NOON, draw=0.0)
+LATE = replace(FACTS, now=NOON + timedelta(hours=24))
+ABOUT_MAIL = [Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.CONTENT, Phase.END_OF_DATA]
+BEFORE_MAIL = [Phase.GREETING, Phase.EHLO, Phase.STARTTLS, Phase.AUTH]
+
+
+def status(text: str) -> EnhancedStatus:
+    return EnhancedStatus.parse(text)
+
+
+def refused(code: int, text: str = "no", phase: Phase = Phase.RCPT) -> Refused:
+    return Refused(Reply(code, (text,)), phase)
+
+
+def test_an_acceptance_is_a_delivery() -> None:
+    reply = Reply(250, ("2.0.0 queued as 4711",))
+
+    assert decide(Accepted(reply), FACTS) == Delivered(reply)
+
+
+@pytest.mark.parametrize("phase", ABOUT_MAIL)
+def test_5yz_about_the_mail_is_final(phase: Phase) -> None:
+    """RFC 5321 §4.2.1."""
+    followed = decide(refused(550, "5.7.1 not wanted", phase), FACTS)
+
+    assert followed == Bounce(status("5.7.1"), "550 5.7.1 not wanted")
+
+
+@pytest.mark.parametrize("code", [500, 521, 535, 554])
+@pytest.mark.parametrize("phase", BEFORE_MAIL)
+def test_5yz_about_the_host_is_not(phase: Phase, code: int) -> None:
+    """RFC 5321 §3.1: another host, or the same one tomorrow, may take it."""
+    followed = decide(refused(code, "no", phase), FACTS)
+
+    assert isinstance(followed, Defer)
+    assert followed.wait is WaitReason.REFUSED
+
+
+@pytest.mark.parametrize("phase", [*BEFORE_MAIL, *ABOUT_MAIL])
+@pytest.mark.parametrize("code", [421, 450, 451, 452])
+def test_4yz_is_a_deferral(phase: Phase, code: int) -> None:
+    followed = decide(refused(code, "4.2.0 later", phase), FACTS)
+
+    assert followed == Defer(
+        NOON + timedelta(minutes=1), WaitReason.REFUSED, status("4.2.0"), f"{code} 4.2.0 later"
+    )
+
+
+@pytest.mark.parametrize("text", ["too many recipients", "5.2.2 mailbox full"])
+def test_552_to_rcpt_is_a_deferral(text: str) -> None:
+    """RFC 5321 §4.5.3.1.10."""
+    assert isinstance(decide(refused(552, text), FACTS), Defer)
+    assert isinstance(decide(refused(552, text, Phase.END_OF_DATA), FACTS), Bounce)
+
+
+@given(code=st.integers(200, 499), phase=st.sampled_from(Phase))
+def test_unknown_means_temporary(code: int, phase: Phase) -> None:
+    followed = decide(refused(code, "what?", phase), FACTS)
+
+    assert isinstance(followed, Defer)
+    assert followed.status is not None
+    assert followed.status.class_ == 4
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (refused(550, "no such user"), "5.1.1"),
+        (refused(550, "4.1.1 a slip of the peer"), "5.1.1"),
+        (refused(552, "too big", Phase.MAIL), "5.3.4"),
+        (refused(556, "no mail here"), "5.1.10"),
+        (refused(571, "?"), "5.0.0"),
+        (Unroutable("5.1.10", "null MX"), "5.1.10"),
+        (Unroutable("5.1.2", "no such domain"), "5.1.2"),
+        (Unroutable("5.4.6", "ourselves"), "5.4.6"),
+        (Unsuitable("5.3.4", "too big"), "5.3.4"),
+        (Unsuitable("5.6.7", "no SMTPUTF8"), "5.6.7"),
+    ],
+)
+def test_a_bounce_bears_the_status_that_says_why(outcome: Outcome, expected: str) -> None:
+    followed = decide(outcome, FACTS)
+
+    assert isinstance(followed, Bounce)
+    assert followed.status == status(expected)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "wait"),
+    [
+        (Unroutable("4.4.3", "SERVFAIL"), WaitReason.UNROUTABLE),
+        (Broken(Phase.CONNECT, "refused"), WaitReason.BROKEN),
+        (Broken(Phase.CONTENT, "reset"), WaitReason.BROKEN),
+        (Broken(Phase.STARTTLS, "handshake"), WaitReason.TLS_FAILED),
+    ],
+)
+def test_what_may_pass_waits_under_its_name(outcome: Outcome, wait: WaitReason) -> None:
+    followed = decide(outcome, FACTS)
+
+    assert isinstance(followed, Defer)
+    assert (followed.wait, followed.at) == (wait, NOON + timedelta(minutes=1))
+
+
+def test_silence_after_the_dot_is_tried_again_or_given_up_as_the_stream_says() -> None:
+    outcome = Broken(Phase.END_OF_DATA, "silence")
+    retried = decide(outcome, FACTS)
+    given_up = decide(outcome, replace(FACTS, in_doubt_policy=InDoubtPolicy.GIVE_UP))
+
+    assert isinstance(retried, InDoubt)
+    assert isinstance(retried.then, Defer)
+    assert retried.then.wait is WaitReason.IN_DOUBT
+    assert given_up == InDoubt(Expire(NOON, status("4.4.2"), "silence"))
+
+
+@pytest.mark.parametrize("reason", [WaitReason.RELEASED, WaitReason.NO_PERMIT, WaitReason.WORKER_LOST])
+def test_what_was_not_tried_counts_no_attempt(reason: WaitReason) -> None:
+    assert decide(NotTried(reason), LATE) == Requeue(reason)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [refused(451), refused(554, phase=Phase.GREETING), Broken(Phase.MAIL, "x"), Unroutable("4.4.3", "x")],
+)
+def test_a_deferral_after_the_last_hour_is_the_end(outcome: Outcome) -> None:
+    followed = decide(outcome, LATE)
+
+    assert isinstance(followed, Expire)
+    assert (followed.expired_at, followed.status) == (NOON + timedelta(hours=24), status("4.4.7"))
+
+
+def test_doubt_after_the_last_hour_stays_in_doubt() -> None:
+    followed = decide(Broken(Phase.END_OF_DATA, "silence"), LATE)
+
+    assert isinstance(followed, InDoubt)
+    assert isinstance(followed.then, Expire)
+
+
+def test_the_senders_own_deadline_counts_when_it_is_earlier() -> None:
+    soon = replace(FACTS, expires_at=NOON + timedelta(seconds=30))
+    due = decide(refused(451), soon)
+    over = decide(refused(451), replace(soon, now=NOON + timedelta(seconds=30)))
+
+    assert isinstance(due, Defer)
+    assert due.at == NOON + timedelta(seconds=30)
+    assert isinstance(over, Expire)
+    assert over.expired_at == NOON + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "wish", "seconds"),
+    [
+        (1, "try again in 300 seconds", 300),
+        (1, "try again in 5 seconds", 30),
+        (1, "try again in 999999 hours", 4 * 3600),
+        (5, "try again in 1 minute", 15 * 60),  # not below a quarter of the schedule's hour
+        (9, "try again in 4 hours", 4 * 3600),
+    ],
+)
+def test_a_wish_to_come_back_later_is_honoured_within_bounds(attempts: int, wish: str, seconds: int) -> None:
+    followed = decide(refused(451, wish), replace(FACTS, attempts=attempts))
+
+    assert isinstance(followed, Defer)
+    assert followed.at == NOON + timedelta(seconds=seconds)
+
+
+def test_a_wish_beyond_the_deadline_is_cut_at_it() -> None:
+    nearly = replace(FACTS, now=NOON + timedelta(hours=23))
+    followed = decide(refused(451, "try again in 2 hours"), nearly)
+
+    assert isinstance(followed, Defer)
+    assert followed.at == NOON + timedelta(hours=24)
+
+
+@given(
+    code=st.integers(400, 499),
+    text=st.text(max_size=60),
+    attempts=st.integers(1, 50),
+    draw=st.floats(0, 1, exclude_max=True),
+)
+def test_a_retry_lies_ahead_and_before_the_deadline(code: int, text: str, attempts: int, draw: float) -> None:
+    facts = replace(FACTS, attempts=attempts, draw=draw, now=NOON + timedelta(hours=1))
+    followed = decide(refused(code, text), facts)
+
+    assert isinstance(followed, Defer)
+    assert facts.now < followed.at <= NOON + timedelta(hours=24)
