@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.servers import Postgres, RabbitMQ, Redis
 
+_JOURNEYS = Path(__file__).parent / "journeys"
+
 # Two busy cores make any deadline a coin toss; in CI the same examples are drawn every time, so that a red
 # run can be repeated.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -21,6 +23,25 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 # Settings of whoever runs the tests are not the tests' business, and unknown ones are errors.
 for _name in [name for name in os.environ if name.startswith("MAILER_")]:
     del os.environ[_name]
+
+
+_SERVERS = {"postgres", "durable_postgres", "redis_server", "rabbitmq"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what `make check` leaves to `make test`: tests of real servers, and of the whole product."""
+    for item in items:
+        if _servers_of(item):
+            item.add_marker("servers")
+        if item.path.is_relative_to(_JOURNEYS):
+            item.add_marker("journey")
+
+
+def _servers_of(item: pytest.Item) -> set[str]:
+    """By its fixtures, and by the parameters that name one (database_url[postgres])."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return _SERVERS & (fixtures | {value for value in parameters.values() if isinstance(value, str)})
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from mailer.cli.options import (
     print_json,
     print_table,
 )
+from mailer.cli.records import records
 
 if TYPE_CHECKING:
     from mailer.identity.custody import KeyPair
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 @click.group()
 def domain() -> None:
     """Sending domains: whose names may stand in From, and the keys that sign for them."""
+
+
+domain.add_command(records)
 
 
 @domain.command()

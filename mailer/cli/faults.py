@@ -21,6 +21,7 @@ class Fault:
 
 def known(error: Exception) -> Fault | None:
     """How an expected error ends the command; None for a defect. Imports late: errors are rare."""
+    from dns_templates import TemplateError
     from mailer.config import ConfigError
     from mailer.identity.names import IdentityError
     from mailer.identity.vault import SealBroken
@@ -32,7 +33,7 @@ def known(error: Exception) -> Fault | None:
             return Fault("\nmailer: ".join(error.problems), BAD_SETTINGS)
         case StoreUnavailable():
             return Fault(f"the database does not answer: {_first_line(error)}", FAILED)
-        case CommandFailed() | IdentityError() | SealBroken() | SchemaMismatch():
+        case CommandFailed() | IdentityError() | SealBroken() | SchemaMismatch() | TemplateError():
             return Fault(str(error), FAILED)
         case PermissionError() | FileExistsError() | NotADirectoryError() | FileNotFoundError():
             return Fault(f"{error.filename or 'a file'}: {error.strerror}", FAILED)

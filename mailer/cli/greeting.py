@@ -14,10 +14,17 @@ from mailer.config.values import reachable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """api_key: None if revoked. domain: None if there is none yet. pids: by role."""
+    """What there is to tell.
+
+    api_key      None if revoked
+    key_is_kept  true if it was made up, and lies in the data folder
+    domain       None if there is none yet
+    pids         by role
+    """
 
     http_url: str
     api_key: str | None
+    key_is_kept: bool
     domain: str | None
     has_inbox: bool
     pids: Mapping[str, int]
@@ -50,7 +57,8 @@ def as_text(facts: Facts) -> str:
         *([f"  Inbox     {facts.inbox_url}"] if facts.inbox_url else []),
         f"  Domain    {facts.domain or 'none yet: `mailer domain create`'}",
         f"  API key   {facts.api_key or 'revoked: `mailer key create` makes another'}",
-        f"  Data      {facts.data_dir} (the key is kept there too, in bootstrap.json)",
+        f"  Data      {facts.data_dir}"
+        + (" (the key is kept there, in bootstrap.json)" if facts.key_is_kept else ""),
         *_first_message(facts),
         "",
         "Warnings appear below. Ctrl-C stops everything.",

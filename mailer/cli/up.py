@@ -169,6 +169,7 @@ class _Instance:
         facts = greeting.Facts(
             http_url=greeting.url(self._settings.http_host, _port(self._roles.http)),
             api_key=self._prepared.api_key,
+            key_is_kept=not self._settings.is_set("api_key"),
             domain=self._prepared.domain,
             has_inbox=self._roles.inbox is not None,
             pids=self._supervisor.pids(),

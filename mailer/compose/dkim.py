@@ -2,7 +2,7 @@
 
 `cryptography` does the arithmetic; what is signed, and how it is written down, stands here. dkimpy would do
 the same at 28 times the CPU (9.3 ms a signature, its RSA being plain Python); it is the verifier in the
-tests, together with Mail::DKIM.
+tests, together with OpenDKIM.
 
 The body is hashed once, when the message is composed; a signature needs its header fields only.
 """

@@ -59,9 +59,14 @@ class PublishedKey:
     state: str
 
     @property
+    def key_type(self) -> str:
+        """rsa | ed25519, as in k= of the record."""
+        return self.algorithm.partition("-")[0]
+
+    @property
     def txt(self) -> str:
         """The record's text (RFC 6376 §3.6.1, RFC 8463 §4.2)."""
-        return f"v=DKIM1; k={self.algorithm.partition('-')[0]}; p={self.public_key}"
+        return f"v=DKIM1; k={self.key_type}; p={self.public_key}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ class Reply:
 
     def as_heard(self) -> list[str]:
         """The lines with their code, as they stood on the wire."""
+        if len(self.lines) == 1:
+            return [f"{self.code} {self.lines[0]}".rstrip()]
         *first, last = self.lines
         return [f"{self.code}-{line}" for line in first] + [f"{self.code} {last}".rstrip()]
 

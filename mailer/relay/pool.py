@@ -116,7 +116,7 @@ class SessionPool:
             return None
         for target in targets:
             for session in reversed(here.idle):
-                if session.target == target and self._is_fit(session):
+                if session.target == target and session.is_usable and self._is_fit(session):
                     here.idle.remove(session)
                     here.in_use += 1
                     return session
@@ -156,9 +156,9 @@ class SessionPool:
         return here.in_use + len(here.idle) >= self._connections_of(site)
 
     def _is_fit(self, session: Session) -> bool:
+        """Neither old nor worn."""
         return (
-            session.is_usable
-            and session.messages < self._limits.messages
+            session.messages < self._limits.messages
             and self._monotonic() - session.opened_at < self._limits.session_seconds
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dns.zone
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import update
@@ -202,6 +203,41 @@ def test_domains_are_made_listed_and_revoked(ready: Run) -> None:
         1,
         "mailer: there is no sending domain 'none.example'\n",
     )
+
+
+def test_the_records_of_a_domain_are_those_its_keys_sign_under(ready: Run) -> None:
+    told = ready("domain", "records", "sandbox.mailer.test", "--mx", "mail.example.org", "--format", "json")
+
+    records = {(record["type"], record["name"]): record["value"] for record in answer(told)}
+    dkim = [value for (_, name), value in records.items() if "._domainkey.sandbox.mailer.test" in name]
+    assert [value[:15] for value in sorted(dkim)] == ["v=DKIM1; k=ed25", "v=DKIM1; k=rsa;"]
+    assert records["MX", "bounce.sandbox.mailer.test"] == "10 mail.example.org."
+    assert records["TXT", "_dmarc.sandbox.mailer.test"] == "v=DMARC1; p=none"
+
+
+def test_the_zone_file_is_read_by_another_parser(ready: Run) -> None:
+    told = ready("domain", "records", "sandbox.mailer.test", "--mx", "mail.example.org", "--format", "zone")
+
+    zone = dns.zone.from_text(told.stdout, origin="sandbox.mailer.test.")
+    assert len(list(zone.iterate_rdatas("TXT"))) == 4
+
+
+def test_a_host_without_a_public_name_is_pointed_out(ready: Run) -> None:
+    told = ready("domain", "records", "sandbox.mailer.test", MAILER_HOSTNAME="localhost.localdomain")
+
+    assert told.exit_code == 0
+    assert "set MAILER_HOSTNAME or give --mx" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("none.example",), "mailer: there is no sending domain 'none.example'\n"),
+        (("sandbox.mailer.test", "--mx", "no host"), "mailer: 'no host' is not a domain name in A-labels\n"),
+    ],
+)
+def test_records_that_cannot_be_are_a_sentence(ready: Run, arguments: tuple[str, ...], sentence: str) -> None:
+    assert refusal(ready("domain", "records", *arguments)) == (1, sentence)
 
 
 def test_a_key_file_without_a_selector_is_refused(ready: Run) -> None:

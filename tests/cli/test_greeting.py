@@ -12,6 +12,7 @@ from mailer.cli.greeting import Facts, as_json, as_text, url
 FACTS = Facts(
     http_url="http://127.0.0.1:8025",
     api_key="mk_key",
+    key_is_kept=True,
     domain="sandbox.mailer.test",
     has_inbox=True,
     pids={"http": 11, "worker": 12, "worker-2": 13, "sweeper": 14, "inbox": 15},
@@ -47,6 +48,11 @@ def test_without_an_inbox_or_a_key_neither_is_promised() -> None:
     assert json.loads(as_json(bare))["inbox_url"] is None
     assert "curl" not in as_text(bare)
     assert "live: mail is delivered" in as_text(bare)
+
+
+def test_only_a_key_that_was_made_up_lies_in_the_data_folder() -> None:
+    assert "bootstrap.json" in as_text(FACTS)
+    assert "bootstrap.json" not in as_text(replace(FACTS, key_is_kept=False))
 
 
 @pytest.mark.parametrize(

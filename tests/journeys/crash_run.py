@@ -148,6 +148,7 @@ def crash(folder: Path, plan: CrashPlan) -> Reckoning:
 def _settings(sink: Sink | None, plan: CrashPlan, step_file: Path) -> dict[str, str]:
     common = {
         "MAILER_DOMAIN": SENDER_DOMAIN,
+        "MAILER_LOG_LEVEL": "warning",
         "MAILER_INBOX_PORT": "0",
         "MAILER_LEASE_SECONDS": f"{LEASE_SECONDS:g}",
         "MAILER_SWEEP_SECONDS": f"{SWEEP_SECONDS:g}",

@@ -132,11 +132,15 @@ def strike(scene: Scene, fault: Fault) -> Struck:
 def _await_closed(scene: Scene, attempts: frozenset[int]) -> float:
     """Seconds until each of these has ended, one way or another; fails when one is stuck."""
     began = time.monotonic()
-    wait_for(
-        "the attempts that were open after the fault to end",
-        lambda: not attempts & scene.ledger.open_attempts(),
-        within_seconds=scene.patience_seconds + scene.dot_seconds,
-    )
+    try:
+        wait_for(
+            "the attempts that were open after the fault to end",
+            lambda: not attempts & scene.ledger.open_attempts(),
+            within_seconds=scene.patience_seconds + scene.dot_seconds,
+        )
+    except AssertionError as error:
+        error.add_note("\n".join(scene.ledger.describe(attempts & scene.ledger.open_attempts())))
+        raise
     return time.monotonic() - began
 
 

@@ -261,6 +261,16 @@ class Ledger:
             found = connection.execute(sqlalchemy.text("SELECT id FROM attempt WHERE state = 'open'"))
             return frozenset(found.scalars())
 
+    def describe(self, attempts: frozenset[int]) -> list[str]:
+        """Each of these attempts with its recipient and its holder, for the one who reads a failure."""
+        wanted = sqlalchemy.text(
+            "SELECT a.id, a.opened_at, r.id, r.address, r.state, r.attempts, i.role, i.pid, i.state"
+            " FROM attempt a JOIN recipient r ON r.id = a.recipient_id"
+            " JOIN incarnation i ON i.id = a.incarnation_id WHERE a.state = 'open'"
+        )
+        with self._engine.connect() as connection:
+            return [str(tuple(row)) for row in connection.execute(wanted) if row[0] in attempts]
+
     def waiting(self) -> int:
         """Recipients without a final state."""
         return self.count("state IN ('queued', 'deferred', 'held', 'leased')")

@@ -73,7 +73,8 @@ def attacking_mail(canary: str) -> bytes:
     lines = (
         f"From: {inline}", f"To: {inline}", f"Subject: Hostile {inline}",
         "Content-Type: multipart/mixed; boundary=b", "", "--b", "Content-Type: text/plain", "", inline,
-        "--b", "Content-Type: text/html; charset=utf-8", "", attack_on(canary), "--b", "Content-Type: text/html",
+        "--b", "Content-Type: text/html; charset=utf-8", "", attack_on(canary),
+        "--b", "Content-Type: text/html",
         f"Content-Disposition: attachment; filename*=utf-8''%22%3E%3Cimg%20src%3D{canary}%2Ffile%3E.html", "",
         attack_on(canary), "--b--", "",
     )  # fmt: skip

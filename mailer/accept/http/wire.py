@@ -40,7 +40,12 @@ class HeaderField(Struct, frozen=True, forbid_unknown_fields=True):
 
 AnyAddress = Annotated[str, _MAILBOX] | Address
 Addresses = AnyAddress | list[AnyAddress] | None
-_Tag = Annotated[str, Meta(pattern=r"^[!-~]{1,64}$", max_length=64, description="Visible ASCII")]
+# Python's $ also matches before a line break at the end; that of JSON Schema does not.
+_TAG = Meta(
+    pattern=r"^[!-~]{1,64}\Z", max_length=64, description="Visible ASCII",
+    extra_json_schema={"pattern": "^[!-~]{1,64}$"},
+)  # fmt: skip
+_Tag = Annotated[str, _TAG]
 _Headers = (
     Annotated[
         dict[

@@ -11,10 +11,11 @@ from mailer.policy.outcome import Broken, NotTried, Outcome, Refused, Unroutable
 from mailer.protocol.phase import Phase
 from mailer.relay.carrier import DotJournal, Report
 from mailer.relay.pool import SessionPool
+from mailer.relay.smtp.content import Wire
 from mailer.relay.smtp.plan import Plan, Planner
 from mailer.relay.smtp.session import Dialer, Session, Target, place
 from mailer.relay.smtp.settings import SmtpSettings
-from mailer.relay.smtp.transaction import CLOSING, Progress, Wire, transact
+from mailer.relay.smtp.transaction import CLOSING, Progress, transact
 from mailer.relay.smtp.transcript import Transcript
 
 _PHASES = {phase: number for number, phase in enumerate(Phase)}

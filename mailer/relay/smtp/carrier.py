@@ -22,11 +22,11 @@ from mailer.relay.carrier import Consignment, DotJournal, Report
 from mailer.relay.hosts import HostFinder
 from mailer.relay.pool import PoolLimits, SessionPool, SiteStats
 from mailer.relay.smtp.attempt import Attempt, Line
+from mailer.relay.smtp.content import Wire
 from mailer.relay.smtp.plan import Planner
 from mailer.relay.smtp.session import Dialer
 from mailer.relay.smtp.settings import SmtpSettings
 from mailer.relay.smtp.tls import RecentTls, TlsContexts, TlsMemory
-from mailer.relay.smtp.transaction import Wire
 
 _log = structlog.get_logger(__name__)
 

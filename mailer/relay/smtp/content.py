@@ -48,28 +48,40 @@ class Capabilities:
         return None
 
 
-def mail_command(mail: Consignment, offered: Capabilities) -> str:
-    """MAIL with the parameters the peer offered (RFC 5321 §4.1.1.2)."""
-    line = f"MAIL FROM:<{_checked(mail.reverse_path)}>"
-    if offered.size is not None:
-        line += f" SIZE={len(mail.content)}"
-    if mail.is_8bit:
-        line += " BODY=8BITMIME"
-    if mail.needs_utf8:
-        line += " SMTPUTF8"
-    return line
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A consignment's octets, made and checked once an attempt.
+
+    content  stuffed, with the final dot
+    """
+
+    mail: Consignment
+    content: bytes
+
+    @classmethod
+    def of(cls, mail: Consignment) -> Wire:
+        """Raises ValueError for content or paths that would break out of their place in the dialogue."""
+        paths = mail.reverse_path + mail.forward_path
+        if _CONTROLS.search(paths):
+            raise ValueError("a path with control characters")
+        if not (mail.needs_utf8 or paths.isascii()):
+            raise ValueError("a path in UTF-8 that was not declared")
+        return cls(mail, _stuffed(mail.content))
+
+    def envelope(self, offered: Capabilities) -> tuple[str, str, str]:
+        """MAIL with the parameters the peer offered (RFC 5321 §4.1.1.2), RCPT, and DATA."""
+        mail = self.mail
+        size = "" if offered.size is None else f" SIZE={len(mail.content)}"
+        body = " BODY=8BITMIME" if mail.is_8bit else ""
+        utf8 = " SMTPUTF8" if mail.needs_utf8 else ""
+        return (
+            f"MAIL FROM:<{mail.reverse_path}>{size}{body}{utf8}",
+            f"RCPT TO:<{mail.forward_path}>",
+            "DATA",
+        )
 
 
-def rcpt_command(mail: Consignment) -> str:
-    return f"RCPT TO:<{_checked(mail.forward_path)}>"
-
-
-def encode(line: str, mail: Consignment) -> bytes:
-    """A command line for the wire. Raises UnicodeEncodeError for UTF-8 that was not declared."""
-    return line.encode("utf-8" if mail.needs_utf8 else "ascii") + b"\r\n"
-
-
-def stuffed(content: bytes) -> bytes:
+def _stuffed(content: bytes) -> bytes:
     """Content with dots doubled and the final dot behind it (RFC 5321 §4.5.2).
 
     Raises ValueError for a bare CR or LF: some servers take "LF . LF" for the end, and what follows for
@@ -83,9 +95,3 @@ def stuffed(content: bytes) -> bytes:
     if content.startswith(b"."):
         content = b"." + content
     return content + (b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n")
-
-
-def _checked(path: str) -> str:
-    if _CONTROLS.search(path):
-        raise ValueError("a path with control characters")
-    return path

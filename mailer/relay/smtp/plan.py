@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import itertools
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ class Plan:
     def best(self) -> list[Target]:
         """The targets that are as good as the first one: a session to any of them will do."""
         first = self.choices[0].preference
-        return [c.target for c in itertools.takewhile(lambda c: c.preference == first, self.choices)]
+        return [c.target for c in self.choices if c.preference == first]
 
 
 class Planner:

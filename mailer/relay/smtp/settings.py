@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from mailer.policy.routing import RouteTable
 from mailer.protocol.phase import Phase
 
+_FIELD = {phase: phase.name.lower() for phase in Phase}
+
 
 class Mode(enum.StrEnum):
     """live delivers by MX look-up; sandbox only by routes, so that no stranger gets mail by accident."""
@@ -37,7 +39,7 @@ class Timeouts:
     quit: float = 2.0
 
     def of(self, phase: Phase) -> float:
-        return float(getattr(self, phase.name.lower()))
+        return float(getattr(self, _FIELD[phase]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

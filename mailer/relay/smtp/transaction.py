@@ -16,8 +16,8 @@ from mailer.events import WaitReason
 from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import ProtocolError, Reply
-from mailer.relay.carrier import Consignment, DotJournal
-from mailer.relay.smtp.content import Capabilities, encode, mail_command, rcpt_command, stuffed
+from mailer.relay.carrier import DotJournal
+from mailer.relay.smtp.content import Wire
 from mailer.relay.smtp.session import Session, describe
 from mailer.relay.smtp.settings import Timeouts
 from mailer.relay.smtp.transcript import Transcript
@@ -40,21 +40,6 @@ class Progress:
     dot_sent: bool = False
     released: bool = False
     refused: Refused | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """A consignment's octets, made once an attempt: content stuffed, with the final dot."""
-
-    mail: Consignment
-    content: bytes
-
-    @classmethod
-    def of(cls, mail: Consignment) -> Wire:
-        """Raises ValueError for content or paths that would break out of their place."""
-        rcpt_command(mail)
-        mail_command(mail, Capabilities())
-        return cls(mail, stuffed(mail.content))
 
 
 async def transact(
@@ -110,8 +95,8 @@ class _Transaction:
 
     async def _offer_envelope(self) -> Reply:
         """MAIL, RCPT, DATA; returns the last reply read. A refusal goes to `progress.refused`."""
-        mail, offered = self.wire.mail, self.session.capabilities
-        lines = (mail_command(mail, offered), rcpt_command(mail), "DATA")
+        offered = self.session.capabilities
+        lines = self.wire.envelope(offered)
         if offered.pipelining:
             self._say(lines)
         for phase, line in zip((Phase.MAIL, Phase.RCPT, Phase.DATA), lines, strict=True):
@@ -128,7 +113,8 @@ class _Transaction:
 
     def _say(self, lines: Sequence[str]) -> None:
         self.transcript.said(*lines)
-        octets = b"".join([encode(line, self.wire.mail) for line in lines])
+        # Wire checked the paths: UTF-8 stands in them only where SMTPUTF8 was declared.
+        octets = ("\r\n".join(lines) + "\r\n").encode()
         self.session.protocol.send(octets, replies=len(lines))
 
     def _leave(self, decisive: Reply, last: Reply) -> None:

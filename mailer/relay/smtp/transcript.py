@@ -37,5 +37,7 @@ class Transcript:
 
     def _add(self, who: str, lines: list[str] | tuple[str, ...]) -> None:
         at = (self._monotonic() - self._began) * 1000
-        if len(self.steps) < _MOST_STEPS:
-            self.steps.extend([Step(at, who, line) for line in lines])
+        steps = self.steps
+        if len(steps) < _MOST_STEPS:
+            for line in lines:
+                steps.append(Step(at, who, line))

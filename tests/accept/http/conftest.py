@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -75,10 +76,22 @@ def bearer(key: NewKey) -> dict[str, str]:
     return {"Authorization": f"Bearer {key.text}"}
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database to copy: migrating takes longer than most of the tests."""
+    path = tmp_path_factory.mktemp("migrated") / "mailer.sqlite3"
+    store = Store(f"sqlite:///{path}")
+    schema.upgrade(store, epoch="test-epoch")
+    store.checkpoint()
+    store.close()
+    return path
+
+
 @pytest.fixture
-def store(sqlite_url: str) -> Iterator[Store]:
-    opened = Store(sqlite_url)
-    schema.upgrade(opened, epoch="test-epoch")
+def store(migrated: Path, tmp_path: Path) -> Iterator[Store]:
+    path = tmp_path / "mailer.sqlite3"
+    shutil.copyfile(migrated, path)
+    opened = Store(f"sqlite:///{path}")
     yield opened
     opened.close()
 
@@ -124,5 +137,7 @@ def app(parts: HttpParts) -> FastAPI:
 async def door(app: FastAPI, keyring: Keyring, rings: list[None]) -> AsyncIterator[Door]:
     key = keyring.issue()
     transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://mailer.test", headers=bearer(key)) as c:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://mailer.test", headers=bearer(key)
+    ) as c:
         yield Door(c, keyring.room, keyring, key, rings)

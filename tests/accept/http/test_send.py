@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from mailer import ids
 from mailer.accept.http.app import HttpParts, create_app
@@ -182,9 +183,7 @@ async def test_a_refusal_names_the_fault_and_points_at_it(
 async def test_a_body_that_is_no_send_request_is_the_senders_fault(
     door: Door, raw: bytes, status: int
 ) -> None:
-    answer = await door.client.post(
-        "/v1/messages", content=raw, headers={"Content-Type": "application/json"}
-    )
+    answer = await door.client.post("/v1/messages", content=raw, headers={"Content-Type": "application/json"})
 
     assert fault_of(answer)[0] == status
 
@@ -236,7 +235,16 @@ async def test_a_malformed_idempotency_key_is_refused(door: Door, key: str) -> N
 
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer mk_123", "Bearer " + "x" * 10_000, "mk_1 Bearer", "Bearer \xe9"],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic YTpi",
+        "Bearer mk_123",
+        "Bearer " + "x" * 10_000,
+        "mk_1 Bearer",
+        "Bearer \xe9",
+    ],
 )
 async def test_without_a_good_key_nothing_is_accepted(door: Door, authorization: str) -> None:
     answer = await door.client.post(
@@ -292,7 +300,9 @@ async def test_only_plain_json_is_taken(door: Door, headers: dict[str, str]) -> 
     assert answer.headers["accept"] == "application/json"
 
 
-@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON", "application/json ;x"])
+@pytest.mark.parametrize(
+    "media_type", ["application/json; charset=utf-8", "Application/JSON", "application/json ;x"]
+)
 async def test_parameters_and_case_of_the_media_type_do_not_matter(door: Door, media_type: str) -> None:
     answer = await door.send(**{"Content-Type": media_type})
 
@@ -380,11 +390,14 @@ async def test_a_database_that_does_not_answer_means_try_again(parts: HttpParts,
 async def test_our_own_failure_tells_strangers_nothing_but_the_request_id(
     parts: HttpParts, keyring: Keyring
 ) -> None:
-    answer = await post(replace(parts, intake=Failing(ZeroDivisionError("the secret detail"))), keyring)
+    with capture_logs() as logged:
+        answer = await post(replace(parts, intake=Failing(ZeroDivisionError("the secret detail"))), keyring)
 
     assert fault_of(answer)[:2] == (500, "internal")
     assert "secret detail" not in answer.text
     assert "ZeroDivision" not in answer.text
+    assert [line["event"] for line in logged] == ["http.failed", "http.answered"]
+    assert {line["request_id"] for line in logged} == {answer.json()["request_id"]}
 
 
 # ---- what a refusal leaves behind

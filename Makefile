@@ -1,0 +1,73 @@
+# The commands of this project. On a fresh Debian: apt-get install python3 python3-venv make; make run
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DATA   ?= data
+ARGS   ?=
+
+# Whatever index pip is set to use: what it installs is what the lock files name, by hash.
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+QUIET  := --quiet --progress-bar off
+
+.PHONY: help setup setup-dev run test test-packages check format bench lock
+
+help:
+	@echo "make run      sets up and starts everything on this machine; data lies in ./$(DATA)"
+	@echo "make test     every test, with real PostgreSQL, Redis and RabbitMQ"
+	@echo "make check    format, lint, types, import contracts, figures, unit tests: under a minute"
+	@echo "make setup    only makes the environment $(VENV)"
+	@echo "make bench    measures this beside Postfix with OpenDKIM"
+	@echo "make lock     resolves the dependencies anew (needs uv)"
+
+setup: $(VENV)/.runtime
+setup-dev: $(VENV)/.dev
+
+run: setup
+	@exec $(BIN)/mailer up --data-dir "$(DATA)" $(ARGS)
+
+test: setup-dev test-packages
+	$(BIN)/pytest $(ARGS)
+
+test-packages:
+	@sh tests/packages.sh
+
+check: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.house.figures
+	$(BIN)/pytest --quiet -m "not servers and not journey and not slow" $(ARGS)
+
+format: setup-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# n >= 20,000 and five rounds in turn: a shared machine wanders by a factor of two between runs.
+bench: setup
+	$(PYTHON) tests/bench/compare.py tests/bench/product.json --peer postfix -n 20000 --rounds 5 $(ARGS)
+
+$(VENV)/.runtime: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
+	@echo "setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install $(QUIET) --require-hashes --requirement requirements.txt
+	@$(PIP) install $(QUIET) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	@echo "adding what the tests and checks need ..."
+	@$(PIP) install $(QUIET) --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
+# One resolution for every Python and processor that we support (--universal). The constraint keeps the
+# runtime packages of both files the same.
+LOCK := uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-header --no-emit-index-url --no-emit-find-links --quiet
+
+lock:
+	@command -v uv >/dev/null || { echo "uv is needed to lock: pip install uv"; exit 1; }
+	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml requirements-build.in
+	$(LOCK) --upgrade --constraint requirements.txt --extra dev --output-file requirements-dev.txt \
+		pyproject.toml requirements-build.in

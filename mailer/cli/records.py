@@ -1,0 +1,66 @@
+"""`mailer domain records`: what a sending domain must publish in the DNS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailer.cli.options import data_dir_option, load_settings, open_store
+
+if TYPE_CHECKING:
+    from dns_templates import DkimKey
+    from mailer.identity.custody import PublishedKey
+
+_UNNAMED = "localhost.localdomain"
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--format", "how", default="table", show_default=True,
+    type=click.Choice(["table", "zone", "include", "json"]),
+    help="table for people; zone: a zone file a name server loads; include: lines for a zone that exists.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--mx", help="Host that takes bounces and sends (default MAILER_HOSTNAME).")
+@click.option("--spf-include", help="Domain whose SPF record lists the sending hosts, if there are several.")
+@click.option(
+    "--dmarc-policy", default="none", show_default=True, type=click.Choice(["none", "quarantine", "reject"]),
+    help="What receivers shall do with mail in this name that is not ours.",
+)  # fmt: skip
+@click.option("--dmarc-reports-to", help="Mailbox for aggregate reports.")
+@data_dir_option
+def records(
+    name: str, how: str, as_json: bool, mx: str | None, spf_include: str | None, **given: Any
+) -> None:
+    """Print the DNS records that the sending domain NAME must publish.
+
+    DKIM: one key for each of its keys. Return path: where bounces come back to, and SPF. DMARC: its
+    policy; leave that out where the domain has one.
+    """
+    import dns_templates
+    from mailer.identity import domains
+
+    dmarc = {option: given.pop(option) for option in ("dmarc_policy", "dmarc_reports_to")}
+    settings = load_settings(**given)
+    host = mx or settings.hostname
+    if host == _UNNAMED:
+        click.echo("mailer: this host has no public name: set MAILER_HOSTNAME or give --mx", err=True)
+    with open_store(settings) as store:
+        domain, keys = domains.described(store, name)
+    facts = dns_templates.DomainFacts(
+        domain=domain.name,
+        keys=tuple(_dkim_key(key) for key in keys),
+        return_path_domain=domain.return_path_domain,
+        return_path_mx=host,
+        spf_include=spf_include,
+        **dmarc,
+    )
+    click.echo(dns_templates.render(dns_templates.records(facts), "json" if as_json else how), nl=False)
+
+
+def _dkim_key(key: PublishedKey) -> DkimKey:
+    from dns_templates import DkimKey
+
+    return DkimKey(key.selector, key.key_type, key.public_key)
