@@ -10,6 +10,10 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 QUIET  := --quiet --progress-bar off
 
+# dkimpy comes as source only. Without isolation it is built by the locked setuptools, where pip would
+# otherwise fetch whatever is newest, unhashed, for that one build.
+INSTALL := $(PIP) install $(QUIET) --use-pep517 --no-build-isolation
+
 .PHONY: help setup setup-dev run test test-packages check format bench lock
 
 help:
@@ -48,26 +52,27 @@ format: setup-dev
 bench: setup
 	$(PYTHON) tests/bench/compare.py tests/bench/product.json --peer postfix -n 20000 --rounds 5 $(ARGS)
 
-$(VENV)/.runtime: requirements.txt pyproject.toml
+$(VENV)/.runtime: requirements-build.txt requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
 	@echo "setting up $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install $(QUIET) --require-hashes --requirement requirements.txt
-	@$(PIP) install $(QUIET) --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --require-hashes --requirement requirements-build.txt
+	@$(INSTALL) --require-hashes --requirement requirements.txt
+	@$(INSTALL) --no-deps --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@echo "adding what the tests and checks need ..."
-	@$(PIP) install $(QUIET) --require-hashes --requirement requirements-dev.txt
+	@$(INSTALL) --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
 # One resolution for every Python and processor that we support (--universal). The constraint keeps the
 # runtime packages of both files the same.
-LOCK := uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--no-header --no-emit-index-url --no-emit-find-links --quiet
+LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --quiet
 
 lock:
 	@command -v uv >/dev/null || { echo "uv is needed to lock: pip install uv"; exit 1; }
-	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml requirements-build.in
-	$(LOCK) --upgrade --constraint requirements.txt --extra dev --output-file requirements-dev.txt \
-		pyproject.toml requirements-build.in
+	$(LOCK) --upgrade --output-file requirements-build.txt requirements-build.in
+	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml
+	$(LOCK) --upgrade --constraint requirements.txt --extra dev --output-file requirements-dev.txt pyproject.toml

@@ -45,10 +45,10 @@ def records(
     dmarc = {option: given.pop(option) for option in ("dmarc_policy", "dmarc_reports_to")}
     settings = load_settings(**given)
     host = mx or settings.hostname
-    if host == _UNNAMED:
-        click.echo("mailer: this host has no public name: set MAILER_HOSTNAME or give --mx", err=True)
     with open_store(settings) as store:
         domain, keys = domains.described(store, name)
+    if host == _UNNAMED:
+        click.echo("mailer: this host has no public name: set MAILER_HOSTNAME or give --mx", err=True)
     facts = dns_templates.DomainFacts(
         domain=domain.name,
         keys=tuple(_dkim_key(key) for key in keys),

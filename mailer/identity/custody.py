@@ -155,7 +155,9 @@ def signing_keys(store: Store, vault: Vault, domain_id: int) -> SigningDomain | 
     if domain is None:
         return None
     keys = tuple(
-        SigningKey(r.selector, r.algorithm, load_private_key(vault.open(r.private_key, _context(r.id))))
+        SigningKey(
+            r.selector, r.algorithm, load_private_key(vault.open(r.private_key, _context(r.id)), trusted=True)
+        )
         for r in rows
     )
     return SigningDomain(domain.name, domain.return_path_domain, keys)

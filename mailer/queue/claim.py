@@ -12,7 +12,9 @@ from mailer.events import AttemptState, RecipientState
 from mailer.ids import IdMaker
 from mailer.queue.incarnations import hold_live
 from mailer.store import Store
+from mailer.store.bare import bare
 from mailer.store.tables import attempt, lane, message, recipient, stream
+from mailer.store.types import to_microseconds
 
 # Written out, not bound: SQLite uses a partial index only for a condition it can read.
 IS_QUEUED = recipient.c.state == literal_column("'queued'")
@@ -110,9 +112,10 @@ _DUE_OF_LANE = (
     .limit(bindparam("quota"))
     .with_for_update(of=recipient, skip_locked=True)
 )
+_RECIPIENT = bare(recipient)
 _LEASE = (
-    update(recipient)
-    .where(recipient.c.id == bindparam("rcpt"), IS_QUEUED)
+    update(_RECIPIENT)
+    .where(_RECIPIENT.c.id == bindparam("rcpt"), _RECIPIENT.c.state == literal_column("'queued'"))
     .values(
         state=RecipientState.LEASED,
         wait_reason=None,
@@ -120,7 +123,7 @@ _LEASE = (
         attempt_id=bindparam("try_id"),
     )
 )
-_OPEN = attempt.insert()
+_OPEN = bare(attempt).insert()
 
 
 def claim(
@@ -165,7 +168,7 @@ def _lease(connection: Connection, me: int, claimed: Sequence[Claimed], now: dat
             "tenant_id": c.tenant_id,
             "incarnation_id": me,
             "state": AttemptState.OPEN,
-            "opened_at": now,
+            "opened_at": to_microseconds(now),
         }
         for c in claimed
     ]

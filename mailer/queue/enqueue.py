@@ -18,7 +18,9 @@ from mailer.events import EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
 from mailer.queue import counting
 from mailer.store import Store, dialect
+from mailer.store.bare import as_json, bare
 from mailer.store.tables import content, event_new, idempotency, lane, message, recipient
+from mailer.store.types import to_microseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,18 +175,20 @@ def insert_messages(
     lane_ids = lanes.ids_of(connection, wanted, new_id)
     content_ids = {m.id: new_id() for m in messages}
     connection.execute(_INSERT_CONTENT, [_content_row(m, content_ids[m.id]) for m in messages])
-    connection.execute(_INSERT_MESSAGE, [_message_row(m, content_ids[m.id], now) for m in messages])
-    rows = [_recipient_row(m, r, lane_ids, now) for m in messages for r in m.recipients]
+    at = to_microseconds(now)
+    connection.execute(_INSERT_MESSAGE, [_message_row(m, content_ids[m.id], at) for m in messages])
+    rows = [_recipient_row(m, r, lane_ids, at) for m in messages for r in m.recipients]
     connection.execute(_INSERT_RECIPIENT, rows)
-    connection.execute(_INSERT_EVENT, [_accepted_event(row, new_id(), now) for row in rows])
+    connection.execute(_INSERT_EVENT, [_accepted_event(row, new_id(), at) for row in rows])
     counting.count_accepted(connection, messages, process_number=process_number, now=now)
     return lane_ids
 
 
-_INSERT_CONTENT = content.insert()
-_INSERT_MESSAGE = message.insert()
-_INSERT_RECIPIENT = recipient.insert()
-_INSERT_EVENT = event_new.insert().inline()
+_INSERT_CONTENT = bare(content).insert()
+_INSERT_MESSAGE = bare(message).insert()
+_INSERT_RECIPIENT = bare(recipient).insert()
+_INSERT_EVENT = bare(event_new).insert()
+_NO_DATA = as_json({})
 
 
 def _content_row(m: NewMessage, content_id: int) -> dict[str, Any]:
@@ -201,7 +205,7 @@ def _content_row(m: NewMessage, content_id: int) -> dict[str, Any]:
     }
 
 
-def _message_row(m: NewMessage, content_id: int, now: datetime) -> dict[str, Any]:
+def _message_row(m: NewMessage, content_id: int, now: int) -> dict[str, Any]:
     return {
         "id": m.id,
         "tenant_id": m.tenant_id,
@@ -215,18 +219,18 @@ def _message_row(m: NewMessage, content_id: int, now: datetime) -> dict[str, Any
         "mail_from": m.mail_from,
         "door": m.door,
         "recipient_count": len(m.recipients),
-        "tags": m.tags,
-        "metadata": dict(m.metadata),
+        "tags": as_json(m.tags),
+        "metadata": as_json(dict(m.metadata)),
         "accepted_at": now,
-        "due_at": m.due_at or now,
+        "due_at": _microseconds(m.due_at) or now,
     }
 
 
 def _recipient_row(
-    m: NewMessage, r: NewRecipient, lanes: Mapping[tuple[int, int, str], int], now: datetime
+    m: NewMessage, r: NewRecipient, lanes: Mapping[tuple[int, int, str], int], now: int
 ) -> dict[str, Any]:
-    later = m.due_at is not None and m.due_at > now
-    due = m.due_at if later else now
+    due = max(_microseconds(m.due_at) or now, now)
+    later = due > now
     return {
         "id": r.id,
         "message_id": m.id,
@@ -238,7 +242,7 @@ def _recipient_row(
         "wait_reason": WaitReason.SCHEDULED if later else WaitReason.NEW,
         "due_at": due,
         "first_due_at": due,
-        "expires_at": m.expires_at,
+        "expires_at": _microseconds(m.expires_at),
         "size_bytes": m.content.size_bytes,
         "attempts": 0,
         "holder": None,
@@ -252,7 +256,11 @@ def _recipient_row(
     }
 
 
-def _accepted_event(row: Mapping[str, Any], event_id: int, now: datetime) -> dict[str, Any]:
+def _microseconds(at: datetime | None) -> int | None:
+    return None if at is None else to_microseconds(at)
+
+
+def _accepted_event(row: Mapping[str, Any], event_id: int, now: int) -> dict[str, Any]:
     return {
         "id": event_id,
         "tenant_id": row["tenant_id"],
@@ -261,7 +269,7 @@ def _accepted_event(row: Mapping[str, Any], event_id: int, now: datetime) -> dic
         "recipient_id": row["id"],
         "version": 1,
         "at": now,
-        "data": {},
+        "data": _NO_DATA,
     }
 
 
@@ -278,8 +286,8 @@ def reject(store: Store, refusals: Sequence[tuple[int, int, str, str]], *, now: 
             "message_id": None,
             "recipient_id": None,
             "version": 1,
-            "at": now,
-            "data": {"fault": fault, "detail": detail},
+            "at": to_microseconds(now),
+            "data": as_json({"fault": fault, "detail": detail}),
         }
         for tenant_id, event_id, fault, detail in refusals
     ]

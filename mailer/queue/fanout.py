@@ -2,7 +2,8 @@
 
 A state change appends its event unnumbered, so no writer waits for a counter. Here the new ones are
 numbered in the order of their insertion, which is causal per recipient, and copied into the log. What
-follows an event (callback rows) is written in the same transaction by `also`.
+follows an event (callback rows) is written in the same transaction by `also`, which gets the rows as they
+are stored: instants in microseconds, data as JSON text.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, select
 
 from mailer.store import Store, dialect
+from mailer.store.bare import bare
 from mailer.store.tables import event, event_new, event_shard, tenant_log
 
 SHARD = 0  # one shard until tenants are spread over several
 
 Also = Callable[[Connection, Sequence[dict[str, Any]]], None]
 
-_NEW = select(event_new).order_by(event_new.c.seq).limit(bindparam("most"))
-_LOG = event.insert()
-_TAKEN = delete(event_new).where(event_new.c.seq == bindparam("done"))
+_FRESH = bare(event_new)
+_NEW = select(_FRESH).order_by(_FRESH.c.seq).limit(bindparam("most"))
+_ANY = select(_FRESH.c.seq).limit(1)
+_LOG = bare(event).insert()
+_TAKEN = delete(_FRESH).where(_FRESH.c.seq == bindparam("done"))
 _LOCK = select(event_shard.c.shard).where(event_shard.c.shard == SHARD).with_for_update(skip_locked=True)
 
 
@@ -47,7 +51,7 @@ def fan_out(store: Store, *, most: int = 1000, also: Also | None = None) -> int:
 def _any_new(store: Store) -> bool:
     """A look without the write lock, so that an idle installation writes nothing."""
     with store.read() as connection:
-        return connection.execute(_NEW, {"most": 1}).first() is not None
+        return connection.execute(_ANY).first() is not None
 
 
 def _number(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

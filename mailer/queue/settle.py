@@ -16,7 +16,9 @@ from mailer.ids import IdMaker
 from mailer.queue import counting
 from mailer.queue.incarnations import hold_live
 from mailer.store import Store
+from mailer.store.bare import as_json, bare
 from mailer.store.tables import attempt, event_new, lane, recipient
+from mailer.store.types import to_microseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +89,11 @@ _HELD = (
     .order_by(recipient.c.id)
     .with_for_update()
 )
+_RECIPIENT = bare(recipient)
+_ATTEMPT = bare(attempt)
 _MOVE = (
-    update(recipient)
-    .where(recipient.c.id == bindparam("rcpt"), recipient.c.attempt_id == bindparam("try_id"))
+    update(_RECIPIENT)
+    .where(_RECIPIENT.c.id == bindparam("rcpt"), _RECIPIENT.c.attempt_id == bindparam("try_id"))
     .values(
         state=bindparam("to_state"),
         wait_reason=bindparam("to_reason"),
@@ -104,8 +108,8 @@ _MOVE = (
     )
 )
 _CLOSE = (
-    update(attempt)
-    .where(attempt.c.id == bindparam("try_id"), attempt.c.state == AttemptState.OPEN)
+    update(_ATTEMPT)
+    .where(_ATTEMPT.c.id == bindparam("try_id"), _ATTEMPT.c.state == AttemptState.OPEN)
     .values(
         state=bindparam("to_state"),
         closed_at=bindparam("at"),
@@ -122,7 +126,7 @@ _CLOSE = (
         steps=bindparam("o_steps"),
     )
 )
-_TELL = event_new.insert().inline()
+_TELL = bare(event_new).insert()
 _NOTE_SITE = (
     update(lane)
     .where(lane.c.id == bindparam("lane"), lane.c.site.is_distinct_from(bindparam("found")))
@@ -197,12 +201,12 @@ def _recipient_values(row: Any, s: Settlement, move: Move, now: datetime) -> dic
         "try_id": s.attempt_id,
         "to_state": move.state,
         "to_reason": move.wait_reason,
-        "to_due": move.due_at or row.due_at,
+        "to_due": to_microseconds(move.due_at or row.due_at),
         "to_attempts": row.attempts + _counts(move),
         "to_doubt": row.in_doubt or move.attempt_state is AttemptState.IN_DOUBT,
         "to_version": row.version + (move.event is not None),
         "to_reply": s.heard.reply,
-        "to_settled": now if move.state in FINAL_STATES else None,
+        "to_settled": to_microseconds(now) if move.state in FINAL_STATES else None,
     }
 
 
@@ -211,7 +215,7 @@ def _attempt_values(s: Settlement, now: datetime) -> dict[str, Any]:
     return {
         "try_id": s.attempt_id,
         "to_state": s.move.attempt_state,
-        "at": now,
+        "at": to_microseconds(now),
         "o_outcome": h.outcome,
         "o_phase": h.phase,
         "o_code": h.code,
@@ -222,7 +226,7 @@ def _attempt_values(s: Settlement, now: datetime) -> dict[str, Any]:
         "o_address": h.address,
         "o_egress_ip": h.egress_ip,
         "o_tls": h.tls,
-        "o_steps": h.steps,
+        "o_steps": None if h.steps is None else as_json(h.steps),
     }
 
 
@@ -249,8 +253,8 @@ def _event_values(row: Any, s: Settlement, move: Move, event_id: int, now: datet
         "message_id": row.message_id,
         "recipient_id": row.id,
         "version": row.version + 1,
-        "at": now,
-        "data": {name: value for name, value in facts.items() if value not in (None, "", False)},
+        "at": to_microseconds(now),
+        "data": as_json({name: value for name, value in facts.items() if value not in (None, "", False)}),
     }
 
 
@@ -322,6 +326,11 @@ def _deliver_late(connection: Connection, row: Any, reply: str, *, event_id: int
         )
     )
     data = {"attempt": row.attempts, "reason": "late_reply", "reply": reply, "host": row.host}
-    told = {"id": event_id, "tenant_id": row.tenant_id, "type": EventType.DELIVERED, "at": now, "data": data}
-    rest = {"message_id": row.message_id, "recipient_id": row.id, "version": row.version + 1}
+    told = {"id": event_id, "tenant_id": row.tenant_id, "type": EventType.DELIVERED, "data": as_json(data)}
+    rest = {
+        "at": to_microseconds(now),
+        "message_id": row.message_id,
+        "recipient_id": row.id,
+        "version": row.version + 1,
+    }
     connection.execute(_TELL, [told | rest])

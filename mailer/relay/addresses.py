@@ -7,6 +7,7 @@ must be a public unicast address (the registries of RFC 6890), and not our own.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Set
 from ipaddress import IPv4Address, IPv6Address
 
@@ -35,6 +36,23 @@ def refusal(address: str, own: Set[str] = frozenset()) -> str | None:
         return f"{parsed} is ourselves"
     kind = _special4(parsed) if isinstance(parsed, IPv4Address) else _special6(parsed, own)
     return None if kind is None else f"{parsed} is {kind}"
+
+
+def of_this_machine() -> frozenset[str]:
+    """The addresses this machine connects from by default, as `ipaddress` prints them.
+
+    Nothing is sent: connecting a UDP socket only asks the kernel for its route. An address behind NAT is
+    not found, and that is right: the same public address may lead to another mail host inside.
+    """
+    found = set()
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((elsewhere, 9))
+                found.add(str(ipaddress.ip_address(probe.getsockname()[0])))
+        except OSError:
+            continue  # no route in this family, so no address of ours to mistake for a peer's
+    return frozenset(found)
 
 
 def is_own(address: str, own: Set[str]) -> bool:

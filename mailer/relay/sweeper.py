@@ -15,7 +15,10 @@ from mailer.store import Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
 
-_FAN_OUT_IDLE_SECONDS = 0.05
+_FAN_OUT_MOST = 1000
+_FAN_OUT_PAUSE_SECONDS = (
+    0.1  # events wait that long at most; a batch of many costs little more than one of few
+)
 _TIDY_SECONDS = 60.0
 
 
@@ -100,12 +103,12 @@ class Sweeper:
     def _run_fan_out(self) -> None:
         while not self._stopping.is_set():
             try:
-                busy = fanout.fan_out(self._p.store)
+                numbered = fanout.fan_out(self._p.store, most=_FAN_OUT_MOST)
             except StoreUnavailable as error:
                 _log.warning("fan_out.store_unavailable", error=str(error))
-                busy = 0
+                numbered = 0
             except Exception:  # noqa: BLE001 - the top of the loop
                 _log.exception("fan_out.failed")
-                busy = 0
-            if not busy:
-                self._stopping.wait(_FAN_OUT_IDLE_SECONDS)
+                numbered = 0
+            if numbered < _FAN_OUT_MOST:
+                self._stopping.wait(_FAN_OUT_PAUSE_SECONDS)

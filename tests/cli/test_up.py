@@ -17,6 +17,8 @@ from sqlalchemy import text
 
 from mailer.store import Store, schema
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MAILER = (sys.executable, "-m", "mailer")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.relay.addresses import refusal
+from mailer.relay.addresses import is_own, of_this_machine, refusal
 
 OWN = frozenset({"198.41.0.4", "2001:503:ba3e::2:30"})
 
@@ -87,3 +87,15 @@ def test_no_form_of_a_refused_address_is_dialled(address: ipaddress.IPv4Address)
     assert (refusal(str(address)) is None) == (
         refusal(str(ipaddress.IPv6Address(0x64FF9B << 96 | number))) is None
     )
+
+
+def test_the_addresses_of_this_machine_are_known_as_own() -> None:
+    own = of_this_machine()
+
+    assert [address for address in own if not is_own(address, own)] == []
+
+
+@pytest.mark.parametrize("form", ["2001:503:BA3E::2:30", "2001:503:ba3e:0:0:0:2:30", "198.41.0.4"])
+def test_an_own_address_is_known_in_every_form(form: str) -> None:
+    assert is_own(form, OWN)
+    assert not is_own("mx.example.net", OWN)

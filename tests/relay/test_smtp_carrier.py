@@ -16,12 +16,11 @@ from mailer.relay.smtp.lookup import Lookup
 from mailer.relay.smtp.settings import Mode
 from tests.support.dns_server import DnsServer
 from tests.support.scripted_smtp import ScriptedPeer
-from tests.support.smtp_client import SHORT, NoDns, NotedJournal, carrier_to, mail, settings
+from tests.support.smtp_client import NoDns, NotedJournal, carrier_to, impatient_at, mail, settings
 
 BIG = b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"." + b"y" * 75 + b"\r\n") * 40_000
 HANG_AFTER_DOT = "GREET\nENVELOPE\nCONTENT\nHANG"
 HANG_AT_RCPT = "GREET\nC: MAIL\nC: RCPT\nC: DATA\nS: 250 ok\nHANG"
-SLOW = type(SHORT)(quit=0.2)  # the times of the RFC: nothing here waits for them
 
 
 # ---- what is offered -------------------------------------------------------------------------------------
@@ -72,7 +71,7 @@ async def test_size_without_a_limit_limits_nothing(offered: list[str]) -> None:
 @pytest.mark.parametrize("content", [BIG, b".", b".\r\n..\r\n", b"no line end", b"\r\n.\r\n"])
 async def test_content_arrives_octet_by_octet(content: bytes) -> None:
     """RFC 5321 §4.5.2; a missing last line end is added."""
-    async with ScriptedPeer() as peer, carrier_to(peer.port, timeouts=SLOW) as carrier:
+    async with ScriptedPeer() as peer, carrier_to(peer.port) as carrier:
         await carrier.deliver(mail(content))
 
     assert peer.contents == [content if content.endswith(b"\r\n") else content + b"\r\n"]
@@ -143,7 +142,7 @@ async def test_a_peer_that_stops_reading_content_is_given_up_before_the_dot() ->
     """RFC 5321 §4.5.3.2.5."""
     journal = NotedJournal()
     # The scripted peer reads into memory without end, so this one does not read at all.
-    async with _Deaf() as port, carrier_to(port, journal) as carrier:
+    async with _Deaf() as port, carrier_to(port, journal, timeouts=impatient_at(Phase.CONTENT)) as carrier:
         report = await carrier.deliver(mail(BIG * 4))
 
     assert isinstance(report.outcome, Broken)
@@ -270,7 +269,7 @@ async def test_without_a_permit_mail_goes_back_to_the_queue() -> None:
 async def test_mail_that_waits_too_long_for_a_session_goes_back_to_the_queue() -> None:
     async with (
         ScriptedPeer(HANG_AFTER_DOT) as peer,
-        carrier_to(peer.port, connections_per_site=1, wait_seconds=0.05, timeouts=SLOW) as carrier,
+        carrier_to(peer.port, connections_per_site=1, wait_seconds=0.05) as carrier,
     ):
         first = asyncio.create_task(carrier.deliver(mail()))
         await asyncio.sleep(0)
@@ -286,9 +285,7 @@ async def test_room_that_grows_is_used_by_who_waits() -> None:
     allowed = [1]
     async with (
         ScriptedPeer(HANG_AFTER_DOT) as peer,
-        carrier_to(
-            peer.port, connections_of=lambda site: allowed[0], wait_seconds=0.2, timeouts=SLOW
-        ) as carrier,
+        carrier_to(peer.port, connections_of=lambda site: allowed[0], wait_seconds=0.2) as carrier,
     ):
         first = asyncio.create_task(carrier.deliver(mail()))
         await asyncio.sleep(0)
@@ -355,7 +352,7 @@ async def test_the_next_host_is_tried_when_the_first_cannot_be_reached() -> None
 async def test_the_next_address_is_tried_when_the_first_takes_up_no_transaction(first: str) -> None:
     zone = {("example.net", "A"): ["127.0.0.1", "127.0.0.1"], ("example.net", "MX"): MX_TWICE} | SAME_HOST
     async with ScriptedPeer(first) as peer, DnsServer(zone) as dns:
-        carrier = _live(dns, peer.port)
+        carrier = _live(dns, peer.port, timeouts=impatient_at(Phase.GREETING))
         report = await carrier.deliver(mail())
         await carrier.close(grace_seconds=0)
 
@@ -437,7 +434,7 @@ async def test_all_hosts_together_get_no_more_than_the_time_of_an_attempt() -> N
         ScriptedPeer("HANG", "HANG") as peer,
         DnsServer({("example.net", "MX"): MX_TWICE} | SAME_HOST) as dns,
     ):
-        carrier = _live(dns, peer.port, attempt_seconds=0.1, timeouts=SLOW)
+        carrier = _live(dns, peer.port, attempt_seconds=0.1)
         report = await carrier.deliver(mail())
         await carrier.close(grace_seconds=0)
 
@@ -459,7 +456,7 @@ async def test_closing_takes_back_what_has_not_sent_its_dot() -> None:
     journal = NotedJournal()
     async with (
         ScriptedPeer(HANG_AT_RCPT) as peer,
-        carrier_to(peer.port, journal, connections_per_site=1, timeouts=SLOW) as carrier,
+        carrier_to(peer.port, journal, connections_per_site=1) as carrier,
     ):
         dialled = asyncio.create_task(carrier.deliver(mail()))
         waiting = asyncio.create_task(carrier.deliver(mail()))
@@ -474,7 +471,7 @@ async def test_closing_takes_back_what_has_not_sent_its_dot() -> None:
 
 async def test_closing_waits_for_the_reply_to_a_dot_that_was_sent() -> None:
     script = "GREET\nENVELOPE\nCONTENT\nWAIT 0.1\nS: 250 2.0.0 taken"
-    async with ScriptedPeer(script) as peer, carrier_to(peer.port, timeouts=SLOW) as carrier:
+    async with ScriptedPeer(script) as peer, carrier_to(peer.port) as carrier:
         task = asyncio.create_task(carrier.deliver(mail()))
         await _until(peer, "DATA", contents=1)
         await carrier.close(grace_seconds=5)
@@ -484,7 +481,7 @@ async def test_closing_waits_for_the_reply_to_a_dot_that_was_sent() -> None:
 
 
 async def test_closing_leaves_in_doubt_what_was_not_answered_in_time() -> None:
-    async with ScriptedPeer(HANG_AFTER_DOT) as peer, carrier_to(peer.port, timeouts=SLOW) as carrier:
+    async with ScriptedPeer(HANG_AFTER_DOT) as peer, carrier_to(peer.port) as carrier:
         task = asyncio.create_task(carrier.deliver(mail()))
         await _until(peer, "DATA", contents=1)
         await carrier.close(grace_seconds=0.05)
@@ -495,7 +492,7 @@ async def test_closing_leaves_in_doubt_what_was_not_answered_in_time() -> None:
 
 
 async def test_who_cancels_a_delivery_gets_its_cancellation() -> None:
-    async with ScriptedPeer(HANG_AT_RCPT) as peer, carrier_to(peer.port, timeouts=SLOW) as carrier:
+    async with ScriptedPeer(HANG_AT_RCPT) as peer, carrier_to(peer.port) as carrier:
         task = asyncio.create_task(carrier.deliver(mail()))
         await _until(peer, "DATA")
         task.cancel()

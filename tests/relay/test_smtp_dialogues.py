@@ -13,8 +13,10 @@ import pytest
 import uvloop
 
 from mailer.policy.outcome import Accepted, Broken, Outcome, Refused
+from mailer.protocol.phase import Phase
+from mailer.relay.smtp.settings import Timeouts
 from tests.support.scripted_smtp import ScriptedPeer, parse_dialogue
-from tests.support.smtp_client import NotedJournal, carrier_to, mail
+from tests.support.smtp_client import PATIENT, NotedJournal, carrier_to, impatient_at, mail
 
 FIRST = b"Subject: first\r\n\r\n.dotted\r\n"
 SECOND = b"Subject: second\r\n\r\nplain\r\n"
@@ -33,9 +35,15 @@ def _in_words(outcome: Outcome) -> str:
             return repr(outcome)
 
 
-async def _play(script: str) -> tuple[Outcome, Outcome, ScriptedPeer, NotedJournal]:
+def _timeouts(expected: str) -> Timeouts:
+    """Impatient where the dialogue is to break, patient elsewhere."""
+    word, _, phase = expected.partition(" ")
+    return impatient_at(Phase(phase)) if word == "broken" else PATIENT
+
+
+async def _play(script: str, timeouts: Timeouts) -> tuple[Outcome, Outcome, ScriptedPeer, NotedJournal]:
     journal = NotedJournal()
-    async with ScriptedPeer(script) as peer, carrier_to(peer.port, journal) as carrier:
+    async with ScriptedPeer(script) as peer, carrier_to(peer.port, journal, timeouts=timeouts) as carrier:
         first = await carrier.deliver(mail(FIRST, attempt_id=1))
         second = await carrier.deliver(mail(SECOND, attempt_id=2))
     return first.outcome, second.outcome, peer, journal
@@ -46,7 +54,7 @@ async def _play(script: str) -> tuple[Outcome, Outcome, ScriptedPeer, NotedJourn
 def test_a_peers_misbehaviour_has_the_right_outcome_and_spoils_no_other_mail(path: Path, loop) -> None:  # type: ignore[no-untyped-def]
     stated, script = parse_dialogue(path.read_text())
     with asyncio.Runner(loop_factory=loop) as runner:
-        first, second, peer, journal = runner.run(_play(script))
+        first, second, peer, journal = runner.run(_play(script, _timeouts(stated["outcome"])))
 
     assert _in_words(first) == stated["outcome"]
     assert isinstance(second, Accepted)

@@ -1,34 +1,33 @@
-"""A carrier with short timeouts, a journal that remembers, and mail for it."""
+"""A carrier that knows one way, a journal that remembers, and mail for it."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mailer.policy.outcome import Unroutable
 from mailer.policy.routing import RouteTable
+from mailer.protocol.phase import Phase
 from mailer.relay.carrier import Consignment
 from mailer.relay.hosts import MxSet
 from mailer.relay.smtp.carrier import SmtpCarrier
 from mailer.relay.smtp.settings import Mode, SmtpSettings, Timeouts
 
 CONTENT = b"From: a@example.com\r\nTo: b@example.net\r\nSubject: hi\r\n\r\nOne.\r\n.two\r\n"
-SHORT = Timeouts(
-    connect=1.0,
-    greeting=0.15,
-    ehlo=0.15,
-    starttls=1.0,
-    auth=0.15,
-    mail=0.15,
-    rcpt=0.15,
-    data=0.15,
-    content=0.15,
-    end_of_data=0.15,
-    quit=0.15,
-)
+_PATIENT = {
+    name: 5.0 for name in ("connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data")
+}
+PATIENT = Timeouts(**_PATIENT, content=5.0, end_of_data=5.0, quit=0.2)
+
+
+def impatient_at(phase: Phase, seconds: float = 0.3) -> Timeouts:
+    """Patient, so that a busy machine breaks nothing, but for the phase that a test leaves in silence."""
+    return replace(PATIENT, **{phase.name.lower(): seconds})
+
+
 _attempt_ids = itertools.count(1)
 
 
@@ -75,12 +74,12 @@ def mail(content: bytes = CONTENT, *, domain: str = "example.net", **more: Any) 
 
 
 def settings(routes: str = "", **more: Any) -> SmtpSettings:
-    """Settings for tests: sandbox with these routes, short timeouts, no TLS surprises."""
+    """Settings for tests: sandbox with these routes, no TLS surprises."""
     fields: dict[str, Any] = {
         "helo_name": "client.example",
         "mode": Mode.SANDBOX,
         "routes": RouteTable.parse(routes),
-        "timeouts": SHORT,
+        "timeouts": PATIENT,
     }
     return SmtpSettings(**(fields | more))
 

@@ -3,7 +3,8 @@
     carrier      SmtpCarrier: what the worker calls; knows what is under way, and how to stop
     attempt      one consignment over the hosts of its plan, until one gives the outcome
     plan         routes and MX sets as targets in the order of trying; recently unreachable ones last
-    session      connect, greeting, EHLO, STARTTLS, AUTH; each failure names its phase
+    opening      connect, greeting, EHLO, STARTTLS, AUTH; each failure names its phase
+    session      what came of it: one connection, reused while it is in step
     transaction  MAIL, RCPT, DATA, content, dot; the only code that may send a message
     protocol     the wire: replies are counted, so that none is taken for another's
     content      commands and content as octets; what a peer lacks for this mail

@@ -12,8 +12,9 @@ from mailer.protocol.phase import Phase
 from mailer.relay.carrier import DotJournal, Report
 from mailer.relay.pool import SessionPool
 from mailer.relay.smtp.content import Wire
+from mailer.relay.smtp.opening import Dialer
 from mailer.relay.smtp.plan import Plan, Planner
-from mailer.relay.smtp.session import Dialer, Session, Target, place
+from mailer.relay.smtp.session import Session, Target, place
 from mailer.relay.smtp.settings import SmtpSettings
 from mailer.relay.smtp.transaction import CLOSING, Progress, transact
 from mailer.relay.smtp.transcript import Transcript

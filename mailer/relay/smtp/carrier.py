@@ -23,8 +23,8 @@ from mailer.relay.hosts import HostFinder
 from mailer.relay.pool import PoolLimits, SessionPool, SiteStats
 from mailer.relay.smtp.attempt import Attempt, Line
 from mailer.relay.smtp.content import Wire
+from mailer.relay.smtp.opening import Dialer
 from mailer.relay.smtp.plan import Planner
-from mailer.relay.smtp.session import Dialer
 from mailer.relay.smtp.settings import SmtpSettings
 from mailer.relay.smtp.tls import RecentTls, TlsContexts, TlsMemory
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -110,22 +111,29 @@ def rings() -> list[None]:
 
 @pytest.fixture
 def parts(keyring: Keyring, tmp_path: Path, rings: list[None]) -> Iterator[HttpParts]:
-    store, room = keyring.room.store, keyring.room
+    with working_parts(keyring.room, tmp_path, ring=lambda: rings.append(None)) as working:
+        yield working
+
+
+@contextmanager
+def working_parts(room: Mailroom, folder: Path, *, ring: Callable[[], None]) -> Iterator[HttpParts]:
+    """The parts of an application on the mailroom's store, with small limits."""
     committer = Committer(
-        store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now,
-        ring=lambda: rings.append(None),
-    )  # fmt: skip
+        room.store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=ring
+    )
     intake = Intake(
-        committer, data_folder=tmp_path, body_folder=store.body_folder,
+        committer, data_folder=folder, body_folder=room.store.body_folder,
         limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0), new_id=room.new_id,
         now=clock.now, monotonic=clock.monotonic,
     )  # fmt: skip
     committer.start()
-    yield HttpParts(
-        store=store, intake=intake, now=clock.now, monotonic=clock.monotonic, version="1.2.3",
-        body_limits=LIMITS, byte_budget_bytes=512 * 1024, most_recipients=10,
-    )  # fmt: skip
-    committer.stop()
+    try:
+        yield HttpParts(
+            store=room.store, intake=intake, now=clock.now, monotonic=clock.monotonic, version="1.2.3",
+            body_limits=LIMITS, byte_budget_bytes=512 * 1024, most_recipients=10,
+        )  # fmt: skip
+    finally:
+        committer.stop()
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from starlette.types import Message, Receive
 
@@ -78,19 +80,10 @@ async def test_a_sender_below_the_pace_is_given_up() -> None:
     slow = BodyLimits(request_bytes=100, grace_seconds=0.0, bytes_per_second=1000)
 
     async def trickle() -> Message:
+        await asyncio.sleep(0)
         return chunk(b"")
 
     with pytest.raises(SubmissionError) as caught, ByteBudget(100).hold() as hold:
-        await read_body({}, arriving_forever(trickle), hold, slow)
+        await read_body({}, trickle, hold, slow)
 
     assert caught.value.fault is Fault.REQUEST_TIMEOUT
-
-
-def arriving_forever(one: Receive) -> Receive:
-    import asyncio
-
-    async def receive() -> Message:
-        await asyncio.sleep(0)
-        return await one()
-
-    return receive

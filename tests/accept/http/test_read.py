@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailer import ids
-from mailer.queue import read
+from mailer.queue.settle import Heard
 from mailer.store import Store
 from tests.accept.http.conftest import LETTER, Door
 from tests.support.mailroom import BOUNCED, DELIVERED, HEARD_250, HEARD_451
@@ -32,13 +32,11 @@ async def test_a_message_shows_what_became_of_each_recipient(door: Door) -> None
     assert {e["type"] for e in seen["events"]} == {"accepted", "delivered", "bounced"}
 
 
-async def test_the_conversation_is_told_line_by_line(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_conversation_is_told_line_by_line(door: Door) -> None:
     path = await sent(door)
-    view = read.message_of(door.room.store, door.room.tenant_id, ids.parse("msg", path.rsplit("/", 1)[1]))
-    assert view is not None
     [claimed] = door.room.claim()
     steps = ((0.25, "peer", "220 mx.example"), (1.5, "us", "EHLO here.example"))
-    door.room.settle([claimed], DELIVERED, type(HEARD_250)(outcome="accepted", code=250, steps=steps))
+    door.room.settle([claimed], DELIVERED, Heard(outcome="accepted", code=250, steps=steps))
 
     [attempt] = (await door.get(path)).json()["recipients"][0]["attempts"]
     assert attempt["conversation"] == [

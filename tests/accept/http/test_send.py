@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -103,8 +102,9 @@ async def test_bcc_stands_in_no_header_field(door: Door) -> None:
 async def test_everything_given_is_kept(door: Door) -> None:
     answer = await door.send(
         {
-            **LETTER, "reply_to": "Help <help@acme.example>", "headers": [{"name": "X-Order", "value": "4711"}],
-            "tags": ["order"], "metadata": {"order": "4711"}, "stream": "transactional",
+            **LETTER, "reply_to": "Help <help@acme.example>",
+            "headers": [{"name": "X-Order", "value": "4711"}], "tags": ["order"],
+            "metadata": {"order": "4711"}, "stream": "transactional",
         }
     )  # fmt: skip
 

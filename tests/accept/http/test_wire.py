@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from mailer.accept.submission import Submission, SubmissionError
 from mailer.compose import mime
 
 IDENTITY = Identity(1, 2, b"s" * 32, frozenset({"send"}), False)
-NOON = "2026-03-09T12:00:00+00:00"
+NOON = datetime(2026, 3, 9, 12, tzinfo=UTC)
 
 
 def understand(raw: bytes) -> Submission:
@@ -93,14 +94,9 @@ def test_what_is_taken_can_be_composed_and_what_is_refused_is_pointed_at(documen
         assert error.pointer is not None
         assert points_into(error.pointer, document)
         return
-    composed = mime.compose(
-        submission.draft, message_id="<m@x.example>", date=msgspec.convert(NOON, type=DATE), boundary="=_b"
-    )
+    composed = mime.compose(submission.draft, message_id="<m@x.example>", date=NOON, boundary="=_b")
     assert composed.headers.endswith(b"\r\n")
     assert submission.recipients
-
-
-DATE = __import__("datetime").datetime
 
 
 @pytest.mark.parametrize(
