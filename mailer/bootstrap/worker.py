@@ -16,6 +16,7 @@ from mailer.identity import custody
 from mailer.identity.installation import secret_of
 from mailer.identity.vault import Vault
 from mailer.policy.routing import RouteTable
+from mailer.relay import addresses
 from mailer.relay.carrier import Carrier
 from mailer.relay.claimer import ClaimLimits
 from mailer.relay.hosts import MxFinder
@@ -62,10 +63,6 @@ def _parts(settings: Settings, own: Office, judge: Judge) -> WorkerParts:
     tls_memory = StoredTls(own.store, clock.monotonic)
     tls_memory.synchronise(clock.now())
 
-    def site_of(domain: str) -> str | None:
-        route = routes.match(domain)
-        return route.site if route else None
-
     return WorkerParts(
         store=own.store,
         registration=own.registration,
@@ -74,7 +71,6 @@ def _parts(settings: Settings, own: Office, judge: Judge) -> WorkerParts:
         signer=signer,
         make_carrier=partial(_make_carrier, settings, routes, kept, tls_memory),
         synchronise=lambda: tls_memory.synchronise(clock.now()),
-        site_of=site_of,
         judge=judge,
         new_id=own.new_id,
         now=clock.now,
@@ -117,7 +113,11 @@ def _make_carrier(
         messages_per_session=settings.messages_per_session,
         idle_seconds=settings.session_idle_seconds,
     )
-    finder = MxFinder(Lookup(settings.resolvers), own_names={settings.hostname})
+    finder = MxFinder(
+        Lookup(settings.resolvers),
+        own_names={settings.hostname},
+        own_addresses=addresses.of_this_machine(),
+    )
     return SmtpCarrier(smtp, finder, kept, tls_memory=tls_memory, connections_of=connections_of)
 
 

@@ -111,7 +111,8 @@ class Settings(BaseModel):
         unit="a domain", example="example.org",
     )  # fmt: skip
     dkim_key_file: OptionalPath = _setting(
-        None, "PEM file with that domain's DKIM key. Without it an RSA and an Ed25519 key are made.",
+        None, "PEM file with that domain's DKIM key; an RSA key gets an Ed25519 key beside it. "
+        "Without a file both are made.",
         unit="a file", example="/etc/mailer/dkim.pem",
     )  # fmt: skip
     dkim_selector: str | None = _setting(

@@ -24,7 +24,8 @@ class Wish:
     """What must be there after the first start.
 
     domain         None: no sending domain
-    dkim_key_file  None: an RSA and an Ed25519 key are made, unless the domain has keys
+    dkim_key_file  None: an RSA and an Ed25519 key are made, unless the domain has keys. An RSA key given
+                   for a new domain gets an Ed25519 key beside it: mail bears both signatures
     dkim_selector  of the key in that file
     api_key        a key's text, well-formed
     in_doubt       of the tenant's streams: retry | give-up
@@ -50,7 +51,7 @@ def provision(
     given = _given_keys(wish)
     presented = keys.parse_key(wish.api_key)
     # RSA keys take 0.1 s to make, too long to hold the only writer's lock; rarely they go to waste.
-    spare = () if given or wish.domain is None or _has_keys(store, wish.domain) else custody.generate((), now)
+    spare = _spare_keys(store, wish.domain, given, now)
     with store.write() as connection:
         owner = tenants.ensure(connection, wish.tenant, in_doubt=wish.in_doubt, new_id=new_id, now=now).tenant
         api_keys.insert(connection, owner, _KEY_NAME, presented, now=now)
@@ -71,6 +72,18 @@ def _given_keys(wish: Wish) -> tuple[KeyPair, ...]:
     return (custody.read_pem_file(wish.dkim_key_file, wish.dkim_selector or ""),)
 
 
+def _spare_keys(
+    store: Store, domain: str | None, given: Sequence[KeyPair], now: datetime
+) -> Sequence[KeyPair]:
+    """What is made for a domain without keys: both kinds, or the Ed25519 one beside an RSA key given."""
+    if domain is None or _has_keys(store, domain):
+        return ()
+    if any(pair.algorithm == custody.ED25519 for pair in given):
+        return ()
+    rsa, ed25519 = custody.generate({pair.selector for pair in given}, now)
+    return (ed25519,) if given else (rsa, ed25519)
+
+
 def _has_keys(store: Store, name: str) -> bool:
     with store.read() as connection:
         try:
@@ -89,6 +102,5 @@ def _missing(
             raise NameTaken(
                 f"the selector {pair.selector} of {domain.name} belongs to another key: choose a new selector"
             )
-    if given:
-        return [pair for pair in given if pair.selector not in known]
-    return () if known else spare
+    wanted = given if known else (*given, *spare)
+    return [pair for pair in wanted if pair.selector not in known]

@@ -85,6 +85,10 @@ class Carrier(Protocol):
         """Nothing the peer or the network does raises; an exception out of here is our own bug."""
         ...
 
+    def site_of(self, domain: str) -> str | None:
+        """The site of a domain by its route or its last look-up; no I/O, from any thread."""
+        ...
+
     async def close(self, *, grace_seconds: float) -> None:
         """Reset sessions before the dot, wait up to `grace_seconds` for those after it, then hang up."""
         ...

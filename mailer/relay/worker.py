@@ -48,7 +48,6 @@ class WorkerParts:
     """What a worker is made of.
 
     make_carrier    called on the event loop, with the connections allowed to a site
-    site_of         the site of a domain as far as routes tell, without I/O
     synchronise     called about once a second by a thread that may wait: memories meet the database
     judge           the policy: what follows an outcome
     idle_permit_seconds  after which a site without mail gets its permits back (sessions are closed then)
@@ -60,7 +59,6 @@ class WorkerParts:
     journal: Journal
     signer: Signer
     make_carrier: Callable[[Callable[[str], int]], Carrier]
-    site_of: Callable[[str], str | None]
     synchronise: Callable[[], None]
     judge: Callable[[Claimed, Report], Settlement]
     new_id: IdMaker
@@ -90,6 +88,7 @@ class Worker:
         self._signers = ThreadPoolExecutor(parts.signer_threads, thread_name_prefix="signer")
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._carrier: Carrier | None = None
+        self._has_carrier = threading.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         means = Means(
             store=parts.store,
@@ -100,7 +99,7 @@ class Worker:
             now=parts.now,
         )
         self._settler = Settler(means, parts.journal, judge=parts.judge, on_settled=self.wake)
-        self._claimer = Claimer(means, self._permits, limits=parts.limits, site_of=parts.site_of)
+        self._claimer = Claimer(means, self._permits, limits=parts.limits, site_of=self._site_of)
         self._threads = {
             name: threading.Thread(target=body, name=name, daemon=True)
             for name, body in {
@@ -133,7 +132,11 @@ class Worker:
 
     # ---- claim and sign ------------------------------------------------------------------------------
 
+    def _site_of(self, domain: str) -> str | None:
+        return self._carrier.site_of(domain) if self._carrier is not None else None
+
     def _run_claimer(self) -> None:
+        self._has_carrier.wait()
         while not self._stopping.is_set():
             self._wake.wait(self._p.sweep_seconds)
             self._wake.clear()
@@ -188,6 +191,7 @@ class Worker:
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._carrier = self._p.make_carrier(self._permits.connections)
+        self._has_carrier.set()
         self._loop.run_forever()
         self._loop.close()
 

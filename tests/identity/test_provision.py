@@ -77,7 +77,7 @@ def test_without_a_domain_only_tenant_and_key_are_made(store: Store, vault: Vaul
     assert not domains.listed(store)
 
 
-def test_a_key_file_is_the_only_key_of_a_new_domain(
+def test_an_rsa_key_file_gets_an_ed25519_key_beside_it(
     store: Store, vault: Vault, new_id: IdMaker, tmp_path: Path
 ) -> None:
     wish = with_file(tmp_path, RSA.private_pem)
@@ -85,8 +85,17 @@ def test_a_key_file_is_the_only_key_of_a_new_domain(
     for _ in range(2):
         provision(store, vault, wish, new_id=new_id, now=NOW)
 
-    [published] = domains.described(store, "shop.example")[1]
-    assert (published.selector, published.public_key) == ("mail", RSA.public_key)
+    given, made = domains.described(store, "shop.example")[1]
+    assert (given.selector, given.public_key) == ("mail", RSA.public_key)
+    assert made.algorithm == custody.ED25519
+
+
+def test_an_ed25519_key_file_is_the_only_key_of_a_new_domain(
+    store: Store, vault: Vault, new_id: IdMaker, tmp_path: Path
+) -> None:
+    provision(store, vault, with_file(tmp_path, ED25519.private_pem), new_id=new_id, now=NOW)
+
+    assert [key.algorithm for key in domains.described(store, "shop.example")[1]] == [custody.ED25519]
 
 
 def test_a_key_file_that_comes_later_joins_the_keys_there(

@@ -168,11 +168,15 @@ def _signal(pids: Sequence[int], sign: signal.Signals) -> None:
 def _await_release(scene: Scene, pids: Sequence[int]) -> float:
     """Seconds until the dead are fenced and hold nothing; fails when that is beyond lease and sweep."""
     began = time.monotonic()
-    wait_for(
-        "the dead worker to be fenced and its leases to be released",
-        lambda: not any(scene.ledger.is_live(pid) or scene.ledger.held_by(pid) for pid in pids),
-        within_seconds=scene.patience_seconds,
-    )
+    try:
+        wait_for(
+            "the dead worker to be fenced and its leases to be released",
+            lambda: not any(scene.ledger.is_live(pid) or scene.ledger.held_by(pid) for pid in pids),
+            within_seconds=scene.patience_seconds,
+        )
+    except AssertionError as error:
+        error.add_note("\n".join(scene.ledger.activity()))
+        raise
     return time.monotonic() - began
 
 

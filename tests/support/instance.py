@@ -271,6 +271,17 @@ class Ledger:
         with self._engine.connect() as connection:
             return [str(tuple(row)) for row in connection.execute(wanted) if row[0] in attempts]
 
+    def activity(self) -> list[str]:
+        """What PostgreSQL's sessions are at and wait for; nothing on SQLite."""
+        if self._engine.dialect.name != "postgresql":
+            return []
+        looks = sqlalchemy.text(
+            "SELECT pid, pg_blocking_pids(pid), state, wait_event, now() - xact_start, left(query, 120)"
+            " FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
+        )
+        with self._engine.connect() as connection:
+            return [str(tuple(row)) for row in connection.execute(looks)]
+
     def waiting(self) -> int:
         """Recipients without a final state."""
         return self.count("state IN ('queued', 'deferred', 'held', 'leased')")

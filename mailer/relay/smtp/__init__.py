@@ -13,7 +13,7 @@
 
 aiosmtplib connects a session (EHLO, STARTTLS, AUTH); the mail transaction is ours on top of it, since it
 has to be pipelined, timed by phase, and to tell "refused" from "broken" from "in doubt". Mailing through
-aiosmtplib costs 170 us of CPU and four round trips a message, this 40 us and two.
+aiosmtplib's `sendmail` costs three times the CPU and four round trips a message instead of two.
 
 Not done here: pipelining the next envelope behind the content (one round trip a message), BDAT (RFC 3030).
 """

@@ -28,7 +28,7 @@ from mailer.store import Store, schema
 from tests.support.mailroom import Mailroom
 
 LETTER = {"from": "shop@acme.example", "to": "ada@example.org", "subject": "hello", "text": "hi"}
-LIMITS = BodyLimits(request_bytes=256 * 1024, grace_seconds=0.2, bytes_per_second=1 << 20)
+LIMITS = BodyLimits(request_bytes=256 * 1024)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -334,14 +335,15 @@ async def test_a_body_that_grows_too_large_is_refused(door: Door) -> None:
     assert fault_of(answer)[:2] == (413, "request-too-large")
 
 
-async def test_a_body_that_does_not_come_is_given_up_and_the_connection_closed(door: Door) -> None:
+async def test_a_body_that_does_not_come_is_given_up_and_the_connection_closed(
+    parts: HttpParts, keyring: Keyring
+) -> None:
     async def stuck() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.Event().wait()
 
-    answer = await door.client.post(
-        "/v1/messages", content=stuck(), headers={"Content-Type": "application/json"}
-    )
+    hasty = replace(parts, body_limits=replace(LIMITS, grace_seconds=0.05))
+    answer = await post(hasty, keyring, content=stuck())
 
     assert fault_of(answer)[:2] == (408, "request-timeout")
     assert answer.headers["connection"] == "close"
@@ -372,10 +374,15 @@ class Failing:
         self.noted.append(error)
 
 
-async def post(parts: HttpParts, keyring: Keyring) -> httpx.Response:
+async def post(
+    parts: HttpParts, keyring: Keyring, content: bytes | AsyncIterator[bytes] | None = None
+) -> httpx.Response:
+    """A letter, or other content, sent to an application of `parts`."""
     transport = httpx.ASGITransport(app=create_app(parts))
+    headers = {**bearer(keyring.issue()), "Content-Type": "application/json"}
+    body = json.dumps(LETTER).encode() if content is None else content
     async with httpx.AsyncClient(transport=transport, base_url="http://mailer.test") as client:
-        return await client.post("/v1/messages", json=LETTER, headers=bearer(keyring.issue()))
+        return await client.post("/v1/messages", content=body, headers=headers)
 
 
 async def test_a_database_that_does_not_answer_means_try_again(parts: HttpParts, keyring: Keyring) -> None:
