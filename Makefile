@@ -14,7 +14,7 @@ QUIET  := --quiet --progress-bar off
 # otherwise fetch whatever is newest, unhashed, for that one build.
 INSTALL := $(PIP) install $(QUIET) --use-pep517 --no-build-isolation
 
-.PHONY: help setup setup-dev run test test-packages check format bench lock
+.PHONY: help setup setup-dev run test test-packages check format bench lock docs
 
 help:
 	@echo "make run      sets up and starts everything on this machine; data lies in ./$(DATA)"
@@ -22,6 +22,7 @@ help:
 	@echo "make check    format, lint, types, import contracts, figures, unit tests: under a minute"
 	@echo "make setup    only makes the environment $(VENV)"
 	@echo "make bench    measures this beside Postfix with OpenDKIM"
+	@echo "make docs     writes docs/settings.md anew"
 	@echo "make lock     resolves the dependencies anew (needs uv)"
 
 setup: $(VENV)/.runtime
@@ -65,6 +66,10 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@echo "adding what the tests and checks need ..."
 	@$(INSTALL) --require-hashes --requirement requirements-dev.txt
 	@touch $@
+
+docs: setup
+	{ printf '# Settings\n\nEach is an environment variable; an unknown one is an error, and all errors are named at once.\n\n'; \
+	  $(BIN)/mailer check-config --markdown; } > docs/settings.md
 
 # One resolution for every Python and processor that we support (--universal). The constraint keeps the
 # runtime packages of both files the same.

@@ -28,7 +28,7 @@ def make_app(broker_url: str) -> Celery:
     It dials nothing until it is used. Make one per process, after any fork.
     """
     transport.register()
-    app = Celery("mailer", broker=broker_url, set_as_current=False, autofinalize=True)
+    app = Celery("mailer", broker=_with_host(broker_url), set_as_current=False, autofinalize=True)
     app.conf.update(
         broker_connection_timeout=_CONNECT_SECONDS,
         broker_connection_retry=True,
@@ -67,6 +67,11 @@ def make_app(broker_url: str) -> Celery:
         worker_detect_quorum_queues=False,
     )
     return app
+
+
+def _with_host(broker_url: str) -> str:
+    """kombu warns of a URL without a host, though a folder has none."""
+    return broker_url.replace("bell:///", "bell://localhost/", 1)
 
 
 def _transport_options(broker_url: str) -> dict[str, Any]:

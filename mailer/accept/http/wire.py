@@ -94,7 +94,13 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
         _Metadata, Meta(description="Your own data, kept and shown with the message; never sent")
     ] = None
     stream: Annotated[
-        str, Meta(min_length=1, max_length=100, description="Name of a stream of the tenant")
+        str,
+        Meta(
+            min_length=1,
+            max_length=100,
+            description="Name of a stream of the tenant",
+            extra_json_schema={"format": "stream"},
+        ),
     ] = "transactional"
 
 
@@ -116,6 +122,9 @@ def schema() -> tuple[dict[str, Any], dict[str, Any]]:
     [reference], components = msgspec.json.schema_components(
         [SendRequest], ref_template="#/components/schemas/{name}"
     )
+    components["SendRequest"]["anyOf"] = [
+        {"required": [part], "properties": {part: {"type": "string"}}} for part in ("text", "html")
+    ]
     return reference, components
 
 
