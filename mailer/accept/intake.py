@@ -112,7 +112,10 @@ class Intake:
                 Fault.MESSAGE_TOO_LARGE,
                 f"the message is {size} octets as sent, over the limit of {self._limits.message_bytes}",
             )
-        row, file = bodies.keep(self._body_folder, composed.body)
+        try:
+            row, file = bodies.keep(self._body_folder, composed.body)
+        except OSError as error:  # the disk is full, or failing
+            raise SubmissionError(Fault.BUSY, "the message could not be kept; try again later") from error
         return NewContent(
             headers=composed.headers,
             body=row,

@@ -60,16 +60,23 @@ class Claimed:
     stream_kind: str
 
 
-def waiting_lanes(store: Store, *, limit: int) -> list[WaitingLane]:
-    """Up to `limit` lanes with work due now, one index probe each however long their backlogs are."""
+def waiting_lanes(store: Store, *, limit: int, after: int = 0) -> list[WaitingLane]:
+    """Up to `limit` lanes with work due now, one index probe each however long their backlogs are.
+
+    after  the lane id to go on behind, so that many lanes are looked at in turns
+    """
     with store.read() as connection:
-        rows = connection.execute(_WAITING_LANES, {"most": limit}).all()
+        rows = connection.execute(_WAITING_LANES, {"most": limit, "after": after}).all()
     return [WaitingLane(row.id, row.tenant_id, row.domain, row.site) for row in rows]
 
 
 def _skip_scan() -> Select[tuple[int, int, str, str]]:
     """Walks the partial index from lane to lane; PostgreSQL and SQLite lack a loose index scan."""
-    walk = select(func.min(recipient.c.lane_id).label("lane_id")).where(IS_QUEUED).cte("walk", recursive=True)
+    walk = (
+        select(func.min(recipient.c.lane_id).label("lane_id"))
+        .where(IS_QUEUED, recipient.c.lane_id > bindparam("after"))
+        .cte("walk", recursive=True)
+    )
     after = (
         select(func.min(recipient.c.lane_id))
         .where(IS_QUEUED, recipient.c.lane_id > walk.c.lane_id)
@@ -77,8 +84,10 @@ def _skip_scan() -> Select[tuple[int, int, str, str]]:
     )
     walk = walk.union_all(select(after).where(walk.c.lane_id.is_not(None)))
     found = select(walk.c.lane_id).where(walk.c.lane_id.is_not(None)).limit(bindparam("most")).subquery()
-    return select(lane.c.id, lane.c.tenant_id, lane.c.domain, lane.c.site).join(
-        found, found.c.lane_id == lane.c.id
+    return (
+        select(lane.c.id, lane.c.tenant_id, lane.c.domain, lane.c.site)
+        .join(found, found.c.lane_id == lane.c.id)
+        .order_by(lane.c.id)
     )
 
 

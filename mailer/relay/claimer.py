@@ -52,10 +52,20 @@ class Permits:
     def connections(self, site: str) -> int:
         """Connections this worker may hold open to a site now.
 
-        One to a site it has not asked for yet: the first contact with a domain finds out its site.
+        One to a site it has not asked for: mail claimed for a domain finds out its site as it is sent.
         """
         grant = self._grants.get(site)
         return grant.connections if grant else 1
+
+    def granted(self, site: str) -> int:
+        """Connections the database granted; 0 before it was asked: nothing is claimed without a permit."""
+        grant = self._grants.get(site)
+        return grant.connections if grant else 0
+
+    def lapsed(self, seconds: float) -> list[str]:
+        """Sites not asked for in so long: no mail waits for them."""
+        before = self._monotonic() - seconds
+        return [site for site, grant in list(self._grants.items()) if grant.until <= before]
 
     def refresh(self, sites: Iterable[str]) -> None:
         """Asks for the sites whose grant is missing or old, some at a time. Raises Fenced."""
@@ -94,6 +104,7 @@ class Claimer:
         self._limits = limits
         self._site_of = site_of
         self._first: Flow | None = None
+        self._lanes_after = 0
 
     def pull(self) -> list[Claimed]:
         """One claim; empty when nothing is due, nothing may be dialled, or the database is away."""
@@ -112,7 +123,7 @@ class Claimer:
         spare = self._limits.bytes - self._means.in_hand.bytes
         if free <= 0 or spare <= 0:
             return []
-        lanes = [self._place(lane) for lane in claim.waiting_lanes(self._means.store, limit=_LANES_LOOKED_AT)]
+        lanes = [self._place(lane) for lane in self._next_lanes()]
         sites = {lane.site for lane in lanes}
         self._permits.refresh(sites)
         room = {site: self._room(site) for site in sites}
@@ -132,10 +143,18 @@ class Claimer:
         self._means.in_hand.add((c.attempt_id, site_of[c.lane_id], c.size_bytes) for c in claimed)
         return claimed
 
+    def _next_lanes(self) -> list[WaitingLane]:
+        """Where more lanes wait than are looked at in one pull, each pull goes on behind the one before."""
+        lanes = claim.waiting_lanes(self._means.store, limit=_LANES_LOOKED_AT, after=self._lanes_after)
+        if not lanes and self._lanes_after:
+            lanes = claim.waiting_lanes(self._means.store, limit=_LANES_LOOKED_AT)
+        self._lanes_after = lanes[-1].lane_id if len(lanes) == _LANES_LOOKED_AT else 0
+        return lanes
+
     def _place(self, lane: WaitingLane) -> ReadyLane:
         site = self._site_of(lane.domain) or lane.site or f"domain:{lane.domain}"
         return ReadyLane(lane.lane_id, lane.tenant_id, lane.domain, site)
 
     def _room(self, site: str) -> int:
         held, seconds = self._means.in_hand.at(site)
-        return in_hand_limit(self._permits.connections(site), seconds) - held
+        return in_hand_limit(self._permits.granted(site), seconds) - held

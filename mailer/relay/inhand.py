@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _SMOOTHING = 0.1
@@ -14,14 +14,12 @@ _SMOOTHING = 0.1
 class _Site:
     messages: int = 0
     transaction_seconds: float = 0.05  # a guess until the first answer; corrected quickly
-    last_used: float = 0.0
 
 
 class InHand:
     """Counts messages and octets from claim to settle, and how long a site's transactions take."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sites: dict[str, _Site] = defaultdict(_Site)
         self._held: dict[int, tuple[str, int]] = {}
@@ -29,13 +27,11 @@ class InHand:
 
     def add(self, held: Iterable[tuple[int, str, int]]) -> None:
         """held: (attempt id, site, octets) of what was just claimed."""
-        now = self._monotonic()
         with self._lock:
             for attempt_id, site, size in held:
                 self._held[attempt_id] = (site, size)
                 self._bytes += size
                 self._sites[site].messages += 1
-                self._sites[site].last_used = now
 
     def drop(self, attempt_ids: Iterable[int]) -> None:
         """These are settled."""
@@ -60,13 +56,13 @@ class InHand:
             known = self._sites.get(site)
             return (known.messages, known.transaction_seconds) if known else (0, 0.05)
 
-    def idle_since(self, before: float) -> list[str]:
-        """Sites with nothing in hand that were last used before this monotonic instant; forgets them."""
+    def forget(self, sites: Iterable[str]) -> None:
+        """Drops what was learnt about sites with nothing in hand."""
         with self._lock:
-            idle = [name for name, s in self._sites.items() if not s.messages and s.last_used < before]
-            for name in idle:
-                del self._sites[name]
-            return idle
+            for name in sites:
+                known = self._sites.get(name)
+                if known is not None and not known.messages:
+                    del self._sites[name]
 
     @property
     def messages(self) -> int:

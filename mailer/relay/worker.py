@@ -75,7 +75,7 @@ class Worker:
 
     def __init__(self, parts: WorkerParts) -> None:
         self._p = parts
-        self._in_hand = InHand(parts.monotonic)
+        self._in_hand = InHand()
         self._permits = Permits(
             parts.store,
             parts.registration.id,
@@ -227,7 +227,9 @@ class Worker:
             self._p.synchronise()
 
     def _return_idle_permits(self) -> None:
-        idle = self._in_hand.idle_since(self._p.monotonic() - self._p.idle_permit_seconds)
+        busy = self._in_hand.by_site()
+        idle = [site for site in self._permits.lapsed(self._p.idle_permit_seconds) if site not in busy]
+        self._in_hand.forget(idle)
         try:
             self._permits.give_back(idle)
         except StoreUnavailable as error:

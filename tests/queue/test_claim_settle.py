@@ -200,6 +200,16 @@ def test_lanes_with_work_are_found_and_follow_their_site(room: Mailroom) -> None
     assert {x.site for x in claim.waiting_lanes(room.store, limit=10)} == {"mx:mx.example"}
 
 
+def test_many_lanes_are_looked_at_in_turns(room: Mailroom) -> None:
+    room.accept(*(room.message(f"d{i}.example") for i in range(5)))
+
+    first = claim.waiting_lanes(room.store, limit=3)
+    second = claim.waiting_lanes(room.store, limit=3, after=first[-1].lane_id)
+
+    assert len({x.lane_id for x in (*first, *second)}) == 5
+    assert claim.waiting_lanes(room.store, limit=3, after=second[-1].lane_id) == []
+
+
 def test_permits_of_all_workers_never_pass_the_limit(room: Mailroom) -> None:
     others = [register(room.store) for _ in range(3)]
 

@@ -26,6 +26,8 @@ SUCCESSOR_SECONDS = 45.0
 _FLOWING = 15  # 202s that must be read before a fault strikes, and after it is healed
 _FLOW_SECONDS = 45.0
 _AIMS = 500
+_FREEZES = 10
+_STANDSTILL_SECONDS = 1.5
 
 
 class Receiver(Protocol):
@@ -246,15 +248,23 @@ def freeze(role: str) -> Fault:
 
 def _freeze_without_the_lock(scene: Scene, pid: int) -> Sighting:
     """SQLite has one writer: when that one is stopped, nobody writes. Another moment is looked for then."""
-    for _ in range(10):
+    for _ in range(_FREEZES):
         seen = _aim(scene, [pid], holders=[pid])
-        before = scene.load.look()
-        pause(0.4)
-        if scene.load.look() > before or scene.postgres is not None:
+        if scene.postgres is not None or _is_accepting(scene):
             return seen
         os.kill(pid, signal.SIGCONT)
         pause(scene.dice.uniform(0.05, 0.2))
     raise AssertionError("whenever the worker was stopped, nothing was accepted any more")
+
+
+def _is_accepting(scene: Scene) -> bool:
+    """More 202s come in than there are clients, so that not all were on their way already."""
+    enough = scene.load.look() + scene.load.clients + 1
+    try:
+        wait_for("202s", lambda: scene.load.look() >= enough, within_seconds=_STANDSTILL_SECONDS)
+    except AssertionError:
+        return False
+    return True
 
 
 # ---- what the processes stand on ---------------------------------------------------------------------------
@@ -280,7 +290,7 @@ def remove_bell() -> Fault:
 
     def hit(scene: Scene) -> Hit:
         seen = _aim(scene, [])
-        shutil.rmtree(scene.instance.data / "bell")
+        shutil.rmtree(scene.instance.data / "bell", ignore_errors=True)  # some may be gone since before
         return seen, None
 
     return Fault("the bell's files deleted", hit)

@@ -155,7 +155,8 @@ def _noted(bid: str, answer: httpx.Response, unknown: int) -> dict[str, object]:
 class Load:
     """The harness's end of running clients. Ended by `running_load`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], record: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], record: Path, clients: int) -> None:
+        self.clients = clients
         self._process = process
         self._record = record
         self._read = 0
@@ -206,7 +207,7 @@ def running_load(folder: Path, plan: LoadPlan) -> Iterator[Load]:
     record = folder / f"load-{plan.prefix}.jsonl"
     record.touch()
     command = [sys.executable, "-m", "tests.support.load", str(record), json.dumps(asdict(plan))]
-    load = Load(subprocess.Popen(command, cwd=ROOT), record)
+    load = Load(subprocess.Popen(command, cwd=ROOT), record, plan.clients)
     try:
         yield load
     finally:
