@@ -43,7 +43,7 @@ check: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.house.figures
-	$(BIN)/pytest --quiet -m "not servers and not journey and not slow" $(ARGS)
+	$(BIN)/pytest --quiet --hypothesis-profile=quick -m "not servers and not journey and not slow" $(ARGS)
 
 format: setup-dev
 	$(BIN)/ruff format .

@@ -17,6 +17,7 @@ _JOURNEYS = Path(__file__).parent / "journeys"
 # Two busy cores make any deadline a coin toss; in CI the same examples are drawn every time, so that a red
 # run can be repeated.
 hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=15)  # make check
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 

@@ -13,6 +13,7 @@ import pytest
 from tests.support.processes import Tree, lives, wait_until
 from tests.support.servers import MissingServer, Postgres, RabbitMQ, Redis, Server
 
+pytestmark = pytest.mark.servers
 SERVERS = [Postgres, Redis, RabbitMQ]
 
 

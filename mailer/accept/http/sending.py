@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from mailer import ids
 from mailer.accept.credentials import Authenticator, Identity
-from mailer.accept.http import draft, wire
+from mailer.accept.http import draft, problems, wire
 from mailer.accept.http.body import BodyLimits, ByteBudget, Hold, read_body
 from mailer.accept.http.visits import visit_of
 from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
@@ -62,6 +62,14 @@ class SendRoute:
         self._most_recipients = most_recipients
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            receipt = await self._accept(scope, receive)
+        except SubmissionError as error:
+            await problems.refusal(scope, error)(scope, receive, send)
+        else:
+            await _answer(receipt, send)
+
+    async def _accept(self, scope: Scope, receive: Receive) -> Receipt:
         visit = visit_of(scope)
         visit.route = PATH
         headers = dict(scope["headers"])
@@ -76,12 +84,11 @@ class SendRoute:
                     self._intake.refuse(identity.tenant_id, error)
                 raise
             try:
-                receipt = await self._intake.take(submission)
+                return await self._intake.take(submission)
             except SubmissionError as error:
                 if error.fault not in _PASSING | _NOTED_BY_INTAKE:
                     self._intake.refuse(identity.tenant_id, error)
                 raise
-        await _answer(receipt, send)
 
     async def _submission(
         self, identity: Identity, headers: Mapping[bytes, bytes], receive: Receive, hold: Hold
