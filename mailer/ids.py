@@ -16,6 +16,7 @@ _PER_MS = 1 << 12
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUE = {c: i for i, c in enumerate(_ALPHABET)} | {"i": 1, "l": 1, "o": 0}
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
+_SHIFTS = (50, 40, 30, 20, 10, 0)
 _LENGTH = 13
 
 
@@ -60,11 +61,8 @@ def first_id_at(ms: int) -> int:
 def show(kind: str, value: int) -> str:
     """`show("msg", 5)` is "msg_0000000000005"."""
     # Two digits at a time: an acceptance shows several ids, and this is most of what that costs.
-    pairs = _PAIRS
-    return (
-        f"{kind}_{_ALPHABET[value >> 60]}{pairs[value >> 50 & 1023]}{pairs[value >> 40 & 1023]}"
-        f"{pairs[value >> 30 & 1023]}{pairs[value >> 20 & 1023]}{pairs[value >> 10 & 1023]}{pairs[value & 1023]}"
-    )
+    digits = "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
+    return f"{kind}_{_ALPHABET[value >> 60]}{digits}"
 
 
 def parse(kind: str, text: str) -> int:
