@@ -13,6 +13,11 @@ import pytest
 from tests.support.servers import Postgres, RabbitMQ, Redis
 
 _JOURNEYS = Path(__file__).parent / "journeys"
+# They run programs of others, or many processes of ours: `make test` has the time, `make check` has not.
+_SLOW = {
+    "test_browser.py", "test_containers.py", "test_name_server.py", "test_openapi_schemathesis.py",
+    "test_ringing.py", "test_supervisor.py", "test_systemd.py",
+}  # fmt: skip
 
 # Two busy cores make any deadline a coin toss; in CI the same examples are drawn every time, so that a red
 # run can be repeated.
@@ -30,12 +35,14 @@ _SERVERS = {"postgres", "durable_postgres", "redis_server", "rabbitmq"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what `make check` leaves to `make test`: tests of real servers, and of the whole product."""
+    """Marks what `make check` leaves to `make test`."""
     for item in items:
         if _servers_of(item):
             item.add_marker("servers")
         if item.path.is_relative_to(_JOURNEYS):
             item.add_marker("journey")
+        if item.path.name in _SLOW:
+            item.add_marker("slow")
 
 
 def _servers_of(item: pytest.Item) -> set[str]:

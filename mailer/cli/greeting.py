@@ -20,6 +20,7 @@ class Facts:
     key_is_kept  true if it was made up, and lies in the data folder
     domain       None if there is none yet
     pids         by role
+    command      how this command is called here, fit to be pasted
     """
 
     http_url: str
@@ -29,6 +30,7 @@ class Facts:
     has_inbox: bool
     pids: Mapping[str, int]
     data_dir: Path
+    command: str = "mailer"
 
     @property
     def inbox_url(self) -> str | None:
@@ -75,8 +77,8 @@ def _first_message(facts: Facts) -> list[str]:
         "subject": "Hello",
         "text": "It works.",
     }
-    look = facts.inbox_url or "`mailer messages`"
-    explain = f"mailer explain ID --data-dir {shlex.quote(str(facts.data_dir))}"
+    look = facts.inbox_url or f"`{facts.command} messages`"
+    explain = f"{facts.command} explain ID --data-dir {shlex.quote(str(facts.data_dir))}"
     return [
         "",
         "Send a message:",

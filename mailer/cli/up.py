@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -174,6 +176,7 @@ class _Instance:
             has_inbox=self._roles.inbox is not None,
             pids=self._supervisor.pids(),
             data_dir=self._settings.data_dir,
+            command="mailer" if shutil.which("mailer") else shlex.quote(sys.argv[0]),
         )
         click.echo(greeting.as_json(facts) if self._as_json else greeting.as_text(facts))
 
