@@ -14,7 +14,7 @@ QUIET  := --quiet --progress-bar off
 # otherwise fetch whatever is newest, unhashed, for that one build.
 INSTALL := $(PIP) install $(QUIET) --use-pep517 --no-build-isolation
 
-.PHONY: help setup setup-dev run test test-packages check format bench lock docs
+.PHONY: help setup setup-dev run test test-packages check check-text check-units format bench lock docs
 
 help:
 	@echo "make run      sets up and starts everything on this machine; data lies in ./$(DATA)"
@@ -38,11 +38,16 @@ test-packages:
 	@sh tests/packages.sh
 
 check: setup-dev
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-text check-units
+
+check-text:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.house.figures
+
+check-units:
 	$(BIN)/pytest --quiet --hypothesis-profile=quick -m "not servers and not journey and not slow" $(ARGS)
 
 format: setup-dev

@@ -41,7 +41,9 @@ def test_an_id_reads_back_from_its_text_in_any_case(value: int) -> None:
     assert ids.parse("msg", "msg_" + text[4:].upper()) == value
 
 
-@pytest.mark.parametrize("text", ["", "msg_", "rcpt_0000000000005", "msg_000000000000u", "msg_zzzzzzzzzzzzz", "5"])
+@pytest.mark.parametrize(
+    "text", ["", "msg_", "rcpt_0000000000005", "msg_000000000000u", "msg_zzzzzzzzzzzzz", "5"]
+)
 def test_what_is_no_id_is_refused(text: str) -> None:
     with pytest.raises(MalformedId):
         ids.parse("msg", text)

@@ -7,8 +7,8 @@ from textwrap import dedent
 
 import pytest
 
-from tests.house.figures import faults, report
-from tests.house.measure import parse, percentile
+from tests.house.figures import CODE, ROOT, faults, report
+from tests.house.measure import modules, parse, percentile
 
 
 def module(path: str, text: str = "") -> tuple[str, ...]:
@@ -97,3 +97,10 @@ def test_a_stage_that_cites_nothing_is_missed() -> None:
     figures, _ = report((parse(Path("mailer/relay/pool.py"), "x = 1\n" * 100),))
 
     assert "RFC sections / 1,000 lines: relay" in {figure.name for figure in figures if not figure.met}
+
+
+def test_the_code_keeps_its_figures() -> None:
+    figures, found = report(modules(ROOT, *CODE))
+
+    assert [figure for figure in figures if not figure.met] == []
+    assert found == []

@@ -25,7 +25,7 @@ SENDER_DOMAIN = "crash.example.org"
 LEASE_SECONDS = 3.0
 SWEEP_SECONDS = 0.5
 _SINK_DELAY = 0.025  # seconds
-_DOT_SECONDS = 5.0
+_DOT_SECONDS = 3.0
 _DRAIN_SECONDS = 120.0
 _SAMPLE = 200  # messages read one by one beside those in doubt
 _CLOCK_SLACK = 0.05  # seconds between a look and what it saw
@@ -154,7 +154,7 @@ def _settings(sink: Sink | None, plan: CrashPlan, step_file: Path) -> dict[str, 
         "MAILER_SWEEP_SECONDS": f"{SWEEP_SECONDS:g}",
         "MAILER_RETRY_DELAYS": "1s,2s",
         "MAILER_CONNECTIONS_PER_SITE": "10",
-        "MAILER_SMTP_TIMEOUT_DATA_START": "4",
+        "MAILER_SMTP_TIMEOUT_DATA_START": f"{_DOT_SECONDS:g}",
         "MAILER_SMTP_TIMEOUT_DATA_DONE": f"{_DOT_SECONDS:g}",
     }
     stepped = (

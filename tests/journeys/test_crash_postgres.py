@@ -20,7 +20,7 @@ ACCEPT, CLAIM, SETTLE = "INSERT INTO message", "INSERT INTO attempt", "UPDATE at
 FAN_OUT, BEAT = "INSERT INTO event (", "UPDATE heartbeat"
 
 KILLS = [
-    *[kill("worker")] * 4, *[kill("http")] * 4, *[kill("sweeper")] * 2, kill("worker", "sweeper"), kill(),
+    *[kill("worker")] * 3, *[kill("http")] * 3, kill("sweeper"), kill("worker", "sweeper"), kill(),
     kill_up(), *[kill_server("postgres")] * 4, *[kill_server("broker")] * 2, terminate("worker"),
 ]  # fmt: skip
 LOSSES = [

@@ -13,11 +13,11 @@ from tests.journeys.crash_run import CrashPlan, crash, shuffled
 from tests.support.faults import freeze, kill, kill_up, remove_bell, step_clock, terminate
 
 KILLS = [
-    *[kill("worker")] * 5, *[kill("http")] * 5, *[kill("sweeper")] * 3, *[kill("worker", "sweeper")] * 2,
+    *[kill("worker")] * 4, *[kill("http")] * 4, *[kill("sweeper")] * 2, *[kill("worker", "sweeper")] * 2,
     *[kill("http", "worker")] * 2, *[kill()] * 2, kill_up(), terminate("worker"),
 ]  # fmt: skip
 STOPS = [
-    *[freeze("worker")] * 3, *[freeze("worker-2")] * 2, *[remove_bell()] * 3, *[kill("worker-2")] * 3,
+    *[freeze("worker")] * 2, *[freeze("worker-2")] * 2, *[remove_bell()] * 2, *[kill("worker-2")] * 2,
     *[kill("worker")] * 2, terminate("http"), terminate("sweeper"),
 ]  # fmt: skip
 STEPS = [

@@ -166,7 +166,13 @@ def test_a_late_yes_stops_a_retry_that_was_not_yet_dialled(room: Mailroom) -> No
     room.settle([c], RELEASED)
 
     stopped = settle.note_late_reply(
-        room.store, c.attempt_id, code=250, reply="250 ok", new_id=room.new_id, process_number=0, now=clock.now()
+        room.store,
+        c.attempt_id,
+        code=250,
+        reply="250 ok",
+        new_id=room.new_id,
+        process_number=0,
+        now=clock.now(),
     )
 
     [r] = view(room, m.id).recipients
@@ -183,7 +189,13 @@ def test_a_late_yes_is_evidence_only_once_the_retry_is_dialled(room: Mailroom) -
     room.claim()
 
     stopped = settle.note_late_reply(
-        room.store, c.attempt_id, code=250, reply="250 ok", new_id=room.new_id, process_number=0, now=clock.now()
+        room.store,
+        c.attempt_id,
+        code=250,
+        reply="250 ok",
+        new_id=room.new_id,
+        process_number=0,
+        now=clock.now(),
     )
 
     assert not stopped
@@ -213,9 +225,7 @@ def test_many_lanes_are_looked_at_in_turns(room: Mailroom) -> None:
 def test_permits_of_all_workers_never_pass_the_limit(room: Mailroom) -> None:
     others = [register(room.store) for _ in range(3)]
 
-    grants = [
-        permits.acquire(room.store, w.id, ["mx:a"], limit=6)["mx:a"] for w in [room.worker, *others]
-    ]
+    grants = [permits.acquire(room.store, w.id, ["mx:a"], limit=6)["mx:a"] for w in [room.worker, *others]]
 
     assert sum(grants) <= 6
     assert grants[0] == 1

@@ -39,12 +39,10 @@ def states(room: Mailroom, *messages: int) -> list[tuple[str, str | None, int, s
     return found
 
 
-def test_what_the_journal_knows_settles_a_dead_workers_attempts(
-    room: Mailroom, recoverer: Recoverer
-) -> None:
+def test_what_the_journal_knows_settles_a_dead_workers_attempts(room: Mailroom, recoverer: Recoverer) -> None:
     messages = [room.message(f"{x}.example") for x in "abcd"]
     room.accept(*messages)
-    unsent, silent, taken, refused = sorted(room.claim(), key=lambda c: c.domain)
+    _unsent, silent, taken, refused = sorted(room.claim(), key=lambda c: c.domain)
     journal = Journal(recoverer.folder, room.worker.id, lambda: True)
     for c in (silent, taken, refused):
         journal.about_to_send_dot(c.attempt_id)
@@ -85,9 +83,7 @@ def test_without_its_journal_everything_open_is_in_doubt(room: Mailroom, recover
 
     recoverer.recover_dead([room.worker.id])
 
-    assert states(room, m.id) == [
-        (RecipientState.DEFERRED, WaitReason.IN_DOUBT, 1, AttemptState.IN_DOUBT)
-    ]
+    assert states(room, m.id) == [(RecipientState.DEFERRED, WaitReason.IN_DOUBT, 1, AttemptState.IN_DOUBT)]
 
 
 def test_a_stopped_worker_is_fenced_by_its_journal_and_its_late_yes_kept(

@@ -137,9 +137,7 @@ def settlements(claimed: list[Claimed], move: Move, heard: Heard = HEARD_250) ->
 
 
 def register(store: Store, role: str = "worker", host: str = "here") -> Registration:
-    return incarnations.register(
-        store, role=role, host=host, pid=1, now=clock.now(), wall_ms=clock.wall_ms()
-    )
+    return incarnations.register(store, role=role, host=host, pid=1, now=clock.now(), wall_ms=clock.wall_ms())
 
 
 HOUR = timedelta(hours=1)
