@@ -27,6 +27,7 @@ def run(settings: Settings) -> int:
                 sweep_seconds=settings.sweep_seconds,
                 idempotency=timedelta(hours=settings.idempotency_hours),
                 retention=timedelta(days=settings.retention_days),
+                stall_seconds=settings.lease_seconds / 2,
             )
         )
         sweeper.start()

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, delete, literal_column, select, update
 from mailer.events import AttemptState, RecipientState
 from mailer.queue.claim import IS_QUEUED, Claimed
 from mailer.queue.incarnations import Whereabouts
-from mailer.store import Store
+from mailer.store import Store, dialect
 from mailer.store.tables import attempt, idempotency, incarnation, lane, message, recipient, stream
 
 _IS_DEFERRED = recipient.c.state == literal_column("'deferred'")
@@ -31,6 +31,12 @@ _WAKE = (
     .where(recipient.c.id == bindparam("rcpt"), _IS_DEFERRED)
     .values(state=RecipientState.QUEUED)
 )
+
+
+def end_stalled(store: Store, *, seconds: float) -> int:
+    """Rolls back transactions whose process stopped in the middle of them; returns how many."""
+    with store.read() as connection:
+        return dialect.end_stalled(connection, seconds)
 
 
 WAKE_AT_ONCE = 2000

@@ -28,6 +28,7 @@ class SweeperParts:
 
     idempotency  how long keys are remembered
     retention    how long finished messages and their events are kept
+    stall_seconds  after which an idle transaction's process is taken for stopped: less than a lease
     """
 
     store: Store
@@ -39,6 +40,7 @@ class SweeperParts:
     sweep_seconds: float
     idempotency: timedelta
     retention: timedelta
+    stall_seconds: float
 
 
 class Sweeper:
@@ -77,6 +79,8 @@ class Sweeper:
 
     def _sweep(self) -> None:
         p = self._p
+        if stalled := sweep.end_stalled(p.store, seconds=p.stall_seconds):
+            _log.warning("sweep.stalled_transactions_ended", transactions=stalled)
         while sweep.wake_due(p.store, now=p.now()) == sweep.WAKE_AT_ONCE:
             p.ring()
         p.recoverer.recover_orphans()

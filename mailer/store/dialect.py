@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 
 _WRITES = "mailer_writes"
+_APPLICATION = "ecm-mailer"
 _SQLITE_BUSY_SECONDS = 10  # readers against a checkpoint only; writers queue on the kernel lock
 
 
@@ -80,7 +81,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def postgresql_engine(url: URL, *, prepare: bool) -> Engine:
     """READ COMMITTED, no session state; no server-side prepare, for poolers in transaction mode."""
-    arguments: dict[str, Any] = {"connect_timeout": 5, "prepare_threshold": 5 if prepare else None}
+    arguments: dict[str, Any] = {
+        "connect_timeout": 5,
+        "prepare_threshold": 5 if prepare else None,
+        "application_name": _APPLICATION,
+    }
     return create_engine(
         url, connect_args=arguments, pool_size=20, max_overflow=20, pool_pre_ping=False, pool_recycle=1800
     )
@@ -98,6 +103,28 @@ def checkpoint(connection: Connection) -> None:
     writer starts the log anew, and it never grows without bound.
     """
     connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+
+
+def end_stalled(connection: Connection, seconds: float) -> int:
+    """Ends our transactions that stood idle for so long; returns how many.
+
+    No transaction of ours waits for anything outside, so its process is stopped or its host is gone, and
+    the rows it locked (its own incarnation's among them) would block its fencing for ever. It is rolled
+    back like any lost connection. By the server, since a setting would be session state; and on SQLite
+    not at all: there the lock is the kernel's, and only the end of the process frees it.
+    """
+    if is_sqlite(connection):
+        return 0
+    ended = connection.execute(_END_STALLED, {"application": _APPLICATION, "seconds": seconds})
+    return len(ended.all())
+
+
+_END_STALLED = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND usename = current_user AND application_name = :application"
+    " AND state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
+    " AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
+)
 
 
 def one_at_a_time(connection: Connection) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 
-from mailer.store import Store, StoreUnavailable, schema
+from mailer.store import Store, StoreUnavailable, dialect, schema
 from mailer.store.schema import SchemaMismatch
 from mailer.store.tables import meta, metadata, tenant
 from mailer.store.types import Instant
@@ -144,3 +144,23 @@ def test_an_instant_comes_back_as_it_was(at: datetime) -> None:
     kept = column.process_bind_param(at, None)  # type: ignore[arg-type]
 
     assert column.process_result_value(kept, None) == at  # type: ignore[arg-type]
+
+
+def test_a_transaction_whose_process_stopped_is_ended_and_its_locks_are_freed(postgres_url: str) -> None:
+    store, stopped = Store(postgres_url), Store(postgres_url)
+    schema.upgrade(store, epoch="e")
+    new_tenant(store, 1)
+    held = stopped.write()
+    held.__enter__().execute(select(tenant).with_for_update())
+
+    with store.read() as c:
+        young = dialect.end_stalled(c, 60.0)
+        ended = dialect.end_stalled(c, 0.0)
+
+    with store.write() as c:
+        changed = c.execute(tenant.update().values(name="free")).rowcount
+    with pytest.raises(StoreUnavailable):
+        held.__exit__(None, None, None)
+    store.close()
+    stopped.close()
+    assert (young, ended, changed) == (0, 1, 1)
