@@ -12,7 +12,7 @@ from mailer.events import AttemptState, RecipientState
 from mailer.ids import IdMaker
 from mailer.queue.incarnations import hold_live
 from mailer.store import Store
-from mailer.store.bare import bare
+from mailer.store.bare import Hot, bare
 from mailer.store.tables import attempt, lane, message, recipient, stream
 from mailer.store.types import to_microseconds
 
@@ -122,7 +122,7 @@ _DUE_OF_LANE = (
     .with_for_update(of=recipient, skip_locked=True)
 )
 _RECIPIENT = bare(recipient)
-_LEASE = (
+_LEASE = Hot(
     update(_RECIPIENT)
     .where(_RECIPIENT.c.id == bindparam("rcpt"), _RECIPIENT.c.state == literal_column("'queued'"))
     .values(
@@ -132,7 +132,8 @@ _LEASE = (
         attempt_id=bindparam("try_id"),
     )
 )
-_OPEN = bare(attempt).insert()
+_OPENED = ("id", "recipient_id", "message_id", "tenant_id", "incarnation_id", "state", "opened_at")
+_OPEN = Hot(bare(attempt).insert(), _OPENED)
 
 
 def claim(
@@ -168,7 +169,7 @@ def claim(
 
 def _lease(connection: Connection, me: int, claimed: Sequence[Claimed], now: datetime) -> None:
     leases = [{"rcpt": c.recipient_id, "me": me, "try_id": c.attempt_id} for c in claimed]
-    connection.execute(_LEASE, leases)
+    _LEASE.many(connection, leases)
     tries = [
         {
             "id": c.attempt_id,
@@ -181,4 +182,4 @@ def _lease(connection: Connection, me: int, claimed: Sequence[Claimed], now: dat
         }
         for c in claimed
     ]
-    connection.execute(_OPEN, tries)
+    _OPEN.many(connection, tries)

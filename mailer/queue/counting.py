@@ -10,9 +10,22 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from mailer.store import dialect
+from mailer.store.bare import Hot, bare, names_of
 from mailer.store.tables import usage
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEY = ("tenant_id", "day", "process_number")
+_COUNTERS = [name for name in names_of(usage) if name not in _KEY]
+
+
+def _adding() -> Hot:
+    row = bare(usage)
+    new = dialect.upsert(row)
+    grown = {name: row.c[name] + new.excluded[name] for name in _COUNTERS}
+    return Hot(new.on_conflict_do_update(index_elements=list(_KEY), set_=grown), names_of(usage))
+
+
+_ADD = _adding()
 
 
 class _Counted(Protocol):
@@ -39,15 +52,11 @@ def add(
 ) -> None:
     """Adds counts (column name to number) per tenant to this process's rows of the UTC day of `now`."""
     day = (now - _EPOCH).days
-    for tenant_id in sorted(totals):
-        counts = {name: n for name, n in totals[tenant_id].items() if n}
-        if not counts:
-            continue
-        row = {"tenant_id": tenant_id, "day": day, "process_number": process_number, **counts}
-        new = dialect.insert(connection, usage).values(**row)
-        connection.execute(
-            new.on_conflict_do_update(
-                index_elements=["tenant_id", "day", "process_number"],
-                set_={name: usage.c[name] + new.excluded[name] for name in counts},
-            )
-        )
+    rows = [
+        {"tenant_id": tenant_id, "day": day, "process_number": process_number}
+        | {name: totals[tenant_id].get(name, 0) for name in _COUNTERS}
+        for tenant_id in sorted(totals)
+        if any(totals[tenant_id].values())
+    ]
+    if rows:
+        _ADD.many(connection, rows)

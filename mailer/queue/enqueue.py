@@ -18,7 +18,7 @@ from mailer.events import EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
 from mailer.queue import counting
 from mailer.store import Store, dialect
-from mailer.store.bare import as_json, bare
+from mailer.store.bare import Hot, as_json, bare, names_of
 from mailer.store.tables import content, event_new, idempotency, lane, message, recipient
 from mailer.store.types import to_microseconds
 
@@ -138,11 +138,12 @@ def claim_keys(
             "body_sha256": m.body_sha256,
             "message_id": m.id,
             "response": m.response.decode(),
-            "created_at": now,
+            "created_at": to_microseconds(now),
         }
         for m in keyed
     ]
-    connection.execute(dialect.insert(connection, idempotency).on_conflict_do_nothing(), rows)
+    if _TAKE_KEY.many(connection, rows).rowcount == len(rows):
+        return {}
     return _lost_keys(connection, keyed)
 
 
@@ -174,20 +175,21 @@ def insert_messages(
     wanted = {(m.tenant_id, m.stream_id, r.domain) for m in messages for r in m.recipients}
     lane_ids = lanes.ids_of(connection, wanted, new_id)
     content_ids = {m.id: new_id() for m in messages}
-    connection.execute(_INSERT_CONTENT, [_content_row(m, content_ids[m.id]) for m in messages])
+    _INSERT_CONTENT.many(connection, [_content_row(m, content_ids[m.id]) for m in messages])
     at = to_microseconds(now)
-    connection.execute(_INSERT_MESSAGE, [_message_row(m, content_ids[m.id], at) for m in messages])
+    _INSERT_MESSAGE.many(connection, [_message_row(m, content_ids[m.id], at) for m in messages])
     rows = [_recipient_row(m, r, lane_ids, at) for m in messages for r in m.recipients]
-    connection.execute(_INSERT_RECIPIENT, rows)
-    connection.execute(_INSERT_EVENT, [_accepted_event(row, new_id(), at) for row in rows])
+    _INSERT_RECIPIENT.many(connection, rows)
+    _INSERT_EVENT.many(connection, [_accepted_event(row, new_id(), at) for row in rows])
     counting.count_accepted(connection, messages, process_number=process_number, now=now)
     return lane_ids
 
 
-_INSERT_CONTENT = bare(content).insert()
-_INSERT_MESSAGE = bare(message).insert()
-_INSERT_RECIPIENT = bare(recipient).insert()
-_INSERT_EVENT = bare(event_new).insert()
+_INSERT_CONTENT = Hot(bare(content).insert(), names_of(content))
+_INSERT_MESSAGE = Hot(bare(message).insert(), names_of(message))
+_INSERT_RECIPIENT = Hot(bare(recipient).insert(), names_of(recipient))
+_INSERT_EVENT = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
+_TAKE_KEY = Hot(dialect.upsert(bare(idempotency)).on_conflict_do_nothing(), names_of(idempotency))
 _NO_DATA = as_json({})
 
 
@@ -292,7 +294,7 @@ def reject(store: Store, refusals: Sequence[tuple[int, int, str, str]], *, now: 
         for tenant_id, event_id, fault, detail in refusals
     ]
     with store.write() as connection:
-        connection.execute(_INSERT_EVENT, rows)
+        _INSERT_EVENT.many(connection, rows)
 
 
 _STANDS = select(message.c.id).where(message.c.id == bindparam("wanted"))

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, select
 
 from mailer.store import Store, dialect
-from mailer.store.bare import bare
+from mailer.store.bare import Hot, bare, names_of
 from mailer.store.tables import event, event_new, event_shard, tenant_log
 
 SHARD = 0  # one shard until tenants are spread over several
@@ -25,8 +25,8 @@ Also = Callable[[Connection, Sequence[dict[str, Any]]], None]
 _FRESH = bare(event_new)
 _NEW = select(_FRESH).order_by(_FRESH.c.seq).limit(bindparam("most"))
 _ANY = select(_FRESH.c.seq).limit(1)
-_LOG = bare(event).insert()
-_TAKEN = delete(_FRESH).where(_FRESH.c.seq == bindparam("done"))
+_LOG = Hot(bare(event).insert(), names_of(event))
+_TAKEN = Hot(delete(_FRESH).where(_FRESH.c.seq == bindparam("done")))
 _LOCK = select(event_shard.c.shard).where(event_shard.c.shard == SHARD).with_for_update(skip_locked=True)
 
 
@@ -41,10 +41,10 @@ def fan_out(store: Store, *, most: int = 1000, also: Also | None = None) -> int:
         if not rows:
             return 0
         numbered = _number(connection, rows)
-        connection.execute(_LOG, numbered)
+        _LOG.many(connection, numbered)
         if also:
             also(connection, numbered)
-        connection.execute(_TAKEN, [{"done": row["seq"]} for row in rows])
+        _TAKEN.many(connection, [{"done": row["seq"]} for row in rows])
         return len(rows)
 
 

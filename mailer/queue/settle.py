@@ -16,7 +16,7 @@ from mailer.ids import IdMaker
 from mailer.queue import counting
 from mailer.queue.incarnations import hold_live
 from mailer.store import Store
-from mailer.store.bare import as_json, bare
+from mailer.store.bare import Hot, as_json, bare, names_of
 from mailer.store.tables import attempt, event_new, lane, recipient
 from mailer.store.types import to_microseconds
 
@@ -91,7 +91,7 @@ _HELD = (
 )
 _RECIPIENT = bare(recipient)
 _ATTEMPT = bare(attempt)
-_MOVE = (
+_MOVE = Hot(
     update(_RECIPIENT)
     .where(_RECIPIENT.c.id == bindparam("rcpt"), _RECIPIENT.c.attempt_id == bindparam("try_id"))
     .values(
@@ -107,7 +107,7 @@ _MOVE = (
         settled_at=bindparam("to_settled"),
     )
 )
-_CLOSE = (
+_CLOSE = Hot(
     update(_ATTEMPT)
     .where(_ATTEMPT.c.id == bindparam("try_id"), _ATTEMPT.c.state == AttemptState.OPEN)
     .values(
@@ -126,7 +126,7 @@ _CLOSE = (
         steps=bindparam("o_steps"),
     )
 )
-_TELL = bare(event_new).insert()
+_TELL = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
 _NOTE_SITE = (
     update(lane)
     .where(lane.c.id == bindparam("lane"), lane.c.site.is_distinct_from(bindparam("found")))
@@ -169,11 +169,11 @@ def apply(
     if not ended:
         return 0
     moves = [(row, s, _obey_cancel(s.move, row)) for row, s in ended]
-    connection.execute(_MOVE, [_recipient_values(row, s, move, now) for row, s, move in moves])
-    connection.execute(_CLOSE, [_attempt_values(s, now) for _, s, _ in moves])
+    _MOVE.many(connection, [_recipient_values(row, s, move, now) for row, s, move in moves])
+    _CLOSE.many(connection, [_attempt_values(s, now) for _, s, _ in moves])
     told = [_event_values(row, s, move, new_id(), now) for row, s, move in moves if move.event]
     if told:
-        connection.execute(_TELL, told)
+        _TELL.many(connection, told)
     _note_sites(connection, (s for _, s, _ in moves))
     counting.add(connection, _usage(moves), process_number=process_number, now=now)
     return len(moves)
@@ -333,4 +333,4 @@ def _deliver_late(connection: Connection, row: Any, reply: str, *, event_id: int
         "recipient_id": row.id,
         "version": row.version + 1,
     }
-    connection.execute(_TELL, [told | rest])
+    _TELL.many(connection, [told | rest])

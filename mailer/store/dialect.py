@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, TableClause, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 
@@ -27,6 +27,11 @@ def is_sqlite(connection: Connection) -> bool:
 def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
     return sqlite.insert(table) if is_sqlite(connection) else postgresql.insert(table)
+
+
+def upsert(table: TableClause) -> postgresql.Insert:
+    """An insert with ON CONFLICT that is spelt alike by both engines, for statements compiled once."""
+    return postgresql.insert(table)
 
 
 class KernelLock:
