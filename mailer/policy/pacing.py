@@ -5,6 +5,8 @@ from __future__ import annotations
 # Work for this long is held per connection, so that a fast site never waits for the next claim.
 _HELD_SECONDS = 0.2
 _MOST_PER_CONNECTION = 16
+_CLAIMED_AT_ONCE = 4  # parts of the limit
+_ALWAYS_WORTH_IT = 64
 
 
 def in_hand_limit(connections: int, transaction_seconds: float) -> int:
@@ -18,3 +20,14 @@ def in_hand_limit(connections: int, transaction_seconds: float) -> int:
         return max(connections, 0)
     each = min(max(_HELD_SECONDS / transaction_seconds, 1.0), float(_MOST_PER_CONNECTION))
     return max(int(connections * each), 0)
+
+
+def room_for(connections: int, limit: int, held: int) -> int:
+    """How many more messages to claim for a site of which `held` are in hand; 0 while it is not worth it.
+
+    A claim costs much the same for one message as for many, so it waits until a quarter of the limit is
+    free, as long as what is held keeps every connection busy.
+    """
+    free = limit - held
+    least = min(limit - connections, limit // _CLAIMED_AT_ONCE, _ALWAYS_WORTH_IT)
+    return free if free >= max(1, least) else 0

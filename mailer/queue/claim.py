@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, update
 
@@ -14,7 +15,7 @@ from mailer.queue.incarnations import hold_live
 from mailer.store import Store
 from mailer.store.bare import Hot, bare
 from mailer.store.tables import attempt, lane, message, recipient, stream
-from mailer.store.types import to_microseconds
+from mailer.store.types import from_microseconds, to_microseconds
 
 # Written out, not bound: SQLite uses a partial index only for a condition it can read.
 IS_QUEUED = recipient.c.state == literal_column("'queued'")
@@ -66,8 +67,8 @@ def waiting_lanes(store: Store, *, limit: int, after: int = 0) -> list[WaitingLa
     after  the lane id to go on behind, so that many lanes are looked at in turns
     """
     with store.read() as connection:
-        rows = connection.execute(_WAITING_LANES, {"most": limit, "after": after}).all()
-    return [WaitingLane(row.id, row.tenant_id, row.domain, row.site) for row in rows]
+        rows = _WAITING_LANES.one(connection, {"most": limit, "after": after}).all()
+    return [WaitingLane(*row) for row in rows]
 
 
 def _skip_scan() -> Select[tuple[int, int, str, str]]:
@@ -91,37 +92,37 @@ def _skip_scan() -> Select[tuple[int, int, str, str]]:
     )
 
 
-_WAITING_LANES = _skip_scan()
+_WAITING_LANES = Hot(_skip_scan())
 
-_DUE_OF_LANE = (
+_RECIPIENT, _MESSAGE, _LANE, _STREAM = bare(recipient), bare(message), bare(lane), bare(stream)
+_DUE_OF_LANE = Hot(
     select(
-        recipient.c.id.label("recipient_id"),
-        recipient.c.message_id,
-        recipient.c.tenant_id,
-        recipient.c.lane_id,
-        recipient.c.address,
-        recipient.c.attempts,
-        recipient.c.version,
-        recipient.c.first_due_at,
-        recipient.c.expires_at,
-        recipient.c.size_bytes,
-        recipient.c.in_doubt,
-        message.c.content_id,
-        message.c.domain_id,
-        message.c.return_path_domain,
-        lane.c.domain,
-        stream.c.in_doubt.label("on_doubt"),
-        stream.c.kind.label("stream_kind"),
+        _RECIPIENT.c.id,
+        _RECIPIENT.c.message_id,
+        _RECIPIENT.c.tenant_id,
+        _RECIPIENT.c.lane_id,
+        _LANE.c.domain,
+        _RECIPIENT.c.address,
+        _RECIPIENT.c.attempts,
+        _RECIPIENT.c.version,
+        _RECIPIENT.c.first_due_at,
+        _RECIPIENT.c.expires_at,
+        _RECIPIENT.c.size_bytes,
+        _RECIPIENT.c.in_doubt,
+        _MESSAGE.c.content_id,
+        _MESSAGE.c.domain_id,
+        _MESSAGE.c.return_path_domain,
+        _STREAM.c.in_doubt,
+        _STREAM.c.kind,
     )
-    .join(message, message.c.id == recipient.c.message_id)
-    .join(lane, lane.c.id == recipient.c.lane_id)
-    .join(stream, stream.c.id == lane.c.stream_id)
-    .where(IS_QUEUED, recipient.c.lane_id == bindparam("lane"))
-    .order_by(recipient.c.id)
+    .join(_MESSAGE, _MESSAGE.c.id == _RECIPIENT.c.message_id)
+    .join(_LANE, _LANE.c.id == _RECIPIENT.c.lane_id)
+    .join(_STREAM, _STREAM.c.id == _LANE.c.stream_id)
+    .where(_RECIPIENT.c.state == literal_column("'queued'"), _RECIPIENT.c.lane_id == bindparam("lane"))
+    .order_by(_RECIPIENT.c.id)
     .limit(bindparam("quota"))
-    .with_for_update(of=recipient, skip_locked=True)
+    .with_for_update(of=_RECIPIENT, skip_locked=True)
 )
-_RECIPIENT = bare(recipient)
 _LEASE = Hot(
     update(_RECIPIENT)
     .where(_RECIPIENT.c.id == bindparam("rcpt"), _RECIPIENT.c.state == literal_column("'queued'"))
@@ -157,14 +158,39 @@ def claim(
         claimed: list[Claimed] = []
         spare = max_bytes
         for lane_id, quota in quotas.items():
-            for row in connection.execute(_DUE_OF_LANE, {"lane": lane_id, "quota": quota}).mappings():
-                if claimed and row["size_bytes"] > spare:
+            for row in _DUE_OF_LANE.one(connection, {"lane": lane_id, "quota": quota}):
+                size_bytes = row[10]
+                if claimed and size_bytes > spare:
                     break
-                spare -= row["size_bytes"]
-                claimed.append(Claimed(attempt_id=new_id(), **row))
+                spare -= size_bytes
+                claimed.append(_claimed(new_id(), row))
         if claimed:
             _lease(connection, me, claimed, now)
         return claimed
+
+
+def _claimed(attempt_id: int, row: Sequence[Any]) -> Claimed:
+    """A row of _DUE_OF_LANE; instants come as microseconds, SQLite's booleans as numbers."""
+    return Claimed(
+        attempt_id=attempt_id,
+        recipient_id=row[0],
+        message_id=row[1],
+        tenant_id=row[2],
+        lane_id=row[3],
+        domain=row[4],
+        address=row[5],
+        attempts=row[6],
+        version=row[7],
+        first_due_at=from_microseconds(row[8]),
+        expires_at=None if row[9] is None else from_microseconds(row[9]),
+        size_bytes=row[10],
+        in_doubt=bool(row[11]),
+        content_id=row[12],
+        domain_id=row[13],
+        return_path_domain=row[14],
+        on_doubt=row[15],
+        stream_kind=row[16],
+    )
 
 
 def _lease(connection: Connection, me: int, claimed: Sequence[Claimed], now: datetime) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from mailer.policy.fairness import Flow, ReadyLane, share_out
-from mailer.policy.pacing import in_hand_limit
+from mailer.policy.pacing import in_hand_limit, room_for
 from mailer.queue import claim, permits
 from mailer.queue.claim import Claimed, WaitingLane
 from mailer.queue.incarnations import Fenced
@@ -157,4 +157,5 @@ class Claimer:
 
     def _room(self, site: str) -> int:
         held, seconds = self._means.in_hand.at(site)
-        return in_hand_limit(self._permits.granted(site), seconds) - held
+        connections = self._permits.granted(site)
+        return room_for(connections, in_hand_limit(connections, seconds), held)

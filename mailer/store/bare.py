@@ -47,12 +47,14 @@ class Hot:
         self._names = list(names) if names is not None else None
         self._compiled: dict[str, _Compiled] = {}
 
-    def many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> CursorResult[Any]:
+    def many(
+        self, connection: Connection, rows: Sequence[Mapping[str, Any]]
+    ) -> CursorResult[*tuple[Any, ...]]:
         """Runs it once a row, in one call of the driver; `rows` must not be empty."""
         compiled = self._for(connection)
         return connection.exec_driver_sql(compiled.text, [compiled.shape(row) for row in rows])
 
-    def one(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
+    def one(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[*tuple[Any, ...]]:
         """Runs it with one set of parameters."""
         compiled = self._for(connection)
         return connection.exec_driver_sql(compiled.text, compiled.shape(values))
