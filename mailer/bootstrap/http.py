@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -28,6 +29,7 @@ _DRAIN_SECONDS = 30  # for requests under way when the door closes
 def run(settings: Settings) -> int:
     """Serves until it is told to stop; returns the exit code. Raises OSError: the address is in use."""
     stop = Stop()
+    stop.on_signals()
     with office(settings, "http") as own, bell(settings) as ring, _listen(settings) as listener:
         committer = Committer(
             own.store,
@@ -113,6 +115,12 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._stop = stop
         self._on_started = on_started
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The role's own handlers stay. uvicorn's would raise the signal again when it has ended, which
+        kills the process before the committer is stopped."""
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -9,11 +9,11 @@ import structlog
 
 from mailer.policy.fairness import Flow, ReadyLane, share_out
 from mailer.policy.pacing import in_hand_limit, room_for
-from mailer.queue import claim, permits
+from mailer.queue import claim, permits, sweep
 from mailer.queue.claim import Claimed, WaitingLane
 from mailer.queue.incarnations import Fenced
 from mailer.relay.means import Means
-from mailer.store import Store, StoreUnavailable
+from mailer.store import CommitUnknown, Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -21,6 +21,7 @@ _LANES_LOOKED_AT = 1000
 _SITES_ASKED_AT_ONCE = 64
 _GRANT_SECONDS = 5.0  # a share is asked for anew after this, since workers come and go
 _EMPTY_GRANT_SECONDS = 1.0
+_AUDIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,7 @@ class Claimer:
         self._site_of = site_of
         self._first: Flow | None = None
         self._lanes_after = 0
+        self._audit_at = 0.0  # earlier after a claim of which we do not know whether it stands
 
     def pull(self) -> list[Claimed]:
         """One claim; empty when nothing is due, nothing may be dialled, or the database is away."""
@@ -114,11 +116,19 @@ class Claimer:
             return self._pull()
         except Fenced:
             self._means.lease.fenced = True
+        except CommitUnknown as error:
+            self._audit_at = 0.0
+            _log.warning("claim.commit_unknown", error=str(error))
         except StoreUnavailable as error:
             _log.warning("claim.store_unavailable", error=str(error))
         return []
 
     def _pull(self) -> list[Claimed]:
+        if self._means.monotonic() >= self._audit_at:
+            adopted = self._adopt()
+            self._audit_at = self._means.monotonic() + _AUDIT_SECONDS
+            if adopted:
+                return adopted
         free = min(self._limits.messages - self._means.in_hand.messages, self._limits.batch)
         spare = self._limits.bytes - self._means.in_hand.bytes
         if free <= 0 or spare <= 0:
@@ -142,6 +152,26 @@ class Claimer:
         site_of = {lane.lane_id: lane.site for lane in lanes}
         self._means.in_hand.add((c.attempt_id, site_of[c.lane_id], c.size_bytes) for c in claimed)
         return claimed
+
+    def _adopt(self) -> list[Claimed]:
+        """What a claim whose COMMIT went unanswered leased to us after all; nobody else would free it.
+
+        Looked for right after such a claim, and from time to time: a server that was cut off may commit
+        later than we look.
+
+        What is in hand is read before the store: an attempt that is settled in between is open in neither.
+        """
+        held = self._means.in_hand.attempts()
+        store, me = self._means.store, self._means.lease.incarnation_id
+        opened = sweep.open_attempts(store, me, most=2 * self._limits.messages)
+        lost = [c for c in opened if c.attempt_id not in held]
+        sites = [self._site_of(c.domain) or f"domain:{c.domain}" for c in lost]
+        self._means.in_hand.add(
+            (c.attempt_id, site, c.size_bytes) for c, site in zip(lost, sites, strict=True)
+        )
+        if lost:
+            _log.info("claim.adopted", attempts=len(lost))
+        return lost
 
     def _next_lanes(self) -> list[WaitingLane]:
         """Where more lanes wait than are looked at in one pull, each pull goes on behind the one before."""

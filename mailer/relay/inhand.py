@@ -64,6 +64,11 @@ class InHand:
                 if known is not None and not known.messages:
                     del self._sites[name]
 
+    def attempts(self) -> frozenset[int]:
+        """The attempts held now."""
+        with self._lock:
+            return frozenset(self._held)
+
     @property
     def messages(self) -> int:
         return len(self._held)

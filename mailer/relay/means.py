@@ -22,3 +22,4 @@ class Means:
     new_id: IdMaker
     process_number: int
     now: Callable[[], datetime]
+    monotonic: Callable[[], float]

@@ -20,6 +20,7 @@ _FAN_OUT_PAUSE_SECONDS = (
     0.1  # events wait that long at most; a batch of many costs little more than one of few
 )
 _TIDY_SECONDS = 60.0
+_CHECKPOINT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ class Sweeper:
         p.recoverer.recover_dead(p.watch.dead(incarnations.beats(p.store)))
         if sweep.any_queued(p.store):
             p.ring()
-        p.store.checkpoint()
+        p.store.checkpoint(from_bytes=_CHECKPOINT_BYTES)
         if p.monotonic() >= self._tidy_at:
             self._tidy_at = p.monotonic() + _TIDY_SECONDS
             self._tidy()

@@ -97,6 +97,7 @@ class Worker:
             new_id=parts.new_id,
             process_number=parts.registration.process_number,
             now=parts.now,
+            monotonic=parts.monotonic,
         )
         self._settler = Settler(means, parts.journal, judge=parts.judge, on_settled=self.wake)
         self._claimer = Claimer(means, self._permits, limits=parts.limits, site_of=self._site_of)

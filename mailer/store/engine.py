@@ -33,12 +33,14 @@ class Store:
         self.url = url
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._lock: dialect.KernelLock | None = None
+        self._log: Path | None = None  # SQLite's write-ahead log
         self.body_folder: Path | None = None
         if self.is_sqlite:
             path = Path(parsed.database or "")
             path.parent.mkdir(parents=True, exist_ok=True)
             if kernel_lock:
                 self._lock = dialect.KernelLock(path.with_suffix(".lock"))
+            self._log = path.with_name(f"{path.name}-wal")
             self.body_folder = path.parent / "bodies"
             self._engine = dialect.sqlite_engine(parsed)
         else:
@@ -79,9 +81,12 @@ class Store:
             finally:
                 _give_back(connection)
 
-    def checkpoint(self) -> None:
-        """Folds SQLite's write-ahead log back; nothing to do on PostgreSQL."""
-        if not self.is_sqlite:
+    def checkpoint(self, *, from_bytes: int = 0) -> None:
+        """Folds SQLite's write-ahead log back once it has grown so far; nothing to do on PostgreSQL.
+
+        Writers wait for it, and it waits for the disk: too often is felt by whoever is being accepted.
+        """
+        if self._log is None or not self._log.exists() or self._log.stat().st_size < from_bytes:
             return
         with self._lock.held() if self._lock else nullcontext(), self._guard():
             raw = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
