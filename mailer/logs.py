@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import msgspec
 import structlog
+
+from mailer import clock
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -20,13 +23,7 @@ def configure(level: str, form: str) -> None:
     """
     number = getattr(logging, level.upper())
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            _renderer(form),
-        ],
+        processors=[structlog.processors.add_log_level, *_rendering(form)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
         cache_logger_on_first_use=True,
@@ -40,15 +37,25 @@ def configure(level: str, form: str) -> None:
     )
 
 
-def _renderer(form: str) -> Any:
+def _rendering(form: str) -> list[Any]:
     if form == "json":
-        return structlog.processors.JSONRenderer(serializer=_to_json)
+        return [structlog.processors.format_exc_info, _json_line]
     if sys.stdout.isatty():
-        return structlog.dev.ConsoleRenderer()
-    return structlog.processors.KeyValueRenderer(
-        key_order=["timestamp", "level", "event"], repr_native_str=False
-    )
+        stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+        return [stamp, structlog.dev.ConsoleRenderer()]
+    return [structlog.processors.format_exc_info, _plain_line]
 
 
-def _to_json(event: Any, **_: Any) -> str:
-    return _encode(event).decode()
+def _json_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    return _encode({"timestamp": _stamp(), **event}).decode()
+
+
+def _plain_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    """key=value, time, level and event first. Two lines a message are written, so it is kept plain."""
+    level, name = event.pop("level"), event.pop("event")
+    facts = " ".join([f"{key}={value}" for key, value in event.items() if value is not None])
+    return f"{_stamp()} {level} {name} {facts}"
+
+
+def _stamp() -> str:
+    return clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")

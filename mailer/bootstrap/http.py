@@ -65,6 +65,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
         log_config=None,
         access_log=False,  # the application logs each request itself, with its id and without addresses
         server_header=False,
+        proxy_headers=False,  # the client's address is not used
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -27,6 +28,8 @@ from mailer.relay.recovery import Recoverer
 from mailer.relay.verdict import Judge
 from mailer.store import Store, schema
 
+_BEHIND_DOORS = 5
+_COLLECTOR = (20_000, 20, 50)
 EXIT_FENCED = 75  # EX_TEMPFAIL: declared dead while alive; a supervisor starts a new incarnation
 
 
@@ -60,6 +63,7 @@ def office(settings: Settings, role: str) -> Iterator[Office]:
         )
         lease = Lease(store, registration.id, seconds=settings.lease_seconds, monotonic=clock.monotonic)
         new_id = IdMaker(registration.process_number, clock.wall_ms)
+        settle_in()
         yield Office(store, registration, lease, new_id, journals, host)
     finally:
         store.close()
@@ -71,6 +75,18 @@ def announce(settings: Settings, name: str, **facts: Any) -> None:
     half = settings.run_dir / f"{name}.{os.getpid()}.part"
     half.write_bytes(msgspec.json.encode({"pid": os.getpid(), **facts}))
     half.rename(settings.run_dir / f"{name}.json")
+
+
+def yield_to_doors() -> None:
+    """Doors come first where the processor is short: a caller waits for its answer, the queue does not."""
+    os.nice(_BEHIND_DOORS)
+
+
+def settle_in() -> None:
+    """What was imported stays for good: the collector need not look at it again with every pass."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR)
 
 
 class Stop:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 from mailer import clock
-from mailer.bootstrap.office import Stop, announce, bell, judge_of, keep_lease, office, recoverer_of
+from mailer.bootstrap.office import (
+    Stop,
+    announce,
+    bell,
+    judge_of,
+    keep_lease,
+    office,
+    recoverer_of,
+    yield_to_doors,
+)
 from mailer.config import Settings
 from mailer.relay.recovery import Watch
 from mailer.relay.sweeper import Sweeper, SweeperParts
@@ -14,6 +23,7 @@ from mailer.relay.sweeper import Sweeper, SweeperParts
 def run(settings: Settings) -> int:
     """Sweeps and numbers events until it is told to stop; returns the exit code."""
     stop = Stop()
+    yield_to_doors()
     stop.on_signals()
     with office(settings, "sweeper") as own, bell(settings) as ring:
         sweeper = Sweeper(

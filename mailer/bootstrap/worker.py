@@ -10,7 +10,15 @@ from functools import partial
 
 from mailer import clock, tasks
 from mailer.bell import make_app
-from mailer.bootstrap.office import EXIT_FENCED, Office, announce, judge_of, office, recoverer_of
+from mailer.bootstrap.office import (
+    EXIT_FENCED,
+    Office,
+    announce,
+    judge_of,
+    office,
+    recoverer_of,
+    yield_to_doors,
+)
 from mailer.config import Settings, role_name
 from mailer.identity import custody
 from mailer.identity.installation import secret_of
@@ -36,6 +44,7 @@ GRACE_SECONDS = 50.0  # for sessions after the dot; a supervisor waits a little 
 def run(settings: Settings, index: int) -> int:
     """Delivers mail until it is told to stop; returns the exit code."""
     name = role_name("worker", index)
+    yield_to_doors()
     with office(settings, "worker") as own:
         judge = judge_of(settings)
         # What a predecessor on this host left open is settled before anything new is claimed.

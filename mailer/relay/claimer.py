@@ -106,11 +106,16 @@ class Claimer:
         self._site_of = site_of
         self._first: Flow | None = None
         self._lanes_after = 0
+        self._sites_with_work: set[str] = set()  # as the last look at the lanes found
         self._audit_at = 0.0  # earlier after a claim of which we do not know whether it stands
 
-    def pull(self) -> list[Claimed]:
-        """One claim; empty when nothing is due, nothing may be dialled, or the database is away."""
-        if not self._means.lease.is_fresh():
+    def pull(self, *, news: bool = True) -> list[Claimed]:
+        """One claim; empty when nothing is due, nothing may be dialled, or the database is away.
+
+        news  work may have come since the last pull; False: only room did, and without room at a site
+              that had work the database need not be asked
+        """
+        if not self._means.lease.is_fresh() or not (news or self._has_room_for_known_work()):
             return []
         try:
             return self._pull()
@@ -136,6 +141,7 @@ class Claimer:
         lanes = [self._place(lane) for lane in self._next_lanes()]
         sites = {lane.site for lane in lanes}
         self._permits.refresh(sites)
+        self._sites_with_work = sites
         room = {site: self._room(site) for site in sites}
         share = share_out(lanes, room=room, total=free, first=self._first)
         if not share.quotas:
@@ -152,6 +158,9 @@ class Claimer:
         site_of = {lane.lane_id: lane.site for lane in lanes}
         self._means.in_hand.add((c.attempt_id, site_of[c.lane_id], c.size_bytes) for c in claimed)
         return claimed
+
+    def _has_room_for_known_work(self) -> bool:
+        return any(self._room(site) > 0 for site in self._sites_with_work)
 
     def _adopt(self) -> list[Claimed]:
         """What a claim whose COMMIT went unanswered leased to us after all; nobody else would free it.

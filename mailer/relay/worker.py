@@ -82,7 +82,8 @@ class Worker:
             limit=parts.limits.connections_per_site,
             monotonic=parts.monotonic,
         )
-        self._wake = threading.Event()
+        self._wake = threading.Event()  # news or room came
+        self._news = threading.Event()
         self._stopping = threading.Event()
         self._lost = threading.Event()
         self._signers = ThreadPoolExecutor(parts.signer_threads, thread_name_prefix="signer")
@@ -99,7 +100,7 @@ class Worker:
             now=parts.now,
             monotonic=parts.monotonic,
         )
-        self._settler = Settler(means, parts.journal, judge=parts.judge, on_settled=self.wake)
+        self._settler = Settler(means, parts.journal, judge=parts.judge, on_settled=self._wake.set)
         self._claimer = Claimer(means, self._permits, limits=parts.limits, site_of=self._site_of)
         self._threads = {
             name: threading.Thread(target=body, name=name, daemon=True)
@@ -117,6 +118,7 @@ class Worker:
 
     def wake(self) -> None:
         """There may be work. Repeating it is free."""
+        self._news.set()
         self._wake.set()
 
     @property
@@ -138,11 +140,16 @@ class Worker:
 
     def _run_claimer(self) -> None:
         self._has_carrier.wait()
+        news = True
         while not self._stopping.is_set():
-            self._wake.wait(self._p.sweep_seconds)
-            self._wake.clear()
-            while not self._stopping.is_set() and (claimed := self._claimer.pull()):
+            while not self._stopping.is_set() and (claimed := self._claimer.pull(news=news)):
                 self._hand_over(claimed)
+                news = False
+            # Without a bell or room, it looks all the same once in a sweep interval.
+            heard = self._wake.wait(self._p.sweep_seconds)
+            self._wake.clear()
+            news = self._news.is_set() or not heard
+            self._news.clear()
 
     def _hand_over(self, claimed: Sequence[Claimed]) -> None:
         try:

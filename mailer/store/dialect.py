@@ -71,6 +71,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",  # a 202 must survive a power cut; NORMAL may lose the last commits
         "wal_autocheckpoint=0",  # the sweeper checkpoints, under the lock
+        "journal_size_limit=1048576",  # so that the size of the log tells what is not yet folded back
         "foreign_keys=ON",
         "temp_store=MEMORY",
     ):
