@@ -13,7 +13,7 @@ from mailer.bell.app import QUEUE, RING
 
 _log = structlog.get_logger(__name__)
 
-_PAUSE_SECONDS = 0.020  # commits within it share one bell
+_PAUSE_SECONDS = 0.010  # commits within it share one bell
 _UNHEARD_PAUSE_SECONDS = 0.5  # between attempts to reach a broker that is away
 _CLOSE_SECONDS = 1.0
 # A bell that waits longer has been overtaken by the sweep. The broker counts it, so that no clock of
@@ -44,7 +44,7 @@ class Bell:
         """Some worker looks for work after this moment, if a broker and a worker are there.
 
         Sets a flag for the publishing thread and returns: never waits for a broker, never raises. Rings
-        within 20 ms are one, the first of them goes out at once. A ring lost costs a sweep interval, one
+        within 10 ms are one, the first of them goes out at once. A ring lost costs a sweep interval, one
         too many finds nothing to claim.
         """
         self._wanted = True

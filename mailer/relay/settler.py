@@ -1,4 +1,8 @@
-"""Settling outcomes as they arrive: every 20 ms or 100 of them, whichever is first."""
+"""Settling outcomes as they arrive: every 20 ms or 100 of them, whichever is first.
+
+Not sooner, since on SQLite each commit holds the one write lock that the doors wait for; nor later, since
+what is heard and not yet settled rests on the journal alone.
+"""
 
 from __future__ import annotations
 
