@@ -17,9 +17,7 @@ from mailer.relay.smtp.carrier import SmtpCarrier
 from mailer.relay.smtp.settings import Mode, SmtpSettings, Timeouts
 
 CONTENT = b"From: a@example.com\r\nTo: b@example.net\r\nSubject: hi\r\n\r\nOne.\r\n.two\r\n"
-_PATIENT = {
-    name: 5.0 for name in ("connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data")
-}
+_PATIENT = {name: 5.0 for name in ("connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data")}
 PATIENT = Timeouts(**_PATIENT, content=5.0, end_of_data=5.0, quit=0.2)
 
 
