@@ -33,7 +33,7 @@ DOMAIN = "b.example"
 RSA_KEY = SigningKey("r2026", Algorithm.RSA, rsa.generate_private_key(65537, 2048))
 ED25519_KEY = SigningKey("e2026", Algorithm.ED25519, ed25519.Ed25519PrivateKey.generate())
 RECORDS = {f"{key.selector}._domainkey.{DOMAIN}": record(key) for key in (RSA_KEY, ED25519_KEY)}
-BENCH_CHECK = Path(__file__).parents[2] / "../shared/bench/dkimcheck.py"
+BENCH_CHECK = Path(__file__).parents[1] / "bench" / "dkimcheck.py"
 # RFC 6376 §5.4.2: a name once for each field signed, and once more where none may be added.
 ALWAYS = "from:from:to:to:cc:reply-to:subject:subject:date:date:message-id:message-id:mime-version"
 
@@ -149,7 +149,6 @@ def test_a_list_may_add_its_own_unsubscribe_field(opendkim: OpenDkim) -> None:
     assert opendkim.verdicts(message) == [True]
 
 
-@pytest.mark.skipif(not BENCH_CHECK.exists(), reason="the bench kit is not beside this checkout")
 def test_the_bench_kits_verifier_passes_a_doubly_signed_message(tmp_path: Path) -> None:
     key, message = tmp_path / "key.pem", tmp_path / "message.eml"
     key.write_bytes(_pem(RSA_KEY.private, PrivateFormat.TraditionalOpenSSL))
