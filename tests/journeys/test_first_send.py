@@ -231,7 +231,9 @@ def test_ctrl_c_awaits_sessions_after_the_dot_and_resets_those_before(sink: Sink
         people_after = [instance.get(f"/v1/messages/{i}")["recipients"][0] for i in ids]
 
         assert code == 0
-        assert [d.recipient for d in records] == ["slow30.a@example.net"]
+        # The quick ones may have been sent before the two slow ones took both connections.
+        taken = [d.recipient for d in records if not d.recipient.startswith("ok.")]
+        assert taken == ["slow30.a@example.net"]
         assert left == 0
         assert {r["state"] for r in people_after} == {"delivered"}
         assert all(a["state"] != "in_doubt" for r in people_after for a in r["attempts"])
