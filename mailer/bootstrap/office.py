@@ -6,6 +6,7 @@ import gc
 import os
 import secrets
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from mailer import clock, logs
 from mailer.bell import Bell, make_app
@@ -28,8 +30,11 @@ from mailer.relay.recovery import Recoverer
 from mailer.relay.verdict import Judge
 from mailer.store import Store, schema
 
+_log = structlog.get_logger(__name__)
+
 _BEHIND_DOORS = 5
 _COLLECTOR = (20_000, 20, 50)
+EXIT_BROKEN = 70  # EX_SOFTWARE: a defect of ours
 EXIT_FENCED = 75  # EX_TEMPFAIL: declared dead while alive; a supervisor starts a new incarnation
 
 
@@ -64,6 +69,7 @@ def office(settings: Settings, role: str) -> Iterator[Office]:
         lease = Lease(store, registration.id, seconds=settings.lease_seconds, monotonic=clock.monotonic)
         new_id = IdMaker(registration.process_number, clock.wall_ms)
         settle_in()
+        die_with_any_thread()
         yield Office(store, registration, lease, new_id, journals, host)
     finally:
         store.close()
@@ -87,6 +93,23 @@ def settle_in() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTOR)
+
+
+def die_with_any_thread() -> None:
+    """An error that ends a thread ends the process, at once, as a crash would.
+
+    A worker without its settler would go on beating, and hold its mail for ever; a dead worker's journal
+    settles it, and the supervisor starts a new one.
+    """
+
+    def die(dead: threading.ExceptHookArgs) -> None:
+        name = dead.thread.name if dead.thread else "?"
+        error = dead.exc_value or RuntimeError("no error is known")
+        _log.error("role.thread_died", thread=name, exc_info=error)
+        sys.stdout.flush()
+        os._exit(EXIT_BROKEN)
+
+    threading.excepthook = die
 
 
 class Stop:
