@@ -7,15 +7,19 @@ whatever a door had cached.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
+import msgspec
+from sqlalchemy import Connection, select
 
 from mailer.accept.submission import Fault, Submission, SubmissionError
+from mailer.store import dialect
+from mailer.store.bare import Hot, bare
 from mailer.store.tables import api_key, sending_domain, stream, tenant
+from mailer.store.types import to_microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,60 +32,72 @@ class Admitted:
     return_path_domain: str
 
 
+class _Key(NamedTuple):
+    """A credential as stored: scopes as JSON text, instants in microseconds."""
+
+    id: int
+    tenant_id: int
+    secret_hash: bytes
+    scopes: str
+    expires_at: int | None
+    revoked_at: int | None
+    tenant_state: str
+
+
+class _Domain(NamedTuple):
+    id: int
+    tenant_id: int
+    name: str
+    return_path_domain: str
+    state: str
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Rows that decide about a group: keys by id, domains by name, streams by (tenant, name)."""
 
-    keys: Mapping[int, Any]
-    domains: Mapping[str, Any]
+    keys: Mapping[int, _Key]
+    domains: Mapping[str, _Domain]
     streams: Mapping[tuple[int, str], int]
 
 
-class _Finder:
-    """Rows by one column. A group mostly asks for one value, and an IN list costs three times an equality."""
-
-    def __init__(self, statement: Select[Any], by: ColumnElement[Any]) -> None:
-        self._one = statement.where(by == bindparam("value"))
-        self._many = statement.where(by.in_(bindparam("values", expanding=True)))
-
-    def find(self, connection: Connection, values: Collection[Any]) -> Sequence[Any]:
-        if len(values) == 1:
-            return connection.execute(self._one, {"value": next(iter(values))}).all()
-        return connection.execute(self._many, {"values": list(values)}).all() if values else ()
-
-
-_KEYS = _Finder(
+_KEY, _TENANT, _DOMAIN, _STREAM = bare(api_key), bare(tenant), bare(sending_domain), bare(stream)
+_KEYS = Hot(
     select(
-        api_key.c.id,
-        api_key.c.tenant_id,
-        api_key.c.secret_hash,
-        api_key.c.scopes,
-        api_key.c.expires_at,
-        api_key.c.revoked_at,
-        tenant.c.state.label("tenant_state"),
-    ).join(tenant, tenant.c.id == api_key.c.tenant_id),
-    api_key.c.id,
+        _KEY.c.id,
+        _KEY.c.tenant_id,
+        _KEY.c.secret_hash,
+        _KEY.c.scopes,
+        _KEY.c.expires_at,
+        _KEY.c.revoked_at,
+        _TENANT.c.state,
+    )
+    .join(_TENANT, _TENANT.c.id == _KEY.c.tenant_id)
+    .where(dialect.OneOf(_KEY.c.id, "ids"))
 )
-_DOMAINS = _Finder(
-    select(
-        sending_domain.c.id,
-        sending_domain.c.tenant_id,
-        sending_domain.c.name,
-        sending_domain.c.return_path_domain,
-        sending_domain.c.state,
-    ),
-    sending_domain.c.name,
+_DOMAINS = Hot(
+    select(*(_DOMAIN.c[name] for name in _Domain._fields)).where(dialect.OneOf(_DOMAIN.c.name, "names"))
 )
-_STREAMS = _Finder(select(stream.c.tenant_id, stream.c.name, stream.c.id), stream.c.tenant_id)
+_STREAMS = Hot(
+    select(_STREAM.c.tenant_id, _STREAM.c.name, _STREAM.c.id).where(
+        dialect.OneOf(_STREAM.c.tenant_id, "tenants")
+    )
+)
 
 
 def read_facts(connection: Connection, submissions: Sequence[Submission]) -> Facts:
-    keys = {row.id: row for row in _KEYS.find(connection, {s.key_id for s in submissions})}
-    domains = {
-        row.name: row for row in _DOMAINS.find(connection, {s.draft.from_.domain for s in submissions})
-    }
-    streams = _STREAMS.find(connection, {row.tenant_id for row in keys.values()})
-    return Facts(keys, domains, {(row.tenant_id, row.name): row.id for row in streams})
+    def among(values: set[int] | set[str]) -> Any:
+        return dialect.listed(connection, values)
+
+    keys = [_Key(*row) for row in _KEYS.rows(connection, {"ids": among({s.key_id for s in submissions})})]
+    names = {s.draft.from_.domain for s in submissions}
+    domains = [_Domain(*row) for row in _DOMAINS.rows(connection, {"names": among(names)})]
+    streams = _STREAMS.rows(connection, {"tenants": among({key.tenant_id for key in keys})})
+    return Facts(
+        {key.id: key for key in keys},
+        {domain.name: domain for domain in domains},
+        {(tenant_id, name): stream_id for tenant_id, name, stream_id in streams},
+    )
 
 
 def admit(submission: Submission, facts: Facts, now: datetime) -> Admitted:
@@ -105,13 +121,13 @@ def admit(submission: Submission, facts: Facts, now: datetime) -> Admitted:
     return Admitted(key.tenant_id, stream_id, domain.id, domain.return_path_domain)
 
 
-def _good_key(submission: Submission, facts: Facts, now: datetime) -> Any:
+def _good_key(submission: Submission, facts: Facts, now: datetime) -> _Key:
     key = facts.keys.get(submission.key_id)
     if key is None or not hmac.compare_digest(key.secret_hash, submission.secret_hash):
         raise SubmissionError(Fault.UNAUTHENTICATED, "the API key is not known")
-    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= to_microseconds(now)):
         raise SubmissionError(Fault.UNAUTHENTICATED, "the API key was revoked or has expired")
-    if "send" not in key.scopes:
+    if "send" not in msgspec.json.decode(key.scopes):
         raise SubmissionError(Fault.FORBIDDEN, "the API key lacks the scope send")
     return key
 

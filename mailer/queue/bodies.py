@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,8 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from mailer.store import Store
+from mailer.store import Store, dialect
+from mailer.store.bare import Hot, bare
 from mailer.store.tables import content
 
 FILE_FROM_BYTES = 256 * 1024
@@ -40,7 +41,18 @@ class MissingBody(Exception):
     """A row names a body file that is not there: the folder was damaged or not restored."""
 
 
-_LOAD = select(content).where(content.c.id.in_(bindparam("ids", expanding=True)))
+_CONTENT = bare(content)
+_LOAD = Hot(
+    select(
+        _CONTENT.c.id,
+        _CONTENT.c.headers,
+        _CONTENT.c.body,
+        _CONTENT.c.body_file,
+        _CONTENT.c.body_hash,
+        _CONTENT.c.is_8bit,
+        _CONTENT.c.needs_utf8,
+    ).where(dialect.OneOf(_CONTENT.c.id, "ids"))
+)
 
 
 def keep(folder: Path | None, body: bytes) -> tuple[bytes | None, str | None]:
@@ -112,13 +124,15 @@ def remove_unnamed(store: Store, *, now: datetime, age: timedelta = timedelta(ho
 def load(store: Store, ids: Collection[int]) -> Mapping[int, StoredContent]:
     """The contents of `ids`; one that is missing is not in the result. Raises MissingBody."""
     with store.read() as connection:
-        rows = connection.execute(_LOAD, {"ids": list(ids)}).all()
-    return {row.id: _stored(store.body_folder, row) for row in rows}
+        rows = _LOAD.rows(connection, {"ids": dialect.listed(connection, ids)})
+    return {row[0]: _stored(store.body_folder, row) for row in rows}
 
 
-def _stored(folder: Path | None, row: Any) -> StoredContent:
-    body = row.body if row.body_file is None else _read_file(folder, row.body_file)
-    return StoredContent(row.headers, body, row.body_hash, row.is_8bit, row.needs_utf8)
+def _stored(folder: Path | None, row: Sequence[Any]) -> StoredContent:
+    _, headers, body, body_file, body_hash, is_8bit, needs_utf8 = row
+    if body_file is not None:
+        body = _read_file(folder, body_file)
+    return StoredContent(headers, body, body_hash, bool(is_8bit), bool(needs_utf8))
 
 
 def _read_file(folder: Path | None, name: str) -> bytes:

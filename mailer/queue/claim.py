@@ -13,7 +13,7 @@ from mailer.events import AttemptState, RecipientState
 from mailer.ids import IdMaker
 from mailer.queue.incarnations import hold_live
 from mailer.store import Store
-from mailer.store.bare import Hot, bare
+from mailer.store.bare import Hot, HotUpdate, bare
 from mailer.store.tables import attempt, lane, message, recipient, stream
 from mailer.store.types import from_microseconds, to_microseconds
 
@@ -67,7 +67,7 @@ def waiting_lanes(store: Store, *, limit: int, after: int = 0) -> list[WaitingLa
     after  the lane id to go on behind, so that many lanes are looked at in turns
     """
     with store.read() as connection:
-        rows = _WAITING_LANES.one(connection, {"most": limit, "after": after}).all()
+        rows = _WAITING_LANES.rows(connection, {"most": limit, "after": after})
     return [WaitingLane(*row) for row in rows]
 
 
@@ -123,15 +123,13 @@ _DUE_OF_LANE = Hot(
     .limit(bindparam("quota"))
     .with_for_update(of=_RECIPIENT, skip_locked=True)
 )
-_LEASE = Hot(
-    update(_RECIPIENT)
-    .where(_RECIPIENT.c.id == bindparam("rcpt"), _RECIPIENT.c.state == literal_column("'queued'"))
-    .values(
-        state=RecipientState.LEASED,
-        wait_reason=None,
-        holder=bindparam("me"),
-        attempt_id=bindparam("try_id"),
-    )
+_LEASE = HotUpdate(
+    lambda given: (
+        update(_RECIPIENT)
+        .where(_RECIPIENT.c.id == given("rcpt"), _RECIPIENT.c.state == literal_column("'queued'"))
+        .values(state=RecipientState.LEASED, wait_reason=None, holder=given("me"), attempt_id=given("try_id"))
+    ),
+    ("rcpt", "me", "try_id"),
 )
 _OPENED = ("id", "recipient_id", "message_id", "tenant_id", "incarnation_id", "state", "opened_at")
 _OPEN = Hot(bare(attempt).insert(), _OPENED)
@@ -158,7 +156,7 @@ def claim(
         claimed: list[Claimed] = []
         spare = max_bytes
         for lane_id, quota in quotas.items():
-            for row in _DUE_OF_LANE.one(connection, {"lane": lane_id, "quota": quota}):
+            for row in _DUE_OF_LANE.rows(connection, {"lane": lane_id, "quota": quota}):
                 size_bytes = row[10]
                 if claimed and size_bytes > spare:
                     break

@@ -142,7 +142,7 @@ def claim_keys(
         }
         for m in keyed
     ]
-    if _TAKE_KEY.many(connection, rows).rowcount == len(rows):
+    if _TAKE_KEY.many(connection, rows) == len(rows):
         return {}
     return _lost_keys(connection, keyed)
 

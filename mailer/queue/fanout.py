@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, literal_column, select
 
 from mailer.store import Store, dialect
 from mailer.store.bare import Hot, bare, names_of
@@ -23,10 +23,11 @@ SHARD = 0  # one shard until tenants are spread over several
 Also = Callable[[Connection, Sequence[dict[str, Any]]], None]
 
 _FRESH = bare(event_new)
-_NEW = select(_FRESH).order_by(_FRESH.c.seq).limit(bindparam("most"))
-_ANY = select(_FRESH.c.seq).limit(1)
+_NAMES = names_of(event_new)
+_NEW = Hot(select(*(_FRESH.c[name] for name in _NAMES)).order_by(_FRESH.c.seq).limit(bindparam("most")))
+_ANY = Hot(select(_FRESH.c.seq).limit(literal_column("1")))
 _LOG = Hot(bare(event).insert(), names_of(event))
-_TAKEN = Hot(delete(_FRESH).where(_FRESH.c.seq == bindparam("done")))
+_TAKEN = Hot(delete(_FRESH).where(dialect.OneOf(_FRESH.c.seq, "done")))
 _LOCK = select(event_shard.c.shard).where(event_shard.c.shard == SHARD).with_for_update(skip_locked=True)
 
 
@@ -37,21 +38,21 @@ def fan_out(store: Store, *, most: int = 1000, also: Also | None = None) -> int:
     with store.write() as connection:
         if connection.execute(_LOCK).first() is None:
             return 0
-        rows = [dict(row) for row in connection.execute(_NEW, {"most": most}).mappings()]
+        rows = [dict(zip(_NAMES, row, strict=True)) for row in _NEW.rows(connection, {"most": most})]
         if not rows:
             return 0
         numbered = _number(connection, rows)
         _LOG.many(connection, numbered)
         if also:
             also(connection, numbered)
-        _TAKEN.many(connection, [{"done": row["seq"]} for row in rows])
+        _TAKEN.run(connection, {"done": dialect.listed(connection, [row["seq"] for row in rows])})
         return len(rows)
 
 
 def _any_new(store: Store) -> bool:
     """A look without the write lock, so that an idle installation writes nothing."""
     with store.read() as connection:
-        return connection.execute(_ANY).first() is not None
+        return bool(_ANY.rows(connection, {}))
 
 
 def _number(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -68,8 +69,16 @@ def _number(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict
 
 def _advance(connection: Connection, tenant_id: int, by: int) -> int:
     """The last number of the tenant's log after `by` more."""
-    new = dialect.insert(connection, tenant_log).values(tenant_id=tenant_id, last_number=by)
-    grown = new.on_conflict_do_update(
-        index_elements=["tenant_id"], set_={"last_number": tenant_log.c.last_number + by}
-    )
-    return int(connection.execute(grown.returning(tenant_log.c.last_number)).scalar_one())
+    ((last,),) = _ADVANCE.rows(connection, {"tenant_id": tenant_id, "last_number": by})
+    return int(last)
+
+
+def _advancing() -> Hot:
+    row = bare(tenant_log)
+    new = dialect.upsert(row)
+    grown = {"last_number": row.c.last_number + new.excluded.last_number}
+    raised = new.on_conflict_do_update(index_elements=["tenant_id"], set_=grown)
+    return Hot(raised.returning(row.c.last_number), names_of(tenant_log, without="first_number"))
+
+
+_ADVANCE = _advancing()

@@ -6,14 +6,21 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, literal_column, select, update
 
 from mailer.ids import PROCESS_NUMBERS, IdMaker
 from mailer.store import Store, dialect
+from mailer.store.bare import Hot, bare
 from mailer.store.tables import heartbeat, incarnation, meta, permit
 
 _COUNTER = "process_number"
 _LIVE = select(incarnation.c.id).where(incarnation.c.id == bindparam("me"), incarnation.c.state == "live")
+_INCARNATION = bare(incarnation)
+_HOLD = Hot(
+    select(_INCARNATION.c.id)
+    .where(_INCARNATION.c.id == bindparam("me"), _INCARNATION.c.state == literal_column("'live'"))
+    .with_for_update(read=True)
+)
 _BEAT = (
     update(heartbeat).where(heartbeat.c.incarnation_id == bindparam("me")).values(beats=heartbeat.c.beats + 1)
 )
@@ -84,7 +91,7 @@ def hold_live(connection: Connection, me: int) -> None:
 
     FOR SHARE conflicts with the fence's UPDATE: whichever commits first, the other sees it.
     """
-    if connection.execute(_LIVE.with_for_update(read=True), {"me": me}).first() is None:
+    if not _HOLD.rows(connection, {"me": me}):
         raise Fenced(f"incarnation {me} is no longer live")
 
 

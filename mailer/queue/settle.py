@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, literal_column, select, update
 
 from mailer import ids
 from mailer.events import FINAL_STATES, AttemptState, EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
 from mailer.queue import counting
 from mailer.queue.incarnations import hold_live
-from mailer.store import Store
-from mailer.store.bare import Hot, as_json, bare, names_of
+from mailer.store import Store, dialect
+from mailer.store.bare import Hot, HotUpdate, as_json, bare, names_of
 from mailer.store.tables import attempt, event_new, lane, recipient
 from mailer.store.types import to_microseconds
 
@@ -68,63 +68,67 @@ class Settlement:
     move: Move
 
 
-_HELD = (
-    select(
-        recipient.c.id,
-        recipient.c.message_id,
-        recipient.c.tenant_id,
-        recipient.c.attempt_id,
-        recipient.c.attempts,
-        recipient.c.version,
-        recipient.c.cancel_wanted,
-        recipient.c.in_doubt,
-        recipient.c.due_at,
-        recipient.c.size_bytes,
-    )
-    .where(
-        recipient.c.id.in_(bindparam("rcpts", expanding=True)),
-        recipient.c.state == RecipientState.LEASED,
-        recipient.c.holder == bindparam("holder"),
-    )
-    .order_by(recipient.c.id)
-    .with_for_update()
-)
+class _Held(NamedTuple):
+    """A row of _HELD: due_at in microseconds, SQLite's booleans as numbers."""
+
+    id: int
+    message_id: int
+    tenant_id: int
+    attempt_id: int
+    attempts: int
+    version: int
+    cancel_wanted: bool
+    in_doubt: bool
+    due_at: int
+    size_bytes: int
+
+
 _RECIPIENT = bare(recipient)
 _ATTEMPT = bare(attempt)
-_MOVE = Hot(
-    update(_RECIPIENT)
-    .where(_RECIPIENT.c.id == bindparam("rcpt"), _RECIPIENT.c.attempt_id == bindparam("try_id"))
-    .values(
-        state=bindparam("to_state"),
-        wait_reason=bindparam("to_reason"),
-        due_at=bindparam("to_due"),
-        holder=None,
-        attempt_id=None,
-        attempts=bindparam("to_attempts"),
-        in_doubt=bindparam("to_doubt"),
-        version=bindparam("to_version"),
-        last_reply=bindparam("to_reply"),
-        settled_at=bindparam("to_settled"),
+_HELD = Hot(
+    select(*(_RECIPIENT.c[name] for name in _Held._fields))
+    .where(
+        dialect.OneOf(_RECIPIENT.c.id, "rcpts"),
+        _RECIPIENT.c.state == literal_column("'leased'"),
+        _RECIPIENT.c.holder == bindparam("holder"),
     )
+    .order_by(_RECIPIENT.c.id)
+    .with_for_update()
 )
-_CLOSE = Hot(
-    update(_ATTEMPT)
-    .where(_ATTEMPT.c.id == bindparam("try_id"), _ATTEMPT.c.state == AttemptState.OPEN)
-    .values(
-        state=bindparam("to_state"),
-        closed_at=bindparam("at"),
-        outcome=bindparam("o_outcome"),
-        phase=bindparam("o_phase"),
-        code=bindparam("o_code"),
-        status=bindparam("o_status"),
-        reply=bindparam("o_reply"),
-        site=bindparam("o_site"),
-        host=bindparam("o_host"),
-        address=bindparam("o_address"),
-        egress_ip=bindparam("o_egress_ip"),
-        tls=bindparam("o_tls"),
-        steps=bindparam("o_steps"),
-    )
+_MOVE = HotUpdate(
+    lambda given: (
+        update(_RECIPIENT)
+        .where(_RECIPIENT.c.id == given("rcpt"), _RECIPIENT.c.attempt_id == given("try_id"))
+        .values(
+            state=given("to_state"),
+            wait_reason=given("to_reason"),
+            due_at=given("to_due"),
+            holder=None,
+            attempt_id=None,
+            attempts=given("to_attempts"),
+            in_doubt=given("to_doubt"),
+            version=given("to_version"),
+            last_reply=given("to_reply"),
+            settled_at=given("to_settled"),
+        )
+    ),
+    (
+        *("rcpt", "try_id", "to_state", "to_reason", "to_due", "to_attempts"),
+        *("to_doubt", "to_version", "to_reply", "to_settled"),
+    ),
+)
+_HEARD = tuple(field.name for field in fields(Heard))
+_CLOSE = HotUpdate(
+    lambda given: (
+        update(_ATTEMPT)
+        .where(_ATTEMPT.c.id == given("try_id"), _ATTEMPT.c.state == AttemptState.OPEN)
+        .values(
+            state=given("to_state"),
+            closed_at=given("at"),
+            **{name: given(f"o_{name}") for name in _HEARD},
+        )
+    ),
+    ("try_id", "to_state", "at", *(f"o_{name}" for name in _HEARD)),
 )
 _TELL = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
 _NOTE_SITE = (
@@ -164,7 +168,8 @@ def apply(
 ) -> int:
     """The body of a settling transaction; the caller has made sure who may write for `holder`."""
     wanted = {s.recipient_id: s for s in settlements}
-    held = connection.execute(_HELD, {"rcpts": list(wanted), "holder": holder}).all()
+    among = {"rcpts": dialect.listed(connection, list(wanted)), "holder": holder}
+    held = [_Held(*row) for row in _HELD.rows(connection, among)]
     ended = [(row, wanted[row.id]) for row in held if row.attempt_id == wanted[row.id].attempt_id]
     if not ended:
         return 0
@@ -179,7 +184,7 @@ def apply(
     return len(moves)
 
 
-def _obey_cancel(move: Move, row: Any) -> Move:
+def _obey_cancel(move: Move, row: _Held) -> Move:
     """A wish to cancel that came while the recipient was leased holds unless a final state was reached."""
     if not row.cancel_wanted or move.state in FINAL_STATES:
         return move
@@ -195,15 +200,15 @@ def _counts(move: Move) -> bool:
     return move.attempt_state is not AttemptState.RELEASED
 
 
-def _recipient_values(row: Any, s: Settlement, move: Move, now: datetime) -> dict[str, Any]:
+def _recipient_values(row: _Held, s: Settlement, move: Move, now: datetime) -> dict[str, Any]:
     return {
         "rcpt": row.id,
         "try_id": s.attempt_id,
         "to_state": move.state,
         "to_reason": move.wait_reason,
-        "to_due": to_microseconds(move.due_at or row.due_at),
+        "to_due": row.due_at if move.due_at is None else to_microseconds(move.due_at),
         "to_attempts": row.attempts + _counts(move),
-        "to_doubt": row.in_doubt or move.attempt_state is AttemptState.IN_DOUBT,
+        "to_doubt": bool(row.in_doubt) or move.attempt_state is AttemptState.IN_DOUBT,
         "to_version": row.version + (move.event is not None),
         "to_reply": s.heard.reply,
         "to_settled": to_microseconds(now) if move.state in FINAL_STATES else None,
@@ -230,7 +235,7 @@ def _attempt_values(s: Settlement, now: datetime) -> dict[str, Any]:
     }
 
 
-def _event_values(row: Any, s: Settlement, move: Move, event_id: int, now: datetime) -> dict[str, Any]:
+def _event_values(row: _Held, s: Settlement, move: Move, event_id: int, now: datetime) -> dict[str, Any]:
     h = s.heard
     facts = {
         "attempt": row.attempts + _counts(move),
@@ -243,7 +248,7 @@ def _event_values(row: Any, s: Settlement, move: Move, event_id: int, now: datet
         "host": h.host,
         "site": h.site,
         "tls": h.tls,
-        "in_doubt": row.in_doubt or move.attempt_state is AttemptState.IN_DOUBT,
+        "in_doubt": bool(row.in_doubt) or move.attempt_state is AttemptState.IN_DOUBT,
         "next_attempt_at": move.due_at,
     }
     return {
@@ -265,7 +270,7 @@ def _note_sites(connection: Connection, settlements: Iterable[Settlement]) -> No
         connection.execute(_NOTE_SITE, [{"lane": i, "found": name} for i, name in sorted(found.items())])
 
 
-def _usage(moves: Iterable[tuple[Any, Settlement, Move]]) -> Mapping[int, Mapping[str, int]]:
+def _usage(moves: Iterable[tuple[_Held, Settlement, Move]]) -> Mapping[int, Mapping[str, int]]:
     totals: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for row, _, move in moves:
         mine = totals[row.tenant_id]
