@@ -13,7 +13,7 @@ from mailer.events import AttemptState, RecipientState
 from mailer.ids import IdMaker
 from mailer.queue.incarnations import hold_live
 from mailer.store import Store
-from mailer.store.bare import Hot, HotUpdate, bare
+from mailer.store.bare import Hot, bare
 from mailer.store.tables import attempt, lane, message, recipient, stream
 from mailer.store.types import from_microseconds, to_microseconds
 
@@ -123,13 +123,15 @@ _DUE_OF_LANE = Hot(
     .limit(bindparam("quota"))
     .with_for_update(of=_RECIPIENT, skip_locked=True)
 )
-_LEASE = HotUpdate(
-    lambda given: (
-        update(_RECIPIENT)
-        .where(_RECIPIENT.c.id == given("rcpt"), _RECIPIENT.c.state == literal_column("'queued'"))
-        .values(state=RecipientState.LEASED, wait_reason=None, holder=given("me"), attempt_id=given("try_id"))
-    ),
-    ("rcpt", "me", "try_id"),
+_LEASE = Hot(
+    update(_RECIPIENT)
+    .where(_RECIPIENT.c.id == bindparam("rcpt"), _RECIPIENT.c.state == literal_column("'queued'"))
+    .values(
+        state=RecipientState.LEASED,
+        wait_reason=None,
+        holder=bindparam("me"),
+        attempt_id=bindparam("try_id"),
+    )
 )
 _OPENED = ("id", "recipient_id", "message_id", "tenant_id", "incarnation_id", "state", "opened_at")
 _OPEN = Hot(bare(attempt).insert(), _OPENED)

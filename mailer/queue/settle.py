@@ -16,7 +16,7 @@ from mailer.ids import IdMaker
 from mailer.queue import counting
 from mailer.queue.incarnations import hold_live
 from mailer.store import Store, dialect
-from mailer.store.bare import Hot, HotUpdate, as_json, bare, names_of
+from mailer.store.bare import Hot, as_json, bare, names_of
 from mailer.store.tables import attempt, event_new, lane, recipient
 from mailer.store.types import to_microseconds
 
@@ -95,40 +95,31 @@ _HELD = Hot(
     .order_by(_RECIPIENT.c.id)
     .with_for_update()
 )
-_MOVE = HotUpdate(
-    lambda given: (
-        update(_RECIPIENT)
-        .where(_RECIPIENT.c.id == given("rcpt"), _RECIPIENT.c.attempt_id == given("try_id"))
-        .values(
-            state=given("to_state"),
-            wait_reason=given("to_reason"),
-            due_at=given("to_due"),
-            holder=None,
-            attempt_id=None,
-            attempts=given("to_attempts"),
-            in_doubt=given("to_doubt"),
-            version=given("to_version"),
-            last_reply=given("to_reply"),
-            settled_at=given("to_settled"),
-        )
-    ),
-    (
-        *("rcpt", "try_id", "to_state", "to_reason", "to_due", "to_attempts"),
-        *("to_doubt", "to_version", "to_reply", "to_settled"),
-    ),
+_MOVE = Hot(
+    update(_RECIPIENT)
+    .where(_RECIPIENT.c.id == bindparam("rcpt"), _RECIPIENT.c.attempt_id == bindparam("try_id"))
+    .values(
+        state=bindparam("to_state"),
+        wait_reason=bindparam("to_reason"),
+        due_at=bindparam("to_due"),
+        holder=None,
+        attempt_id=None,
+        attempts=bindparam("to_attempts"),
+        in_doubt=bindparam("to_doubt"),
+        version=bindparam("to_version"),
+        last_reply=bindparam("to_reply"),
+        settled_at=bindparam("to_settled"),
+    )
 )
 _HEARD = tuple(field.name for field in fields(Heard))
-_CLOSE = HotUpdate(
-    lambda given: (
-        update(_ATTEMPT)
-        .where(_ATTEMPT.c.id == given("try_id"), _ATTEMPT.c.state == AttemptState.OPEN)
-        .values(
-            state=given("to_state"),
-            closed_at=given("at"),
-            **{name: given(f"o_{name}") for name in _HEARD},
-        )
-    ),
-    ("try_id", "to_state", "at", *(f"o_{name}" for name in _HEARD)),
+_CLOSE = Hot(
+    update(_ATTEMPT)
+    .where(_ATTEMPT.c.id == bindparam("try_id"), _ATTEMPT.c.state == AttemptState.OPEN)
+    .values(
+        state=bindparam("to_state"),
+        closed_at=bindparam("at"),
+        **{name: bindparam(f"o_{name}") for name in _HEARD},
+    )
 )
 _TELL = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
 _NOTE_SITE = (

@@ -32,7 +32,6 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 _WRITES = "mailer_writes"
 _APPLICATION = "ecm-mailer"
-_STATEMENTS_KEPT = 256  # prepared, a connection: every hot statement in every size of block
 _SQLITE_BUSY_SECONDS = 10  # readers against a checkpoint only; writers queue on the kernel lock
 
 
@@ -50,11 +49,6 @@ def upsert(table: TableClause) -> postgresql.Insert:
     return postgresql.insert(table)
 
 
-def joins_rows(connection: Connection) -> bool:
-    """Whether many rows belong into one statement, for the sake of the driver (mailer/store/bare.py)."""
-    return is_sqlite(connection)
-
-
 def fetch(connection: Connection, statement: str, parameters: Any) -> Sequence[Sequence[Any]]:
     """All rows that a driver-level statement returns."""
     if not is_sqlite(connection):
@@ -69,7 +63,16 @@ def change(connection: Connection, statement: str, parameters: Any) -> int:
     return _run_sqlite(connection, statement, parameters).rowcount
 
 
-def _run_sqlite(connection: Connection, statement: str, parameters: Any) -> sqlite3.Cursor:
+def change_each(connection: Connection, statement: str, rows: Sequence[Any]) -> int:
+    """Runs a driver-level statement once for each set of parameters; how many rows it changed in all."""
+    if not is_sqlite(connection):
+        return connection.exec_driver_sql(statement, rows).rowcount
+    return _run_sqlite(connection, statement, rows, many=True).rowcount
+
+
+def _run_sqlite(
+    connection: Connection, statement: str, parameters: Any, *, many: bool = False
+) -> sqlite3.Cursor:
     """Past SQLAlchemy's execution context, which takes ten times what the statement does.
 
     On a network that is little beside the round trip, so PostgreSQL keeps it, with its care for
@@ -77,7 +80,8 @@ def _run_sqlite(connection: Connection, statement: str, parameters: Any) -> sqli
     """
     driver: Any = connection.connection.dbapi_connection
     try:
-        cursor: sqlite3.Cursor = driver.execute(statement, parameters)
+        run = driver.executemany if many else driver.execute
+        cursor: sqlite3.Cursor = run(statement, parameters)
     except sqlite3.Error as error:
         wrapped = DBAPIError.instance(statement, parameters, error, sqlite3.Error, hide_parameters=True)
         raise wrapped from error
@@ -139,8 +143,7 @@ class KernelLock:
 
 
 def sqlite_engine(url: URL) -> Engine:
-    arguments = {"timeout": _SQLITE_BUSY_SECONDS, "cached_statements": _STATEMENTS_KEPT}
-    engine = create_engine(url, connect_args=arguments, pool_size=20, max_overflow=20)
+    engine = create_engine(url, connect_args={"timeout": _SQLITE_BUSY_SECONDS}, pool_size=20, max_overflow=20)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
