@@ -111,11 +111,11 @@ def _open_ears(folder: Path, queue: str, flags: int = _WRITE) -> Iterator[int]:
     """Yields each live ear's pipe, open while the caller looks at it."""
     prefix = _prefix(queue)
     try:
-        paths = [path for path in folder.iterdir() if path.name.startswith(prefix)]
+        names = [name for name in os.listdir(folder) if name.startswith(prefix)]  # noqa: PTH208 - for every bell
     except FileNotFoundError:  # the first worker makes it
         return
-    for path in paths:
-        fd = _open_ear(path, flags)
+    for name in names:
+        fd = _open_ear(f"{folder}/{name}", flags)
         if fd is not None:
             try:
                 yield fd
@@ -123,7 +123,7 @@ def _open_ears(folder: Path, queue: str, flags: int = _WRITE) -> Iterator[int]:
                 os.close(fd)
 
 
-def _open_ear(path: Path, flags: int) -> int | None:
+def _open_ear(path: str, flags: int) -> int | None:
     try:
         return os.open(path, flags)
     except FileNotFoundError:  # its worker left, or another ringer found it dead first
@@ -131,7 +131,7 @@ def _open_ear(path: Path, flags: int) -> int | None:
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
-    path.unlink(missing_ok=True)
+    Path(path).unlink(missing_ok=True)
     return None
 
 

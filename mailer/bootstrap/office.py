@@ -32,7 +32,8 @@ from mailer.store import Store, schema
 
 _log = structlog.get_logger(__name__)
 
-_BEHIND_DOORS = 5
+_BEHIND_DOORS = 10  # nice values
+_LAST = 19
 _COLLECTOR = (20_000, 20, 50)
 EXIT_BROKEN = 70  # EX_SOFTWARE: a defect of ours
 EXIT_FENCED = 75  # EX_TEMPFAIL: declared dead while alive; a supervisor starts a new incarnation
@@ -83,9 +84,15 @@ def announce(settings: Settings, name: str, **facts: Any) -> None:
     half.rename(settings.run_dir / f"{name}.json")
 
 
-def yield_to_doors() -> None:
-    """Doors come first where the processor is short: a caller waits for its answer, the queue does not."""
-    os.nice(_BEHIND_DOORS)
+def step_back() -> None:
+    """Puts the calling thread behind others where the processor is short: a caller waits for its answer, the
+    queue does not.
+
+    Not for threads that write to the store: a writer that is not run keeps the doors from writing.
+    """
+    thread = threading.get_native_id()  # Linux: a thread has a nice value of its own (setpriority(2))
+    own = os.getpriority(os.PRIO_PROCESS, thread)
+    os.setpriority(os.PRIO_PROCESS, thread, min(own + _BEHIND_DOORS, _LAST))
 
 
 def settle_in() -> None:

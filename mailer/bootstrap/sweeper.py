@@ -13,7 +13,6 @@ from mailer.bootstrap.office import (
     keep_lease,
     office,
     recoverer_of,
-    yield_to_doors,
 )
 from mailer.config import Settings
 from mailer.relay.recovery import Watch
@@ -23,7 +22,6 @@ from mailer.relay.sweeper import Sweeper, SweeperParts
 def run(settings: Settings) -> int:
     """Sweeps and numbers events until it is told to stop; returns the exit code."""
     stop = Stop()
-    yield_to_doors()
     stop.on_signals()
     with office(settings, "sweeper") as own, bell(settings) as ring:
         sweeper = Sweeper(

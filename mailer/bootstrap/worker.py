@@ -17,7 +17,7 @@ from mailer.bootstrap.office import (
     judge_of,
     office,
     recoverer_of,
-    yield_to_doors,
+    step_back,
 )
 from mailer.config import Settings, role_name
 from mailer.identity import custody
@@ -44,7 +44,6 @@ GRACE_SECONDS = 50.0  # for sessions after the dot; a supervisor waits a little 
 def run(settings: Settings, index: int) -> int:
     """Delivers mail until it is told to stop; returns the exit code."""
     name = role_name("worker", index)
-    yield_to_doors()
     with office(settings, "worker") as own:
         judge = judge_of(settings)
         # What a predecessor on this host left open is settled before anything new is claimed.
@@ -79,6 +78,7 @@ def _parts(settings: Settings, own: Office, judge: Judge) -> WorkerParts:
         journal=kept,
         signer=signer,
         make_carrier=partial(_make_carrier, settings, routes, kept, tls_memory),
+        step_back=step_back,
         synchronise=lambda: tls_memory.synchronise(clock.now()),
         judge=judge,
         new_id=own.new_id,

@@ -41,6 +41,10 @@ from mailer.store import Store, StoreUnavailable
 _log = structlog.get_logger(__name__)
 
 _CHUNK = 8  # consignments a signer makes before it hands them over
+# With so much in hand the signers have enough to do for that long, and a claim that waits takes more at once:
+# most of what one costs does not depend on its size.
+_PLENTY = 48
+_GATHER_SECONDS = 0.020
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,7 @@ class WorkerParts:
     """What a worker is made of.
 
     make_carrier    called on the event loop, with the connections allowed to a site
+    step_back       called by the threads that hold no lock of the database: doors and writers come first
     synchronise     called about once a second by a thread that may wait: memories meet the database
     judge           the policy: what follows an outcome
     idle_permit_seconds  after which a site without mail gets its permits back (sessions are closed then)
@@ -59,6 +64,7 @@ class WorkerParts:
     journal: Journal
     signer: Signer
     make_carrier: Callable[[Callable[[str], int]], Carrier]
+    step_back: Callable[[], None]
     synchronise: Callable[[], None]
     judge: Callable[[Claimed, Report], Settlement]
     new_id: IdMaker
@@ -86,7 +92,9 @@ class Worker:
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._lost = threading.Event()
-        self._signers = ThreadPoolExecutor(parts.signer_threads, thread_name_prefix="signer")
+        self._signers = ThreadPoolExecutor(
+            parts.signer_threads, thread_name_prefix="signer", initializer=parts.step_back
+        )
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._carrier: Carrier | None = None
         self._has_carrier = threading.Event()
@@ -145,6 +153,8 @@ class Worker:
             while not self._stopping.is_set() and (claimed := self._claimer.pull(news=news)):
                 self._hand_over(claimed)
                 news = False
+                if self._in_hand.messages >= _PLENTY:
+                    self._stopping.wait(_GATHER_SECONDS)
             # Without a bell or room, it looks all the same once in a sweep interval.
             heard = self._wake.wait(self._p.sweep_seconds)
             self._wake.clear()
@@ -197,6 +207,7 @@ class Worker:
     # ---- carry ---------------------------------------------------------------------------------------
 
     def _run_loop(self) -> None:
+        self._p.step_back()
         asyncio.set_event_loop(self._loop)
         self._carrier = self._p.make_carrier(self._permits.connections)
         self._has_carrier.set()
