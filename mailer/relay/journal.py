@@ -59,6 +59,7 @@ class Journal:
         self._open_in: dict[int, int] = {0: 0}
         self._current = 0
         self._written = 0
+        self._is_torn = False  # the last line was not written whole, so the next one may not follow it
         self._fd = self._open_segment(0)
 
     def about_to_send_dot(self, attempt_id: int) -> bool:
@@ -111,8 +112,11 @@ class Journal:
 
     def _append(self, line: bytes) -> None:
         # One write call a line: the kernel keeps it whole when the process dies in between.
+        if self._is_torn:
+            line = b"\n" + line
         written = os.write(self._fd, line)
-        if written < len(line):
+        self._is_torn = written < len(line)
+        if self._is_torn:
             raise OSError(errno.ENOSPC, "short write to the journal")
         self._written += written
         if self._written >= _SEGMENT_BYTES:

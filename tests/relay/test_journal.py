@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -46,6 +47,24 @@ def test_a_missing_journal_is_told_from_an_empty_one(tmp_path: Path) -> None:
 
     assert read_journal(tmp_path, 7) == {}
     assert read_journal(tmp_path, 8) is None
+
+
+def test_a_line_that_the_disk_cut_short_does_not_swallow_the_next(tmp_path: Path) -> None:
+    j = open_journal(tmp_path)
+    j.about_to_send_dot(1)
+    (segment,) = tmp_path.glob("7.*.log")
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (segment.stat().st_size + 2, hard))  # room for two octets
+    try:
+        refused = j.about_to_send_dot(2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    j.heard(1, 250, "ok")
+
+    j.close(settled=False)
+    assert not refused
+    assert read_journal(tmp_path, 7) == {1: DotRecord(250, "ok")}
 
 
 @pytest.mark.parametrize(
