@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from mailer.store import Store, schema
 from tests.support.servers import Postgres, RabbitMQ, Redis
 
 _JOURNEYS = Path(__file__).parent / "journeys"
@@ -100,3 +102,25 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 def database_url(request: pytest.FixtureRequest) -> str:
     """An empty database on each engine."""
     return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(scope="session")
+def furnished_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its schema, to be copied: to make one takes as long as twenty copies."""
+    path = tmp_path_factory.mktemp("furnished") / "mailer.sqlite3"
+    made = Store(f"sqlite:///{path}")
+    schema.upgrade(made, epoch="test-epoch")
+    made.close()
+    return path
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, database_url: str) -> Iterator[Store]:
+    """A database with its schema and nothing else, on each engine."""
+    opened = Store(database_url)
+    if opened.is_sqlite:
+        shutil.copyfile(request.getfixturevalue("furnished_sqlite"), database_url.removeprefix("sqlite:///"))
+    else:
+        schema.upgrade(opened, epoch="test-epoch")
+    yield opened
+    opened.close()

@@ -15,7 +15,7 @@ from mailer.accept.submission import Envelope, Submission
 from mailer.compose.address import parse_mailbox
 from mailer.compose.mime import Draft
 from mailer.queue.enqueue import NewContent, NewRecipient
-from mailer.store import Store, schema
+from mailer.store import Store
 from mailer.store.tables import api_key
 from tests.support.mailroom import Mailroom
 
@@ -64,14 +64,6 @@ class Desk:
             ),
             response=response or f'{{"id":"{ids.show("msg", message_id)}"}}'.encode(),
         )  # fmt: skip
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    opened = Store(database_url)
-    schema.upgrade(opened, epoch="test-epoch")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
