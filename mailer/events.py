@@ -69,5 +69,6 @@ class WaitReason(enum.StrEnum):
     IN_DOUBT = "in_doubt"  # the dot was sent, its answer not heard
     WORKER_LOST = "worker_lost"  # its worker died before the dot; no attempt counted
     RELEASED = "released"  # its worker stopped before dialling; no attempt counted
+    RETRY_ASKED = "retry_asked"  # its tenant asked for a try now
     NO_PERMIT = "no_permit"  # the site's connections are all in use; no attempt counted
     HELD = "held"  # an operator holds it

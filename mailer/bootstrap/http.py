@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 
 import mailer
 from mailer import clock
+from mailer.accept.changes import Changes
 from mailer.accept.committer import Committer
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.http.body import BodyLimits
@@ -41,7 +42,14 @@ def run(settings: Settings) -> int:
         committer.start()
         keep_lease(own.lease, stop)
         port = listener.getsockname()[1]
-        app = create_app(_parts(settings, own, committer))
+        changes = Changes(
+            own.store,
+            new_id=own.new_id,
+            process_number=own.registration.process_number,
+            now=clock.now,
+            ring=ring,
+        )
+        app = create_app(_parts(settings, own, committer, changes))
         server = _Server(_config(app), stop, lambda: announce(settings, "http", port=port))
         server.run(sockets=[listener])
         stop.event.set()
@@ -70,7 +78,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _parts(settings: Settings, own: Office, committer: Committer) -> HttpParts:
+def _parts(settings: Settings, own: Office, committer: Committer, changes: Changes) -> HttpParts:
     intake = Intake(
         committer,
         data_folder=settings.data_dir,
@@ -87,6 +95,7 @@ def _parts(settings: Settings, own: Office, committer: Committer) -> HttpParts:
     return HttpParts(
         store=own.store,
         intake=intake,
+        changes=changes,
         now=clock.now,
         monotonic=clock.monotonic,
         version=mailer.__version__,

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from mailer import ids
 from mailer.events import AttemptState, EventType, RecipientState, WaitReason
 from mailer.queue import read
 from mailer.queue.read import AttemptView, EventView, MessageView, RecipientView
@@ -25,6 +26,7 @@ _WHY = {
     WaitReason.IN_DOUBT: "the final dot was sent and its answer not heard; the stream says to try again",
     WaitReason.WORKER_LOST: "its worker died before sending it; no attempt was counted",
     WaitReason.RELEASED: "its worker stopped before dialling; no attempt was counted",
+    WaitReason.RETRY_ASKED: "its tenant asked for a try now; it waits for a worker with a free connection",
     WaitReason.NO_PERMIT: "all connections its site takes are in use; no attempt was counted",
     WaitReason.HELD: "an operator, or a fault of this installation, holds it",
 }
@@ -88,6 +90,10 @@ def _explain(view: MessageView, r: RecipientView, where: Any) -> Explanation:
 
 
 def _accepted(view: MessageView, r: RecipientView, where: Any) -> Line:
+    if r.retry_of is not None:
+        first = next((e.at for e in view.events if e.recipient_id == r.id), view.accepted_at)
+        again = f"the tenant asked for another try of {ids.show('rcpt', r.retry_of)}"
+        return Line(first, "accepted again", again)
     return Line(
         view.accepted_at,
         "accepted",

@@ -61,6 +61,7 @@ class RecipientView:
     last_reply: str | None
     in_doubt: bool
     settled_at: datetime | None
+    retry_of: int | None
     tries: Sequence[AttemptView]
 
 
@@ -183,6 +184,7 @@ def _recipients(connection: Connection, message_id: int) -> list[RecipientView]:
             r.last_reply,
             r.in_doubt,
             r.settled_at,
+            r.retry_of,
             tries[r.id],
         )
         for r in rows

@@ -106,6 +106,8 @@ WITH_INPUT = [
     ("POST", "/v1/messages"),
     ("GET", "/v1/messages/{message_id}"),
     ("GET", "/v1/messages/{message_id}/explain"),
+    ("POST", "/v1/messages/{message_id}/cancel"),
+    ("POST", "/v1/messages/{message_id}/retry"),
     ("GET", "/v1/events"),
 ]
 WITHOUT_INPUT = [("GET", "/health/live"), ("GET", "/health/ready"), ("GET", "/metrics")]

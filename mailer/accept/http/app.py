@@ -13,8 +13,9 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 
+from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
-from mailer.accept.http import docs, health, openapi, problems, reading, sending
+from mailer.accept.http import changing, docs, health, openapi, problems, reading, sending
 from mailer.accept.http.body import BodyLimits, ByteBudget
 from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
@@ -44,6 +45,7 @@ class HttpParts:
 
     store: Store
     intake: Taker
+    changes: Changes
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     version: str
@@ -74,6 +76,7 @@ def create_app(parts: HttpParts) -> FastAPI:
     )
     app.router.routes.append(Route(sending.PATH, send_route, methods=["POST"]))
     app.include_router(reading.router(parts.store, authenticator))
+    app.include_router(changing.router(parts.changes, authenticator))
     app.include_router(
         health.router({"database": health.store_check(parts.store), **parts.readiness}, metrics)
     )

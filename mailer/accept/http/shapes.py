@@ -93,6 +93,7 @@ class Recipient(_Shape):
     last_reply: str | None
     in_doubt: bool = Field(description="Some attempt may have delivered without our hearing it")
     settled_at: At | None = Field(description="null until the state is final")
+    retry_of: RecipientId | None = Field(description="The failed recipient that this one sends again")
     attempts: Sequence[Attempt] = Field(validation_alias="tries")
 
 
@@ -156,3 +157,29 @@ class Explanation(_Shape):
 class ExplainedMessage(_Shape):
     id: MessageId
     recipients: Sequence[Explanation]
+
+
+class Cancelled(_Shape):
+    """What became of each recipient of a message that was cancelled."""
+
+    id: MessageId
+    cancelled: Sequence[RecipientId] = Field(description="Ended now")
+    under_way: Sequence[RecipientId] = Field(
+        description="Being delivered at this moment; cancelled unless that succeeds"
+    )
+    too_late: Sequence[RecipientId] = Field(description="Had ended before")
+
+
+class TriedAnew(_Shape):
+    """A recipient accepted anew."""
+
+    recipient_id: RecipientId
+    retry_of: RecipientId
+
+
+class Retried(_Shape):
+    """Which recipients of a message are tried again."""
+
+    id: MessageId
+    due_now: Sequence[RecipientId] = Field(description="Waited for a retry; due now")
+    anew: Sequence[TriedAnew] = Field(description="Had failed; accepted as new recipients")

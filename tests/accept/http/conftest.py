@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from mailer import clock
+from mailer.accept.changes import Changes
 from mailer.accept.committer import Committer
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.http.body import BodyLimits
@@ -126,11 +127,15 @@ def working_parts(room: Mailroom, folder: Path, *, ring: Callable[[], None]) -> 
         limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0), new_id=room.new_id,
         now=clock.now, monotonic=clock.monotonic,
     )  # fmt: skip
+    changes = Changes(
+        room.store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=ring
+    )
     committer.start()
     try:
         yield HttpParts(
-            store=room.store, intake=intake, now=clock.now, monotonic=clock.monotonic, version="1.2.3",
-            body_limits=LIMITS, byte_budget_bytes=512 * 1024, most_recipients=10,
+            store=room.store, intake=intake, changes=changes, now=clock.now,
+            monotonic=clock.monotonic, version="1.2.3", body_limits=LIMITS,
+            byte_budget_bytes=512 * 1024, most_recipients=10,
         )  # fmt: skip
     finally:
         committer.stop()

@@ -1,0 +1,55 @@
+"""What the framework's routes share: who calls, which message is meant, and how it is answered."""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+from fastapi import Path, Request, Response
+from pydantic import BaseModel
+
+from mailer import ids
+from mailer.accept.credentials import Authenticator, Identity
+from mailer.accept.http.shapes import id_pattern
+from mailer.accept.http.visits import visit_of
+from mailer.accept.submission import Fault, SubmissionError
+
+# A malformed id is 404 like an unknown one, so the pattern is told and not enforced.
+MessageIdText = Annotated[
+    str, Path(description="Id of a message", json_schema_extra={"pattern": id_pattern("msg")})
+]
+
+
+class Caller:
+    """The tenant whose key has the scope. A suspended tenant may still look, but change nothing."""
+
+    def __init__(self, authenticator: Authenticator, scope: str, *, changes: bool = False) -> None:
+        self._authenticator = authenticator
+        self._scope = scope
+        self._changes = changes
+
+    async def __call__(self, request: Request) -> Identity:
+        identity = await self._authenticator.identify(request.headers.get("authorization"))
+        visit_of(request.scope).tenant_id = identity.tenant_id
+        identity.require(self._scope)
+        if self._changes and identity.is_suspended:
+            raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
+        return identity
+
+
+def message_number(text: str) -> int:
+    """The id in a path. Raises SubmissionError (NOT_FOUND)."""
+    try:
+        return ids.parse("msg", text)
+    except ids.MalformedId:
+        not_found()
+
+
+def not_found() -> NoReturn:
+    raise SubmissionError(Fault.NOT_FOUND, "this tenant has no such message")
+
+
+def as_json(shape: BaseModel) -> Response:
+    return Response(
+        shape.model_dump_json(by_alias=True), media_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )  # fmt: skip

@@ -1,0 +1,128 @@
+"""Sending again: what waits for its due time is due now; what failed is accepted anew.
+
+A final state never changes, so a recipient that failed gets a new row (`retry_of`), counted as accepted
+again. One that was sent again already is not sent a third time while that try is not over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from mailer import ids
+from mailer.events import EventType, RecipientState, WaitReason
+from mailer.ids import IdMaker
+from mailer.queue import counting
+from mailer.store import Store
+from mailer.store.bare import Hot, as_json, bare, names_of
+from mailer.store.tables import event_new, message, recipient
+from mailer.store.types import to_microseconds
+
+FAILED_STATES = frozenset({RecipientState.BOUNCED, RecipientState.EXPIRED, RecipientState.CANCELLED})
+_TELL = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
+
+
+@dataclass(frozen=True, slots=True)
+class SentAgain:
+    """due_now: ids of recipients that waited. anew: id of the failed recipient -> id of its new row."""
+
+    due_now: tuple[int, ...]
+    anew: Mapping[int, int]
+
+
+def send_again(
+    store: Store,
+    tenant_id: int,
+    message_id: int,
+    *,
+    only: Collection[int] = (),
+    new_id: IdMaker,
+    process_number: int,
+    now: datetime,
+) -> SentAgain | None:
+    """Tries the recipients anew, `only` these if any are named; None if the message is not the tenant's.
+
+    Left alone: delivered and suppressed ones, those a worker holds or an operator does, and scheduled ones.
+    """
+    mine = (
+        select(recipient)
+        .where(recipient.c.message_id == message_id, recipient.c.tenant_id == tenant_id)
+        .order_by(recipient.c.id)
+        .with_for_update()
+    )
+    with store.write() as connection:
+        rows = connection.execute(mine).all()
+        if not rows:
+            return None
+        wanted = [row for row in rows if not only or row.id in only]
+        deferred = [row.id for row in wanted if _waits_to_retry(row)]
+        if deferred:
+            _make_due(connection, deferred, now)
+        sent_again = {row.retry_of for row in rows}
+        failed = [row for row in wanted if row.state in FAILED_STATES and row.id not in sent_again]
+        anew = {row.id: new_id() for row in failed}
+        if failed:
+            _accept(connection, failed, anew, new_id=new_id, now=now)
+            grown = update(message).where(message.c.id == message_id)
+            connection.execute(grown.values(recipient_count=message.c.recipient_count + len(failed)))
+            used = {tenant_id: {"accepted": len(failed)}}
+            counting.add(connection, used, process_number=process_number, now=now)
+    return SentAgain(tuple(deferred), anew)
+
+
+def _waits_to_retry(row: Any) -> bool:
+    return bool(row.state == RecipientState.DEFERRED and row.wait_reason != WaitReason.SCHEDULED)
+
+
+def _make_due(connection: Connection, recipient_ids: Sequence[int], now: datetime) -> None:
+    waiting = update(recipient).where(recipient.c.id.in_(recipient_ids))
+    connection.execute(
+        waiting.values(state=RecipientState.QUEUED, wait_reason=WaitReason.RETRY_ASKED, due_at=now)
+    )
+
+
+def _accept(
+    connection: Connection, failed: Sequence[Any], anew: Mapping[int, int], *, new_id: IdMaker, now: datetime
+) -> None:
+    fresh = {
+        "state": RecipientState.QUEUED,
+        "wait_reason": WaitReason.RETRY_ASKED,
+        "due_at": now,
+        "first_due_at": now,
+        "attempts": 0,
+        "holder": None,
+        "attempt_id": None,
+        "cancel_wanted": False,
+        "in_doubt": False,
+        "version": 1,
+        "last_reply": None,
+        "settled_at": None,
+    }
+    rows = [
+        {**row._mapping, **fresh, "id": anew[row.id], "retry_of": row.id, "expires_at": _deadline(row, now)}
+        for row in failed
+    ]
+    connection.execute(recipient.insert(), rows)
+    told = [
+        {
+            "id": new_id(),
+            "tenant_id": row.tenant_id,
+            "type": EventType.ACCEPTED,
+            "message_id": row.message_id,
+            "recipient_id": anew[row.id],
+            "version": 1,
+            "at": to_microseconds(now),
+            "data": as_json({"retry_of": ids.show("rcpt", row.id)}),
+        }
+        for row in failed
+    ]
+    _TELL.many(connection, told)
+
+
+def _deadline(row: Any, now: datetime) -> datetime | None:
+    """The sender's own deadline, unless it has passed: who asks for another try wants one."""
+    return row.expires_at if row.expires_at is not None and row.expires_at > now else None
