@@ -29,6 +29,8 @@ def run(settings: Settings) -> int:
                 store=own.store,
                 recoverer=recoverer_of(own, judge_of(settings)),
                 watch=Watch(lease_seconds=settings.lease_seconds, monotonic=clock.monotonic),
+                new_id=own.new_id,
+                process_number=own.registration.process_number,
                 ring=ring,
                 now=clock.now,
                 monotonic=clock.monotonic,

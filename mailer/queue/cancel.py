@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
 from mailer.events import FINAL_STATES, EventType, RecipientState
 from mailer.ids import IdMaker
-from mailer.queue import counting
+from mailer.queue import ending
+from mailer.queue.ending import Ending
 from mailer.store import Store
-from mailer.store.bare import Hot, as_json, bare, names_of
-from mailer.store.tables import event_new, recipient
-from mailer.store.types import to_microseconds
+from mailer.store.tables import recipient
 
-_WAITING = (RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.HELD)
-_REASON = "cancelled before it was sent"
-_TELL = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
+_CANCELLED = Ending(
+    RecipientState.CANCELLED, EventType.CANCELLED, "cancelled", "cancelled before it was sent"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ def cancel(
 ) -> Cancellation | None:
     """Cancels every recipient that is not final; None if the message is not the tenant's. May be repeated."""
     mine = (
-        select(recipient.c.id, recipient.c.state, recipient.c.version, recipient.c.attempts)
+        select(*ending.COLUMNS)
         .where(recipient.c.message_id == message_id, recipient.c.tenant_id == tenant_id)
         .order_by(recipient.c.id)
         .with_for_update()
@@ -45,52 +42,17 @@ def cancel(
         rows = connection.execute(mine).all()
         if not rows:
             return None
-        waiting = [row for row in rows if row.state in _WAITING]
+        waiting = [row for row in rows if row.state in ending.WAITING_STATES]
         leased = [row.id for row in rows if row.state == RecipientState.LEASED]
         if leased:
             wish = update(recipient).where(recipient.c.id.in_(leased))
             connection.execute(wish.values(cancel_wanted=True))
         if waiting:
-            _end(connection, tenant_id, message_id, waiting, new_id=new_id, now=now)
-            used = {tenant_id: {"cancelled": len(waiting)}}
-            counting.add(connection, used, process_number=process_number, now=now)
+            ending.end_waiting(
+                connection, waiting, _CANCELLED, new_id=new_id, process_number=process_number, now=now
+            )
     return Cancellation(
         tuple(row.id for row in waiting),
         tuple(leased),
         tuple(row.id for row in rows if row.state in FINAL_STATES),
     )
-
-
-def _end(
-    connection: Connection,
-    tenant_id: int,
-    message_id: int,
-    rows: Sequence[Any],
-    *,
-    new_id: IdMaker,
-    now: datetime,
-) -> None:
-    ended = update(recipient).where(recipient.c.id.in_([row.id for row in rows]))
-    connection.execute(
-        ended.values(
-            state=RecipientState.CANCELLED,
-            wait_reason=None,
-            version=recipient.c.version + 1,
-            last_reply=_REASON,
-            settled_at=now,
-        )
-    )
-    told = [
-        {
-            "id": new_id(),
-            "tenant_id": tenant_id,
-            "type": EventType.CANCELLED,
-            "message_id": message_id,
-            "recipient_id": row.id,
-            "version": row.version + 1,
-            "at": to_microseconds(now),
-            "data": as_json({"attempt": row.attempts, "reason": "cancelled"}),
-        }
-        for row in rows
-    ]
-    _TELL.many(connection, told)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, update
+from sqlalchemy import Connection, Select, bindparam, func, literal_column, or_, select, update
 
 from mailer.events import AttemptState, RecipientState
 from mailer.ids import IdMaker
@@ -118,7 +118,11 @@ _DUE_OF_LANE = Hot(
     .join(_MESSAGE, _MESSAGE.c.id == _RECIPIENT.c.message_id)
     .join(_LANE, _LANE.c.id == _RECIPIENT.c.lane_id)
     .join(_STREAM, _STREAM.c.id == _LANE.c.stream_id)
-    .where(_RECIPIENT.c.state == literal_column("'queued'"), _RECIPIENT.c.lane_id == bindparam("lane"))
+    .where(
+        _RECIPIENT.c.state == literal_column("'queued'"),
+        _RECIPIENT.c.lane_id == bindparam("lane"),
+        or_(_RECIPIENT.c.expires_at.is_(None), _RECIPIENT.c.expires_at > bindparam("now")),
+    )
     .order_by(_RECIPIENT.c.id)
     .limit(bindparam("quota"))
     .with_for_update(of=_RECIPIENT, skip_locked=True)
@@ -146,7 +150,7 @@ def claim(
     new_id: IdMaker,
     now: datetime,
 ) -> list[Claimed]:
-    """Leases due recipients of the given lanes to `me` and opens an attempt for each.
+    """Leases due recipients of the given lanes that have not expired to `me` and opens an attempt for each.
 
     quotas     lane id to the most recipients to take of it
     max_bytes  of content in all; at least one recipient is taken whatever its size
@@ -157,8 +161,9 @@ def claim(
         hold_live(connection, me)
         claimed: list[Claimed] = []
         spare = max_bytes
+        wanted = {"now": to_microseconds(now)}
         for lane_id, quota in quotas.items():
-            for row in _DUE_OF_LANE.rows(connection, {"lane": lane_id, "quota": quota}):
+            for row in _DUE_OF_LANE.rows(connection, wanted | {"lane": lane_id, "quota": quota}):
                 size_bytes = row[10]
                 if claimed and size_bytes > spare:
                     break

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from mailer.queue import bodies, fanout, incarnations, retention, sweep
+from mailer.ids import IdMaker
+from mailer.queue import bodies, expire, fanout, incarnations, retention, sweep
 from mailer.relay.recovery import Recoverer, Watch
 from mailer.store import Store, StoreUnavailable
 
@@ -35,6 +36,8 @@ class SweeperParts:
     store: Store
     recoverer: Recoverer
     watch: Watch
+    new_id: IdMaker
+    process_number: int
     ring: Callable[[], None]
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
@@ -84,6 +87,8 @@ class Sweeper:
             _log.warning("sweep.stalled_transactions_ended", transactions=stalled)
         while sweep.wake_due(p.store, now=p.now()) == sweep.WAKE_AT_ONCE:
             p.ring()
+        while self._expire() == expire.EXPIRE_AT_ONCE:
+            pass
         p.recoverer.recover_orphans()
         p.recoverer.recover_dead(p.watch.dead(incarnations.beats(p.store)))
         if sweep.any_queued(p.store):
@@ -92,6 +97,10 @@ class Sweeper:
         if p.monotonic() >= self._tidy_at:
             self._tidy_at = p.monotonic() + _TIDY_SECONDS
             self._tidy()
+
+    def _expire(self) -> int:
+        p = self._p
+        return expire.expire_overdue(p.store, new_id=p.new_id, process_number=p.process_number, now=p.now())
 
     def _tidy(self) -> None:
         p = self._p

@@ -182,6 +182,9 @@ recipient = Table(
           postgresql_where=text("state = 'queued'")),
     Index("ix_recipient_deferred", "due_at", sqlite_where=text("state = 'deferred'"),
           postgresql_where=text("state = 'deferred'")),
+    Index("ix_recipient_expiring", "expires_at",
+          sqlite_where=text("expires_at IS NOT NULL AND settled_at IS NULL"),
+          postgresql_where=text("expires_at IS NOT NULL AND settled_at IS NULL")),
     Index("ix_recipient_leased", "holder", sqlite_where=text("state = 'leased'"),
           postgresql_where=text("state = 'leased'")),
 )  # fmt: skip

@@ -72,7 +72,12 @@ def create_app(parts: HttpParts) -> FastAPI:
         )
     )
     send_route = SendRoute(
-        parts.intake, authenticator, budget, parts.body_limits, most_recipients=parts.most_recipients
+        parts.intake,
+        authenticator,
+        budget,
+        parts.body_limits,
+        most_recipients=parts.most_recipients,
+        now=parts.now,
     )
     app.router.routes.append(Route(sending.PATH, send_route, methods=["POST"]))
     app.include_router(reading.router(parts.store, authenticator))

@@ -7,6 +7,7 @@ knows nothing of JSON, only meets what it can write.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from mailer.accept.credentials import Identity
@@ -17,6 +18,7 @@ from mailer.compose.address import AddressError, Mailbox, parse_addr_spec, parse
 from mailer.compose.headers import HeaderError
 from mailer.compose.mime import Draft
 
+_FURTHEST = timedelta(days=30)
 _REPLY_TO = 25  # mailboxes; more are a mistake
 
 
@@ -27,6 +29,7 @@ def submission_of(
     most_recipients: int,
     idempotency_key: str | None,
     body_sha256: bytes,
+    now: datetime,
 ) -> Submission:
     """Raises SubmissionError and nothing else, whatever the request."""
     if request.text is None and request.html is None:
@@ -52,7 +55,25 @@ def submission_of(
         metadata=request.metadata or {},
         idempotency_key=idempotency_key,
         body_sha256=body_sha256,
+        due_at=_due_at(request.send_at, now),
+        expires_at=_expires_at(request, now),
     )
+
+
+def _due_at(send_at: datetime | None, now: datetime) -> datetime | None:
+    """None: at once, which is also what a send time in the past means."""
+    if send_at is None or send_at <= now:
+        return None
+    if send_at - now > _FURTHEST:
+        raise _invalid(f"a message may be sent {_FURTHEST.days} days ahead at most", "send_at")
+    return send_at
+
+
+def _expires_at(request: SendRequest, now: datetime) -> datetime | None:
+    expires_at = request.expires_at
+    if expires_at is not None and expires_at <= max(now, request.send_at or now):
+        raise _invalid("a message must expire after it is sent, and later than now", "expires_at")
+    return expires_at
 
 
 def _envelopes(request: SendRequest, most: int) -> list[Envelope]:

@@ -157,6 +157,7 @@ _EXAMPLES = {
             "subject": "Your order 4711", "text": "Thank you.", "html": "<p>Thank you.</p>",
             "headers": {"X-Order": "4711"}, "tags": ["order", "confirmation"],
             "metadata": {"order": "4711"}, "stream": "transactional",
+            "send_at": "2026-12-01T06:00:00Z", "expires_at": "2026-12-02T06:00:00Z",
         },
     },
 }  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -54,12 +55,14 @@ class SendRoute:
         limits: BodyLimits,
         *,
         most_recipients: int,
+        now: Callable[[], datetime],
     ) -> None:
         self._intake = intake
         self._authenticator = authenticator
         self._budget = budget
         self._limits = limits
         self._most_recipients = most_recipients
+        self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -111,6 +114,7 @@ class SendRoute:
             most_recipients=self._most_recipients,
             idempotency_key=idempotency_key,
             body_sha256=hashlib.sha256(raw).digest() if idempotency_key is not None else b"",
+            now=self._now(),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -102,6 +103,16 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
             extra_json_schema={"format": "stream"},
         ),
     ] = "transactional"
+    send_at: (
+        Annotated[datetime, Meta(tz=True, description="When to send it, at most 30 days ahead")] | None
+    ) = None
+    expires_at: (
+        Annotated[
+            datetime,
+            Meta(tz=True, description="When it is worth nothing any more: it is not sent after this"),
+        ]
+        | None
+    ) = None
 
 
 _decoder = msgspec.json.Decoder(SendRequest)

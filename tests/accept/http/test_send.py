@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from mailer import ids
+from mailer import clock, ids
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
 from mailer.identity import tenants
@@ -21,6 +21,7 @@ from mailer.queue import read
 from mailer.store import Store
 from mailer.store.tables import content, message, recipient
 from tests.accept.http.conftest import LETTER, LIMITS, Door, Keyring, bearer
+from tests.support.mailroom import HOUR
 
 
 def rows(store: Store) -> int:
@@ -441,3 +442,46 @@ async def test_a_stranger_leaves_no_event(door: Door) -> None:
 
     told = (await door.get("/v1/events")).json()["events"]
     assert [e["type"] for e in told] == ["accepted"]
+
+
+# ---- times
+
+
+async def test_a_send_time_ahead_is_waited_for(door: Door) -> None:
+    later = clock.now() + 3 * HOUR
+
+    path = (await door.send({**LETTER, "send_at": later.isoformat()})).headers["location"]
+
+    seen = (await door.get(path)).json()
+    assert (seen["recipients"][0]["state"], seen["recipients"][0]["wait_reason"]) == ("deferred", "scheduled")
+    assert door.room.claim() == []
+
+
+async def test_a_send_time_in_the_past_means_at_once(door: Door) -> None:
+    await door.send({**LETTER, "send_at": "2020-01-01T00:00:00Z"})
+
+    assert len(door.room.claim()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"send_at": "2090-01-01T00:00:00Z"}, "/send_at"),
+        ({"send_at": "2026-12-01T06:00:00"}, "/send_at"),
+        ({"send_at": "tomorrow"}, "/send_at"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
+    ],
+)
+async def test_a_time_that_cannot_be_is_refused(door: Door, change: dict[str, str], pointer: str) -> None:
+    answer = await door.send({**LETTER, **change})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+async def test_a_message_may_not_expire_before_it_is_sent(door: Door) -> None:
+    sent_at, gone_at = clock.now() + 2 * HOUR, clock.now() + HOUR
+
+    answer = await door.send({**LETTER, "send_at": sent_at.isoformat(), "expires_at": gone_at.isoformat()})
+
+    assert answer.json()["errors"][0]["pointer"] == "/expires_at"

@@ -23,7 +23,7 @@ NOON = datetime(2026, 3, 9, 12, tzinfo=UTC)
 
 def understand(raw: bytes) -> Submission:
     return draft.submission_of(
-        wire.decode(raw), IDENTITY, most_recipients=20, idempotency_key=None, body_sha256=b""
+        wire.decode(raw), IDENTITY, most_recipients=20, idempotency_key=None, body_sha256=b"", now=NOON
     )
 
 

@@ -1,0 +1,80 @@
+"""How a recipient that waits ends without an attempt: its row, its event and its tenant's usage at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, update
+
+from mailer.events import EventType, RecipientState
+from mailer.ids import IdMaker
+from mailer.queue import counting
+from mailer.store.bare import Hot, as_json, bare, names_of
+from mailer.store.tables import event_new, recipient
+from mailer.store.types import to_microseconds
+
+WAITING_STATES = (RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.HELD)
+# What `end_waiting` needs of a row.
+COLUMNS = (
+    recipient.c.id,
+    recipient.c.tenant_id,
+    recipient.c.message_id,
+    recipient.c.state,
+    recipient.c.version,
+    recipient.c.attempts,
+)
+_TELL = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """state: final. reason: a word for the event. words: a sentence kept as the recipient's last reply."""
+
+    state: RecipientState
+    event: EventType
+    reason: str
+    words: str
+
+
+def end_waiting(
+    connection: Connection,
+    rows: Sequence[Any],
+    ending: Ending,
+    *,
+    new_id: IdMaker,
+    process_number: int,
+    now: datetime,
+) -> None:
+    """Ends `rows`, one or more, which this transaction has locked in one of WAITING_STATES."""
+    ended = update(recipient).where(recipient.c.id.in_([row.id for row in rows]))
+    connection.execute(
+        ended.values(
+            state=ending.state,
+            wait_reason=None,
+            version=recipient.c.version + 1,
+            last_reply=ending.words,
+            settled_at=now,
+        )
+    )
+    told = [
+        {
+            "id": new_id(),
+            "tenant_id": row.tenant_id,
+            "type": ending.event,
+            "message_id": row.message_id,
+            "recipient_id": row.id,
+            "version": row.version + 1,
+            "at": to_microseconds(now),
+            "data": as_json({"attempt": row.attempts, "reason": ending.reason}),
+        }
+        for row in rows
+    ]
+    _TELL.many(connection, told)
+    used = {
+        tenant_id: {str(ending.state): n} for tenant_id, n in Counter(row.tenant_id for row in rows).items()
+    }
+    counting.add(connection, used, process_number=process_number, now=now)
