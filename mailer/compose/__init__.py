@@ -17,6 +17,10 @@ reads what we write in the tests instead.
   fields     one header field as bytes: folding, encoded-words, address lists
   headers    which header fields a submitter may set; the fields of one recipient
   mime       a draft becomes headers and body
+  submitted  a whole message that a submitter wrote becomes headers and body
+  block      its header as fields;  authors  whose it is;  control  what X-Mailer-* fields ask for
+  trace      the Received field, and messages that go round in circles
+  malformed  why a submitted message is refused
   canonical  the relaxed form of headers and body that DKIM signs
   dkim       signatures
   verp       the token in the reverse-path that says whose bounce came back

@@ -1,7 +1,7 @@
 """One header field as a line or more: folding, encoded-words, address lists (RFC 5322 §2.2.3, RFC 2047).
 
-Every function returns text that ends in CRLF. Text that is not printable ASCII becomes encoded-words as
-a whole: mixing them with plain words saves octets and loses spaces in some readers.
+Every function named after a field returns text that ends in CRLF. Text that is not printable ASCII becomes
+encoded-words as a whole: mixing them with plain words saves octets and loses spaces in some readers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from mailer.compose.address import Mailbox, quote
 
@@ -24,6 +25,8 @@ _PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^
 # RFC 2047 §5 (3): what an encoded-word may hold as it is where it stands for a display name.
 _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 _Q = ["_" if o == 0x20 else chr(o) if o in _Q_SAFE else f"={o:02X}" for o in range(256)]
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CONTINUATION = range(0x80, 0xC0)  # the second to fourth octet of a character in UTF-8
 
 
@@ -57,6 +60,14 @@ def address_field(name: str, mailboxes: Sequence[Mailbox]) -> str:
     """
     pieces = [piece for mailbox in mailboxes[:-1] for piece in _mailbox_pieces(mailbox, ",")]
     return fold(name, pieces + _mailbox_pieces(mailboxes[-1], ""))
+
+
+def date_text(date: datetime) -> str:
+    """An aware instant as Date carries it (RFC 5322 §3.3), in English and UTC whatever the locale."""
+    if date.tzinfo is None:
+        raise ValueError("the date must be aware")
+    utc = date.astimezone(UTC)
+    return f"{_DAYS[utc.weekday()]}, {utc.day:02} {_MONTHS[utc.month - 1]} {utc.year:04} {utc:%H:%M:%S} +0000"
 
 
 def is_plain(text: str) -> bool:

@@ -12,7 +12,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from mailer.compose import fields, headers
 from mailer.compose.address import Mailbox
@@ -24,8 +24,6 @@ _BOUNDARY = re.compile(
 _LINE_BREAK = re.compile(r"\r\n?")
 _CONTROLS = bytes(o for o in range(32) if o not in b"\t\n") + b"\x7f"
 _HIGH = bytes(range(128, 256))
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +98,10 @@ def _header_fields(draft: Draft, message_id: str, date: datetime) -> str:
     if draft.reply_to:
         lines.append(fields.address_field("Reply-To", draft.reply_to))
     lines.append(fields.text_field("Subject", draft.subject))
-    lines.append(f"Date: {_date(date)}\r\nMessage-ID: {message_id}\r\n")
+    lines.append(f"Date: {fields.date_text(date)}\r\nMessage-ID: {message_id}\r\n")
     lines += [headers.custom_field(name, value) for name, value in draft.headers]
     lines.append("MIME-Version: 1.0\r\n")
     return "".join(lines)
-
-
-def _date(date: datetime) -> str:
-    """RFC 5322 §3.3, in English and UTC whatever the locale."""
-    if date.tzinfo is None:
-        raise ValueError("the date must be aware")
-    utc = date.astimezone(UTC)
-    return f"{_DAYS[utc.weekday()]}, {utc.day:02} {_MONTHS[utc.month - 1]} {utc.year:04} {utc:%H:%M:%S} +0000"
 
 
 def _content(draft: Draft, boundary: str) -> _Entity:

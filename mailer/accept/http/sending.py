@@ -17,12 +17,13 @@ from mailer.accept.http import draft, problems, wire
 from mailer.accept.http.body import BodyLimits, ByteBudget, Hold, read_body
 from mailer.accept.http.visits import visit_of
 from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
+from mailer.compose.control import IDEMPOTENCY_KEY_PATTERN
 
 PATH = "/v1/messages"
 SCOPE = "send"
 # A field value of one word; draft-ietf-httpapi-idempotency-key-header asks for quotes, vendors do not:
 # with or without them, the octets are the key.
-_IDEMPOTENCY_KEY = re.compile(rb"[!-~]{1,255}")
+_IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY_PATTERN.encode("ascii"))
 _IN_THREAD_FROM_BYTES = 256 * 1024  # decoding more than this would hold up the other requests
 # What the accepting transaction refuses it notes itself, and what may pass is no rejection.
 _NOTED_BY_INTAKE = frozenset(

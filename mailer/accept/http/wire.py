@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from mailer.accept.submission import Fault, SubmissionError
+from mailer.compose import control
 
 _MAILBOX = Meta(
     max_length=8192,
@@ -43,8 +44,8 @@ AnyAddress = Annotated[str, _MAILBOX] | Address
 Addresses = AnyAddress | list[AnyAddress] | None
 # Python's $ also matches before a line break at the end; that of JSON Schema does not.
 _TAG = Meta(
-    pattern=r"^[!-~]{1,64}\Z", max_length=64, description="Visible ASCII",
-    extra_json_schema={"pattern": "^[!-~]{1,64}$"},
+    pattern=rf"^{control.TAG_PATTERN}\Z", max_length=control.TAG_CHARS, description="Visible ASCII",
+    extra_json_schema={"pattern": f"^{control.TAG_PATTERN}$"},
 )  # fmt: skip
 _Tag = Annotated[str, _TAG]
 _Headers = (
@@ -60,8 +61,11 @@ _Headers = (
 )
 _Metadata = (
     Annotated[
-        dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=500)]],
-        Meta(max_length=50),
+        dict[
+            Annotated[str, Meta(min_length=1, max_length=control.METADATA_KEY_CHARS)],
+            Annotated[str, Meta(max_length=control.METADATA_VALUE_CHARS)],
+        ],
+        Meta(max_length=control.METADATA_PAIRS),
     ]
     | None
 )
@@ -88,7 +92,10 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Further header fields; those that the mailer writes itself are refused"),
     ] = None
     tags: (
-        Annotated[list[_Tag], Meta(max_length=10, description="Words to find the message by; never sent")]
+        Annotated[
+            list[_Tag],
+            Meta(max_length=control.TAGS, description="Words to find the message by; never sent"),
+        ]
         | None
     ) = None
     metadata: Annotated[
@@ -98,7 +105,7 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             min_length=1,
-            max_length=100,
+            max_length=control.STREAM_CHARS,
             description="Name of a stream of the tenant",
             extra_json_schema={"format": "stream"},
         ),

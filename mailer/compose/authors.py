@@ -1,0 +1,115 @@
+"""Whose message it is: the mailboxes of From and Sender (RFC 5322 §3.4, §3.6.2, RFC 6854 §2).
+
+Whether a tenant may send as them is decided from what this returns, so it never sees fewer mailboxes than
+a lax reader would: one that stands as a display name without quotes, as in `a@b.example <c@d.example>`,
+is returned beside the other. What could be read in two ways otherwise is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from mailer.compose.address import AddressError, Mailbox, parse_addr_spec, parse_mailbox
+from mailer.compose.malformed import AuthorError
+
+_VALUE_OCTETS = 8192
+
+_PLAIN = re.compile(r"""(?:"[^"\\]*"|[^"\\<>()\[\],;:@]*)<([^"\\<>()\[\],;: \t]*)>|([^"\\<>()\[\],;: \t]+)""")
+_OPAQUE = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^\[\]"]*\]')
+_MARK = re.compile(r"<[^<>]*>|[,;:<>]")
+_ANGLE = re.compile(r"([^<]*)<([^<>]*)>([^<>]*)")
+_SPACED_DOT = re.compile(r"[ \t]*([.@])[ \t]*")
+
+
+@lru_cache(maxsize=1024)
+def mailboxes(field: str, value: bytes) -> tuple[Mailbox, ...]:
+    """Each mailbox in `value` once, one or more, without display names, for those decide nothing.
+
+    field  From or Sender, for the error
+    value  unfolded; octets outside UTF-8 may stand in a display name
+
+    Raises AuthorError and nothing else. Few write nearly everything, so the last ones are remembered.
+    """
+    if len(value) > _VALUE_OCTETS:
+        raise AuthorError(f"the field {field} has more than {_VALUE_OCTETS} octets", field=field)
+    text = value.decode("utf-8", "surrogateescape")
+    try:
+        plain = _PLAIN.fullmatch(text)
+        found = [parse_mailbox(plain[1] or plain[2] or "")] if plain else [*_list(text)]
+    except AddressError as error:
+        raise AuthorError(f"the field {field} is not a list of mailboxes: {error}", field=field) from None
+    if not found:
+        raise AuthorError(f"the field {field} holds no mailbox", field=field)
+    return tuple(dict.fromkeys(found))
+
+
+def _list(text: str) -> Iterator[Mailbox]:
+    text = _without_comments(text) if "(" in text or ")" in text else text
+    # As long as `text`, with nothing in it that only looks like punctuation.
+    masked = _OPAQUE.sub(lambda opaque: "q" * len(opaque[0]), text)
+    if '"' in masked:
+        raise AddressError("the quotes do not match")
+    for start, end in _entries(masked):
+        yield from _entry(text[start:end], masked[start:end])
+
+
+def _entries(masked: str) -> Iterator[tuple[int, int]]:
+    """Where each mailbox of a list stands, those in groups too. Empty ones are obsolete (RFC 5322 §4.4)."""
+    start, in_group = 0, False
+    for mark in _MARK.finditer(masked):
+        if mark[0] in "<>":
+            raise AddressError("the angle brackets do not match")
+        if mark[0][0] == "<":
+            continue
+        if mark[0] in ":;":
+            if in_group == (mark[0] == ":"):
+                raise AddressError("a group begins with one ':' and ends with ';'")
+            in_group = not in_group
+        if mark[0] != ":":
+            yield start, mark.start()
+        start = mark.end()
+    if in_group:
+        raise AddressError("a group begins with one ':' and ends with ';'")
+    yield start, len(masked)
+
+
+def _entry(text: str, masked: str) -> Iterator[Mailbox]:
+    if not text.strip(" \t"):
+        return
+    angle = _ANGLE.fullmatch(masked)
+    if angle is None:
+        yield _addr_spec(text)
+        return
+    if angle[3].strip(" \t"):
+        raise AddressError("text follows the closing angle bracket")
+    yield _addr_spec(text[angle.start(2) : angle.end(2)])
+    yield from (parse_addr_spec(word) for word in angle[1].split() if "@" in word)
+
+
+def _addr_spec(text: str) -> Mailbox:
+    """Old software writes white space around dots and '@' (RFC 5322 §4.4), never within quotes."""
+    text = text.strip(" \t")
+    if '"' not in text and (" " in text or "\t" in text):
+        text = _SPACED_DOT.sub(r"\1", text)
+    return parse_addr_spec(text)
+
+
+def _without_comments(text: str) -> str:
+    """Comments nest, and end neither at a quoted ')' nor within quotes (RFC 5322 §3.2.2)."""
+    kept = []
+    depth = 0
+    in_quotes = escaped = False
+    for char in text:
+        is_bare = not escaped and not in_quotes
+        depth += (char == "(" and is_bare) - (char == ")" and is_bare)
+        if depth < 0:
+            raise AddressError("the parentheses do not match")
+        if not depth:
+            kept.append(" " if char == ")" and is_bare else char)
+            in_quotes ^= char == '"' and not escaped
+        escaped = char == "\\" and not escaped
+    if depth:
+        raise AddressError("the parentheses do not match")
+    return "".join(kept)

@@ -1,0 +1,146 @@
+"""A whole message as its submitter wrote it, made fit to be stored, signed and sent (RFC 6409 §8).
+
+The body and every field that needs no change keep their octets: signatures of others may cover them, and
+whoever wrote the message knows best. Changed is only this:
+
+- on top, a Received field (RFC 5321 §4.4); at the end, Date and Message-ID if there are none, or none
+  with a value (RFC 6409 §8.2, §8.3);
+- Bcc and Resent-Bcc go, for nobody may see them (RFC 5322 §3.6.3, §6), and so does Return-Path, which is for
+  the last host to write (RFC 5321 §4.4);
+- X-Mailer-* fields are read and go (control.py); what block.py mends.
+
+From must be there once, since receivers cannot judge two (RFC 7489 §6.6.1). Other fields that should
+stand alone (RFC 5322 §3.6) may repeat: readers take the first or the last, our signature covers them all.
+
+An 8-bit header has two meanings. In an address field, or where the client asked for SMTPUTF8, UTF-8 makes
+a message that only SMTPUTF8 can carry (RFC 6532 §3.2). Anywhere else, and in any other charset, it is what
+programs wrote before there was MIME: it goes as it came, as Postfix sends it, to peers that take 8 bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailer.compose import authors, block, control, fields, trace
+from mailer.compose.address import Mailbox
+from mailer.compose.block import Field
+from mailer.compose.control import Control
+from mailer.compose.malformed import AuthorError
+from mailer.compose.trace import Arrival
+
+_TAKEN_OUT = frozenset({"", "bcc", "resent-bcc", "return-path"})
+_ADDED = frozenset({"date", "message-id"})
+_READ = ("received", "from", "sender", "date", "message-id")
+_ADDRESS_FIELDS = frozenset(
+    {
+        "from", "sender", "reply-to", "to", "cc", "resent-from", "resent-sender", "resent-reply-to",
+        "resent-to", "resent-cc", "disposition-notification-to",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A message ready to be stored: per-recipient prefix + headers + CRLF + body is what is signed.
+
+    headers     CRLF lines of at most 998 octets, without the empty line after them
+    body        the submitter's octets; may be empty, or lack its last CRLF
+    is_8bit     an octet above 127 in either, whatever MAIL declared (RFC 6152 §2)
+    needs_utf8  can only be sent with SMTPUTF8 (RFC 6531 §3.4)
+    authors     mailboxes of From, each once, at least one, without display names
+    senders     mailboxes of Sender, likewise; () without the field
+    message_id  as the header has it, the first; with angle brackets if it is a valid one
+    control     what X-Mailer-* fields said
+    removed     the fields taken out, in order
+    """
+
+    headers: bytes
+    body: bytes
+    is_8bit: bool
+    needs_utf8: bool
+    authors: tuple[Mailbox, ...]
+    senders: tuple[Mailbox, ...]
+    message_id: str
+    control: Control
+    removed: tuple[Field, ...]
+
+
+def receive(message: bytes, arrival: Arrival, *, is_utf8: bool, may_return: bool = False) -> Submitted:
+    """`message` (CRLF lines, dots not stuffed) as it will be sent; the same for the same arguments.
+
+    is_utf8     MAIL carried SMTPUTF8, or a door without MAIL says that the message is of that kind
+    may_return  it may have passed `arrival.host` before
+
+    Raises MalformedMessage and nothing else, whatever the octets.
+    """
+    block.check_lines(message)
+    head, body = block.divide(message)
+    kept, removed = _sort(block.fields_of(head))
+    values = _values(kept)
+    trace.check_hops(values["received"], "" if may_return else arrival.host)
+    from_ = _authors(values["from"])
+    message_ids = values["message-id"]
+    added = "" if values["date"] else f"Date: {fields.date_text(arrival.at)}\r\n"
+    if not message_ids:
+        message_ids = [f"<{arrival.id}@{from_[0].domain}>".encode("ascii")]
+        added += f"Message-ID: {message_ids[0].decode('ascii')}\r\n"
+    received = trace.received_field(arrival)
+    headers = b"".join((received, *[field.text for field in kept], added.encode("ascii")))
+    is_ascii = headers.isascii()
+    return Submitted(
+        headers=headers,
+        body=body,
+        is_8bit=not (is_ascii and body.isascii()),
+        needs_utf8=not is_ascii and _needs_utf8(kept, received, is_utf8=is_utf8),
+        authors=from_,
+        senders=_senders(values["sender"]),
+        message_id=message_ids[0].decode("utf-8", "replace"),
+        control=control.read_control([f for f in removed if f.name.startswith(control.PREFIX)]),
+        removed=tuple(removed),
+    )
+
+
+def _sort(found: list[Field]) -> tuple[list[Field], list[Field]]:
+    """The fields that are sent, and those that are not."""
+    kept: list[Field] = []
+    removed: list[Field] = []
+    for field in found:
+        name = field.name
+        gone = name in _TAKEN_OUT or name.startswith(control.PREFIX) or (name in _ADDED and not field.value)
+        (removed if gone else kept).append(field)
+    return kept, removed
+
+
+def _values(kept: list[Field]) -> dict[str, list[bytes]]:
+    """Unfolded values of the fields that are read, in order; [] of one that is not there."""
+    values: dict[str, list[bytes]] = {name: [] for name in _READ}
+    for field in kept:
+        if field.name in values:
+            values[field.name].append(field.value)
+    return values
+
+
+def _authors(values: list[bytes]) -> tuple[Mailbox, ...]:
+    if len(values) != 1:
+        what = "has the field From more than once" if values else "has no field From"
+        raise AuthorError(f"the message {what}", field="From")
+    return authors.mailboxes("From", values[0])
+
+
+def _senders(values: list[bytes]) -> tuple[Mailbox, ...]:
+    found = [authors.mailboxes("Sender", value) for value in values]
+    return tuple(dict.fromkeys(mailbox for group in found for mailbox in group))
+
+
+def _needs_utf8(kept: list[Field], received: bytes, *, is_utf8: bool) -> bool:
+    """Of a header that is not ASCII."""
+    texts = [field.text for field in kept if is_utf8 or field.name in _ADDRESS_FIELDS]
+    return any(not text.isascii() and _is_utf8(text) for text in (*texts, received))
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
