@@ -90,7 +90,7 @@ def read_facts(connection: Connection, submissions: Sequence[Submission]) -> Fac
         return dialect.listed(connection, values)
 
     keys = [_Key(*row) for row in _KEYS.rows(connection, {"ids": among({s.key_id for s in submissions})})]
-    names = {s.draft.from_.domain for s in submissions}
+    names = {mailbox.domain for s in submissions for mailbox in (*s.authors, *s.senders)}
     domains = [_Domain(*row) for row in _DOMAINS.rows(connection, {"names": among(names)})]
     streams = _STREAMS.rows(connection, {"tenants": among({key.tenant_id for key in keys})})
     return Facts(
@@ -105,20 +105,26 @@ def admit(submission: Submission, facts: Facts, now: datetime) -> Admitted:
     key = _good_key(submission, facts, now)
     if key.tenant_state != "active":
         raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
-    name = submission.draft.from_.domain
-    domain = facts.domains.get(name)
-    if domain is None or domain.tenant_id != key.tenant_id or domain.state != "active":
-        raise SubmissionError(
-            Fault.FROM_NOT_ALLOWED,
-            f"the domain {name} of From is not an active sending domain of this tenant",
-            pointer="/from",
-        )
+    domain, *_ = [_own_domain("From", m.domain, key, facts) for m in submission.authors]
+    for mailbox in submission.senders:
+        _own_domain("Sender", mailbox.domain, key, facts)
     stream_id = facts.streams.get((key.tenant_id, submission.stream))
     if stream_id is None:
         raise SubmissionError(
             Fault.UNKNOWN_STREAM, f"this tenant has no stream {submission.stream!r}", pointer="/stream"
         )
     return Admitted(key.tenant_id, stream_id, domain.id, domain.return_path_domain)
+
+
+def _own_domain(field: str, name: str, key: _Key, facts: Facts) -> _Domain:
+    domain = facts.domains.get(name)
+    if domain is None or domain.tenant_id != key.tenant_id or domain.state != "active":
+        raise SubmissionError(
+            Fault.FROM_NOT_ALLOWED,
+            f"the domain {name} of {field} is not an active sending domain of this tenant",
+            pointer="/from",
+        )
+    return domain
 
 
 def _good_key(submission: Submission, facts: Facts, now: datetime) -> _Key:

@@ -19,13 +19,15 @@ from mailer import ids
 from mailer.accept.committer import Committer, Prepared, Rejection
 from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
 from mailer.compose import dkim, mime
-from mailer.compose.mime import Composed
+from mailer.compose.mime import Composed, Draft
+from mailer.compose.submitted import Submitted
 from mailer.ids import IdMaker
 from mailer.queue import bodies
 from mailer.queue.enqueue import NewContent, NewRecipient
 
 _IN_THREAD_FROM_BYTES = 256 * 1024  # composing more than this would hold up the other requests
 _FLOOR_SECONDS = 1.0
+_MESSAGE_ID_CHARS = 320  # kept to find the message by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +76,7 @@ class Intake:
                 f"a message may have {self._limits.recipients} recipients,"
                 f" this one has {len(submission.recipients)}",
             )
-        draft = submission.draft
-        if len(draft.text or "") + len(draft.html or "") > _IN_THREAD_FROM_BYTES:
+        if _size(submission.content) > _IN_THREAD_FROM_BYTES:
             prepared = await asyncio.to_thread(self._prepare, submission)
         else:
             prepared = self._prepare(submission)
@@ -86,12 +87,9 @@ class Intake:
         self._committer.note(Rejection(tenant_id, error))
 
     def _prepare(self, submission: Submission) -> Prepared:
-        message_id = self._new_id()
+        message_id = self._new_id() if submission.message_id is None else submission.message_id
         shown = ids.show("msg", message_id)
-        rfc_message_id = f"<{shown}@{submission.draft.from_.domain}>"
-        composed = mime.compose(
-            submission.draft, message_id=rfc_message_id, date=self._now(), boundary=f"=_{shown}"
-        )
+        rfc_message_id, content = self._content_of(submission.content, shown)
         recipients = tuple(
             NewRecipient(id=self._new_id(), address=r.mailbox.addr_spec, domain=r.mailbox.domain, kind=r.kind)
             for r in submission.recipients
@@ -100,12 +98,21 @@ class Intake:
             submission=submission,
             message_id=message_id,
             rfc_message_id=rfc_message_id,
-            content=self._content(composed),
+            content=content,
             recipients=recipients,
             response=_response(shown, recipients),
         )
 
-    def _content(self, composed: Composed) -> NewContent:
+    def _content_of(self, content: Draft | Submitted, shown: str) -> tuple[str, NewContent]:
+        """Its Message-ID, and what is stored. shown: the message's id."""
+        if isinstance(content, Submitted):
+            return content.message_id[:_MESSAGE_ID_CHARS], self._stored(content, is_8bit=content.is_8bit)
+        rfc_message_id = f"<{shown}@{content.from_.domain}>"
+        composed = mime.compose(content, message_id=rfc_message_id, date=self._now(), boundary=f"=_{shown}")
+        # What we compose is 7-bit, but for header addresses that need SMTPUTF8.
+        return rfc_message_id, self._stored(composed, is_8bit=False)
+
+    def _stored(self, composed: Composed | Submitted, *, is_8bit: bool) -> NewContent:
         size = len(composed.headers) + 2 + len(composed.body)
         if size > self._limits.message_bytes:
             raise SubmissionError(
@@ -122,7 +129,7 @@ class Intake:
             body_file=file,
             body_hash=dkim.body_hash(composed.body),
             size_bytes=size,
-            is_8bit=False,  # what we compose is 7-bit, but for header addresses that need SMTPUTF8
+            is_8bit=is_8bit,
             needs_utf8=composed.needs_utf8,
         )
 
@@ -134,6 +141,12 @@ class Intake:
             self._above_floor = shutil.disk_usage(self._data_folder).free >= self._limits.free_bytes
         if not self._above_floor:
             raise SubmissionError(Fault.BUSY, "too little disk space is free; try again later")
+
+
+def _size(content: Draft | Submitted) -> int:
+    if isinstance(content, Submitted):
+        return len(content.body)
+    return len(content.text or "") + len(content.html or "")
 
 
 def _response(shown: str, recipients: tuple[NewRecipient, ...]) -> bytes:

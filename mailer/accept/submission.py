@@ -9,6 +9,7 @@ from datetime import datetime
 
 from mailer.compose.address import Mailbox
 from mailer.compose.mime import Draft
+from mailer.compose.submitted import Submitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +25,19 @@ class Submission:
     """A message as a door understood it, syntax checked, nothing yet decided.
 
     key_id, secret_hash  the presented credential; judged again inside the accepting transaction
+    content              what is to be said, or the whole message as its submitter wrote it
     recipients           distinct mailboxes, at least one
     stream               name of the tenant's stream
     idempotency_key      None: the submitter gave none
     body_sha256          of the raw request body; what a repeated idempotency key must match
     due_at, expires_at   None: at once; the stream's schedule
+    mail_from            the submitter's reverse-path, "" for the null one; None where the door has none
+    message_id           None: it will get one; the message written by its submitter bears it already
     """
 
     key_id: int
     secret_hash: bytes
-    draft: Draft
+    content: Draft | Submitted
     recipients: tuple[Envelope, ...]
     door: str = "http"
     stream: str = "transactional"
@@ -43,6 +47,18 @@ class Submission:
     body_sha256: bytes = b""
     due_at: datetime | None = None
     expires_at: datetime | None = None
+    mail_from: str | None = None
+    message_id: int | None = None
+
+    @property
+    def authors(self) -> tuple[Mailbox, ...]:
+        """Mailboxes of From, one or more; the first one's domain signs."""
+        return (self.content.from_,) if isinstance(self.content, Draft) else self.content.authors
+
+    @property
+    def senders(self) -> tuple[Mailbox, ...]:
+        """Mailboxes of Sender."""
+        return () if isinstance(self.content, Draft) else self.content.senders
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,10 @@ programs wrote before there was MIME: it goes as it came, as Postfix sends it, t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 
 from mailer.compose import authors, block, control, fields, trace
 from mailer.compose.address import Mailbox
@@ -29,8 +32,9 @@ from mailer.compose.malformed import AuthorError
 from mailer.compose.trace import Arrival
 
 _TAKEN_OUT = frozenset({"", "bcc", "resent-bcc", "return-path"})
+_SUBJECT_CHARS = 2000
 _ADDED = frozenset({"date", "message-id"})
-_READ = ("received", "from", "sender", "date", "message-id")
+_READ = ("received", "from", "sender", "subject", "date", "message-id")
 _ADDRESS_FIELDS = frozenset(
     {
         "from", "sender", "reply-to", "to", "cc", "resent-from", "resent-sender", "resent-reply-to",
@@ -49,6 +53,7 @@ class Submitted:
     needs_utf8  can only be sent with SMTPUTF8 (RFC 6531 §3.4)
     authors     mailboxes of From, each once, at least one, without display names
     senders     mailboxes of Sender, likewise; () without the field
+    subject     as people read it, decoded, on one line; "" without the field
     message_id  as the header has it, the first; with angle brackets if it is a valid one
     control     what X-Mailer-* fields said
     removed     the fields taken out, in order
@@ -60,6 +65,7 @@ class Submitted:
     needs_utf8: bool
     authors: tuple[Mailbox, ...]
     senders: tuple[Mailbox, ...]
+    subject: str
     message_id: str
     control: Control
     removed: tuple[Field, ...]
@@ -94,6 +100,7 @@ def receive(message: bytes, arrival: Arrival, *, is_utf8: bool, may_return: bool
         needs_utf8=not is_ascii and _needs_utf8(kept, received, is_utf8=is_utf8),
         authors=from_,
         senders=_senders(values["sender"]),
+        subject=_subject(values["subject"]),
         message_id=message_ids[0].decode("utf-8", "replace"),
         control=control.read_control([f for f in removed if f.name.startswith(control.PREFIX)]),
         removed=tuple(removed),
@@ -130,6 +137,17 @@ def _authors(values: list[bytes]) -> tuple[Mailbox, ...]:
 def _senders(values: list[bytes]) -> tuple[Mailbox, ...]:
     found = [authors.mailboxes("Sender", value) for value in values]
     return tuple(dict.fromkeys(mailbox for group in found for mailbox in group))
+
+
+def _subject(values: list[bytes]) -> str:
+    """For lists and searches; the field itself is sent as it is. What cannot be decoded is shown raw."""
+    if not values:
+        return ""
+    raw = values[0].decode("utf-8", "replace").strip()
+    if "=?" in raw:
+        with suppress(ValueError, LookupError, HeaderParseError):  # a broken encoded-word, or no such charset
+            raw = str(make_header(decode_header(raw))).encode("utf-8", "replace").decode()
+    return " ".join(raw.split())[:_SUBJECT_CHARS]
 
 
 def _needs_utf8(kept: list[Field], received: bytes, *, is_utf8: bool) -> bool:

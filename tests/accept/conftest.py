@@ -48,7 +48,7 @@ class Desk:
         draft = Draft(parse_mailbox(sender), (mailbox,), (), (), f"order {n}", "hello", None)
         return Prepared(
             submission=Submission(
-                key_id=self.key_id, secret_hash=secret_hash, draft=draft, stream=stream,
+                key_id=self.key_id, secret_hash=secret_hash, content=draft, stream=stream,
                 recipients=(Envelope(mailbox, "to"),), idempotency_key=key, body_sha256=body,
             ),
             message_id=message_id,

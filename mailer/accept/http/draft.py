@@ -48,7 +48,7 @@ def submission_of(
     return Submission(
         key_id=identity.key_id,
         secret_hash=identity.secret_hash,
-        draft=draft,
+        content=draft,
         recipients=tuple(envelopes),
         stream=request.stream,
         tags=tuple(request.tags or ()),

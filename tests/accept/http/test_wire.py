@@ -94,7 +94,8 @@ def test_what_is_taken_can_be_composed_and_what_is_refused_is_pointed_at(documen
         assert error.pointer is not None
         assert points_into(error.pointer, document)
         return
-    composed = mime.compose(submission.draft, message_id="<m@x.example>", date=NOON, boundary="=_b")
+    assert isinstance(submission.content, mime.Draft)
+    composed = mime.compose(submission.content, message_id="<m@x.example>", date=NOON, boundary="=_b")
     assert composed.headers.endswith(b"\r\n")
     assert submission.recipients
 
