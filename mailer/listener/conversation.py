@@ -1,0 +1,259 @@
+"""One connection: aiosmtpd's protocol class with its own reading and loop."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import re
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import structlog
+
+from mailer.listener import reply as replies
+from mailer.listener.commands import Commands, Over, TlsFailed
+from mailer.listener.mailing import Mailing
+from mailer.listener.reply import Hangup, ServerReply
+from mailer.listener.rules import Rules
+from mailer.listener.seam import Session
+from mailer.listener.wire import BareLineFeed, Ended, Gone, Interrupted, LineTooLong, Silence, Wire
+
+_log = structlog.get_logger(__name__)
+_BROWSER = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT) ", re.IGNORECASE)
+
+
+class End(enum.StrEnum):
+    """Why a session ended; logged."""
+
+    QUIT = "quit"
+    LOST = "lost"
+    SILENCE = "silence"
+    REFUSED = "refused"
+    SHUTDOWN = "shutdown"
+    TLS_FAILED = "tls-failed"
+    FAILED = "failed"
+
+
+class Register(Protocol):
+    """Who is connected."""
+
+    def admit(self, conversation: Conversation) -> ServerReply | None:
+        """None, or why there is no place for it."""
+        ...
+
+    def forget(self, conversation: Conversation) -> None:
+        """Its connection is gone. More than once does no harm."""
+        ...
+
+
+class Conversation(Commands):
+    """One session, from greeting to close. Nothing the peer does raises.
+
+    tls_first  the handshake comes before the greeting (RFC 8314 §3.3)
+    """
+
+    def __init__(
+        self, rules: Rules, register: Register, loop: asyncio.AbstractEventLoop, *, tls_first: bool
+    ) -> None:
+        super().__init__(rules, loop)
+        self._register = register
+        self._tls_first = tls_first
+        self._began_at = loop.time()
+        self._is_at_command = self._is_closing = self._is_over = False
+        self._abort_timer: asyncio.TimerHandle | None = None
+
+    def close_when_idle(self) -> None:
+        """421 now, or after the transaction under way (RFC 5321 §3.8)."""
+        self._is_closing = True
+        if self._is_at_command and not self.mailing.is_open:
+            self.wire.interrupt()
+
+    def close_now(self) -> None:
+        """421 where the session waits for the client; a call of the desk under way is cancelled."""
+        self._is_closing = True
+        if self._handler_coroutine is not None and not self._is_over:
+            if self._is_over_tls == bool(self.talk.tls):  # in the middle of a handshake nothing can be said
+                self.wire.say(replies.SHUTTING_DOWN.encode())
+            self._handler_coroutine.cancel()
+
+    # ---- what the event loop calls --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # The declared type is wider; a stream server hands over a Transport, uvloop by duck type.
+        stream = cast(asyncio.Transport, transport)
+        peer, ours = stream.get_extra_info("peername"), stream.get_extra_info("sockname")
+        rules = self.rules
+        self.transport = transport
+        self.talk = Session(peer=str(peer[0]) if peer else "", port=int(ours[1]) if ours else 0)
+        self.wire = Wire(self.loop, stream)
+        self.mailing = Mailing(
+            rules.desk,
+            self.talk,
+            self.wire,
+            rules.limits,
+            rules.budget,
+            takes_auth=rules.credentials is not None,
+        )
+        self._handler_coroutine = self.loop.create_task(self._handle_client())
+
+    def data_received(self, data: bytes) -> None:
+        if not self._is_over:
+            self.wire.feed(data)
+
+    def eof_received(self) -> bool:
+        """The commands that came before are still answered, where the transport can: TLS cannot."""
+        self.wire.end()
+        return not (self._is_over_tls or self._is_over)
+
+    def pause_writing(self) -> None:
+        self.wire.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.wire.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.wire.lose()
+        self._register.forget(self)
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        if self._handler_coroutine is not None:
+            self._handler_coroutine.cancel()
+
+    # ---- the session ----------------------------------------------------------------------------------
+
+    async def _handle_client(self) -> None:
+        """aiosmtpd's name for the loop over commands."""
+        end, lingers = End.LOST, True
+        try:
+            end = await self._run()
+        except Over:
+            end, lingers = End.QUIT, False
+        except TlsFailed:
+            end, lingers = End.TLS_FAILED, False
+        except Exception as error:  # noqa: BLE001 -- the loop's top
+            self._report(error)
+            self.wire.say(replies.INTERNAL_END.encode())
+            end = End.FAILED
+        finally:
+            if self._is_closing and end is End.LOST:
+                end = End.SHUTDOWN
+            self._finish(end, lingers=lingers)
+
+    async def _run(self) -> End:
+        """Raises Over, TlsFailed."""
+        try:
+            await self._open()
+            while True:
+                await self._next_command()
+        except Hangup as hangup:
+            return self._part(hangup.reply, End.REFUSED)
+        except BareLineFeed:
+            return self._part(replies.BARE_LINE_END, End.REFUSED)
+        except Silence:
+            return self._part(replies.SILENCE, End.SILENCE)
+        except Interrupted:
+            return self._part(replies.SHUTTING_DOWN, End.SHUTDOWN)
+        except Gone:
+            return End.LOST
+
+    def _part(self, last: ServerReply, end: End) -> End:
+        self.wire.say(last.encode())
+        return end
+
+    async def _open(self) -> None:
+        """Greets (RFC 5321 §3.1). Who talks before the greeting is heard after it: a client that pipelines
+        its EHLO blindly harms nobody, and telling spammers by it is for a filter."""
+        refusal = self._register.admit(self)
+        if refusal is not None:
+            if self._tls_first:
+                raise TlsFailed  # a reply in clear text is noise to this client
+            raise Hangup(refusal)
+        if self._tls_first and self.rules.tls is not None:
+            await self.start_tls(self.rules.tls())
+        self.wire.say(ServerReply(220, None, f"{self.hostname} ESMTP").encode())
+
+    async def _next_command(self) -> None:
+        """Raises Hangup, BareLineFeed, Over and what ends a wire."""
+        limits, wire = self.rules.limits, self.wire
+        if not self.mailing.is_open:
+            if self._is_closing:
+                raise Interrupted
+            if wire.now() - self._began_at > limits.session_seconds:
+                raise Hangup(replies.ENOUGH)
+        until = min(wire.now() + limits.idle_seconds, self.mailing.until)
+        if wire.is_choked:
+            await wire.drain(until)
+        self._is_at_command = True
+        try:
+            line = await wire.line(limits.auth_line_octets, until)
+        except LineTooLong:
+            self.say(replies.LINE_TOO_LONG)
+            return
+        finally:
+            self._is_at_command = False
+        await self._obey(line)
+
+    async def _obey(self, line: bytes) -> None:
+        verb, _, rest = line.partition(b" ")
+        method = self._smtp_methods.get(verb.upper().decode("ascii", "replace"))
+        if method is None and _BROWSER.match(line):
+            # A page made a browser speak to us: its next lines are commands of the page's choosing.
+            raise Hangup(replies.NO_BROWSERS)
+        refusal = self._unreadable(line, is_auth=method is not None and verb.upper() == b"AUTH")
+        if refusal is not None or method is None:
+            self.say(refusal or replies.UNKNOWN_COMMAND)
+            return
+        try:
+            await method(rest.decode().strip(" ") or None)
+        except (Hangup, BareLineFeed, Over, TlsFailed, Ended):
+            raise
+        except Exception as error:  # noqa: BLE001 -- the owner's bug must not end the server
+            self._report(error)
+            self.mailing.reset()
+            self.say(replies.INTERNAL)
+
+    def _unreadable(self, line: bytes, *, is_auth: bool) -> ServerReply | None:
+        """Why the line is no command whatever its verb (RFC 5321 §2.3.8, §4.1.2, §4.5.3.1.4)."""
+        if len(line) + 2 > self.rules.limits.command_octets and not is_auth:
+            return replies.LINE_TOO_LONG
+        if b"\r" in line:
+            return replies.BARE_LINE_END
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return replies.BAD_OCTETS
+        return replies.BAD_OCTETS if b"\0" in line else None
+
+    def _report(self, error: Exception) -> None:
+        _log.error("listener.failed", cause=type(error).__name__, peer=self.talk.peer, exc_info=error)
+
+    # ---- the end --------------------------------------------------------------------------------------
+
+    def _finish(self, end: End, *, lingers: bool) -> None:
+        self._is_over = True
+        self.mailing.reset()
+        self.wire.flush()
+        transport = self.wire.transport
+        if transport.is_closing():
+            self._register.forget(self)
+        else:
+            self._abort_timer = self.loop.call_later(self.rules.limits.linger_seconds, transport.abort)
+            (self._half_close if lingers else transport.close)()
+        self._smtp_methods.clear()  # they refer to us: without it only the garbage collector would free us
+        _log.info(
+            "listener.session_ended",
+            peer=self.talk.peer,
+            port=self.talk.port,
+            tls=self.talk.tls,
+            end=end,
+            messages=self.mailing.taken,
+            errors=self._errors,
+            seconds=round(self.loop.time() - self._began_at, 3),
+        )
+
+    def _half_close(self) -> None:
+        """Closing over octets that were not read resets the connection, and our last reply may go with it."""
+        transport = self.wire.transport
+        closing: Callable[[], None] = transport.write_eof if transport.can_write_eof() else transport.close
+        closing()
+        self.wire.read_on()

@@ -1,0 +1,116 @@
+"""What the server asks of its owner and tells it. The server speaks SMTP; the owner decides."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mailer.listener.parameters import MailParameters, RcptParameters
+from mailer.listener.path import Path
+from mailer.listener.reply import ServerReply
+
+
+@dataclass(slots=True)
+class Session:
+    """One connection.
+
+    peer         the client's IP address, as text
+    port         the port of ours that it came to
+    host_name    what it calls itself in HELO or EHLO, printable; "" before, and again after STARTTLS
+    is_extended  it said EHLO
+    tls          protocol version, None in clear text
+    cipher       of TLS, None in clear text
+    identity     what `authenticate` granted; None before
+    """
+
+    peer: str
+    port: int
+    host_name: str = ""
+    is_extended: bool = False
+    tls: str | None = None
+    cipher: str | None = None
+    identity: object | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A forward-path that `rcpt` took."""
+
+    path: Path
+    parameters: RcptParameters
+
+
+@dataclass(slots=True)
+class Transaction:
+    """An envelope, and its content once that is complete (RFC 5321 §3.3).
+
+    content  unstuffed, CRLF line ends and no CR, LF or NUL besides; 8-bit whatever BODY says. By BDAT its
+             last line may lack its CRLF
+    """
+
+    reverse_path: Path
+    parameters: MailParameters
+    recipients: list[Recipient] = field(default_factory=list)
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Authentication succeeded. identity: the owner's own object, kept in the session."""
+
+    identity: object
+
+
+class Desk(Protocol):
+    """The owner's side of mail transactions. One desk serves many sessions at once on one event loop.
+
+    An exception is our own bug: it is logged, answered with 451 4.3.0, and ends the transaction. When the
+    client goes, the call under way is cancelled. A reply of 421 or 521 closes the connection.
+    """
+
+    async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply: ...
+
+    async def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply: ...
+
+    async def take(self, session: Session, transaction: Transaction) -> ServerReply:
+        """The message is complete. A positive reply takes responsibility for it (RFC 5321 §6.1)."""
+        ...
+
+
+class Credentials(Protocol):
+    """Who a client is (RFC 4954 §4)."""
+
+    async def authenticate(self, user: str, secret: str, session: Session) -> Granted | ServerReply:
+        """A refusal of 5yz counts towards `Limits.auth_failures`. May sleep to slow a guesser down."""
+        ...
+
+
+class Busy(Exception):
+    """There is no room for these octets now."""
+
+
+class Hold(Protocol):
+    """One content's share of the memory that all of them may take."""
+
+    def grow_to(self, octets: int) -> None:
+        """Raises Busy."""
+        ...
+
+
+class Budget(Protocol):
+    """Octets of content that may be held at once."""
+
+    def hold(self) -> AbstractContextManager[Hold]:
+        """An empty share, given back when the block ends."""
+        ...
+
+
+class Unbounded:
+    """A budget that never runs out: tests, and owners that count elsewhere."""
+
+    def hold(self) -> AbstractContextManager[Hold]:
+        return nullcontext(self)
+
+    def grow_to(self, octets: int) -> None:
+        """Always room."""
