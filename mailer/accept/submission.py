@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from mailer.compose.address import Mailbox
 from mailer.compose.mime import Draft
@@ -109,3 +110,23 @@ class SubmissionError(Exception):
         self.fault = fault
         self.detail = detail
         self.pointer = pointer
+
+
+# What the accepting transaction refuses it notes itself, and what may pass is no rejection.
+NOTED_BY_INTAKE = frozenset(
+    {
+        Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.TENANT_SUSPENDED,
+        Fault.FROM_NOT_ALLOWED, Fault.UNKNOWN_STREAM,
+    }
+)  # fmt: skip
+PASSING = frozenset({Fault.BUSY, Fault.UNAVAILABLE, Fault.INTERNAL, Fault.REQUEST_TIMEOUT})
+
+
+class Taker(Protocol):
+    """The one way in, as `accept.intake.Intake` is it."""
+
+    async def take(self, submission: Submission) -> Receipt:
+        """The message is on disk when this returns. Raises SubmissionError."""
+
+    def refuse(self, tenant_id: int, error: SubmissionError) -> None:
+        """Leaves the `rejected` event of a submission that a door refused."""

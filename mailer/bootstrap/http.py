@@ -1,8 +1,10 @@
-"""The HTTP role: uvicorn with the doors' application, and the committer behind it."""
+"""The HTTP role: uvicorn with the doors' application, the SMTP door, and the committer behind both."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,14 +13,21 @@ from fastapi import APIRouter, FastAPI
 
 import mailer
 from mailer import clock
+from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.committer import Committer
+from mailer.accept.credentials import Authenticator
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.intake import Intake, IntakeLimits
+from mailer.accept.smtp.desk import SubmissionDesk
+from mailer.accept.smtp.login import KeyLogin
+from mailer.accept.smtp.room import Room
+from mailer.accept.smtp.tls import OwnCertificate, made_certificate
 from mailer.bootstrap.office import Office, Stop, announce, bell, keep_lease, office
 from mailer.config import Settings
 from mailer.identity import custody
+from mailer.listener import Limits, Listener, Rules
 from mailer.store import Store
 from mailer.web.inbox import inbox_router
 
@@ -49,8 +58,14 @@ def run(settings: Settings) -> int:
             now=clock.now,
             ring=ring,
         )
-        app = create_app(_parts(settings, own, committer, changes))
-        server = _Server(_config(app), stop, lambda: announce(settings, "http", port=port))
+        parts = _parts(settings, own, committer, changes)
+        door = _SmtpDoor(settings, _rules(settings, own, parts))
+        server = _Server(
+            _config(create_app(parts)),
+            stop,
+            door,
+            lambda: announce(settings, "http", port=port, smtp_port=door.port, smtps_port=door.tls_port),
+        )
         server.run(sockets=[listener])
         stop.event.set()
         committer.stop()
@@ -100,7 +115,7 @@ def _parts(settings: Settings, own: Office, committer: Committer, changes: Chang
         monotonic=clock.monotonic,
         version=mailer.__version__,
         body_limits=BodyLimits(request_bytes=settings.max_request_mb * _MIB),
-        byte_budget_bytes=settings.byte_budget_mb * _MIB,
+        budget=ByteBudget(settings.byte_budget_mb * _MIB),
         most_recipients=settings.max_recipients,
         routers=_pages(settings, own.store),
     )
@@ -118,12 +133,58 @@ def _pages(settings: Settings, store: Store) -> tuple[APIRouter, ...]:
     return (inbox_router(settings.data_dir / "inbox", txt_record),)
 
 
+def _rules(settings: Settings, own: Office, parts: HttpParts) -> Rules:
+    authenticator = Authenticator(own.store, monotonic=clock.monotonic, now=clock.now)
+    return Rules(
+        host=settings.hostname,
+        desk=SubmissionDesk(parts.intake, host=settings.hostname, new_id=own.new_id, now=clock.now),
+        credentials=KeyLogin(authenticator, clock.monotonic),
+        tls=_certificate(settings),
+        limits=Limits(
+            size_bytes=settings.max_message_mb * _MIB, recipients=min(settings.max_recipients, 1000)
+        ),
+        budget=Room(parts.budget),
+    )
+
+
+def _certificate(settings: Settings) -> Callable[[], ssl.SSLContext]:
+    certificate = settings.smtp_cert_file
+    if certificate is None:
+        return made_certificate(settings.data_dir / "tls", settings.hostname, clock.now())
+    return OwnCertificate(certificate, settings.smtp_key_file or certificate)
+
+
+class _SmtpDoor:
+    """The two ports of the SMTP door; known once it is open."""
+
+    def __init__(self, settings: Settings, rules: Rules) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._listener: Listener | None = None
+        self.port = self.tls_port = 0
+
+    async def open(self) -> None:
+        """Raises OSError: a port is in use."""
+        host = self._settings.smtp_host
+        self._listener = Listener(self._rules)
+        self.port = await self._listener.listen(host, self._settings.smtp_port)
+        self.tls_port = await self._listener.listen(host, self._settings.smtps_port, tls_first=True)
+
+    async def close(self) -> None:
+        """Transactions under way come to their end first."""
+        if self._listener is not None:
+            await self._listener.close(_DRAIN_SECONDS)
+
+
 class _Server(uvicorn.Server):
     """Says when it listens, and leaves when its incarnation was declared dead."""
 
-    def __init__(self, config: uvicorn.Config, stop: Stop, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, stop: Stop, door: _SmtpDoor, on_started: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._stop = stop
+        self._door = door
         self._on_started = on_started
 
     @contextmanager
@@ -134,7 +195,11 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        await self._door.open()
         self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await asyncio.gather(self._door.close(), super().shutdown(sockets))
 
     async def on_tick(self, counter: int) -> bool:
         if self._stop.event.is_set():

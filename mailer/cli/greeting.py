@@ -16,6 +16,7 @@ from mailer.config.values import reachable
 class Facts:
     """What there is to tell.
 
+    smtp_port    with STARTTLS; smtps_port: with implicit TLS
     api_key      None if revoked
     key_is_kept  true if it was made up, and lies in the data folder
     domain       None if there is none yet
@@ -24,6 +25,9 @@ class Facts:
     """
 
     http_url: str
+    smtp_host: str
+    smtp_port: int
+    smtps_port: int
     api_key: str | None
     key_is_kept: bool
     domain: str | None
@@ -41,6 +45,9 @@ def as_json(facts: Facts) -> str:
     return json.dumps(
         {
             "http_url": facts.http_url,
+            "smtp_host": facts.smtp_host,
+            "smtp_port": facts.smtp_port,
+            "smtps_port": facts.smtps_port,
             "api_key": facts.api_key,
             "domain": facts.domain,
             "inbox_url": facts.inbox_url,
@@ -56,6 +63,8 @@ def as_text(facts: Facts) -> str:
         "",
         f"  HTTP API  {facts.http_url}/v1/messages",
         f"  OpenAPI   {facts.http_url}/openapi.json",
+        f"  SMTP      {facts.smtp_host}:{facts.smtp_port} (STARTTLS), {facts.smtps_port} (implicit TLS);"
+        " any user name, the API key as password",
         *([f"  Inbox     {facts.inbox_url}"] if facts.inbox_url else []),
         f"  Domain    {facts.domain or 'none yet: `mailer domain create`'}",
         f"  API key   {facts.api_key or 'revoked: `mailer key create` makes another'}",
@@ -88,8 +97,25 @@ def _first_message(facts: Facts) -> list[str]:
         "    -H 'Content-Type: application/json' \\",
         f"    -d {shlex.quote(json.dumps(message))}",
         "",
+        "or by SMTP:",
+        "",
+        f"  swaks --server {facts.smtp_host}:{facts.smtp_port} --tls --auth PLAIN --auth-user any \\",
+        f"    --auth-password {facts.api_key} --from shop@{facts.domain} --to ann@example.org",
+        "",
+        f"  python3 -c {shlex.quote(_smtplib(facts))}",
+        "",
         f"and look at {look}; `{explain}` tells its life.",
     ]
+
+
+def _smtplib(facts: Facts) -> str:
+    """A program on one line; the sandbox's certificate is vouched for by nobody, so it is not checked."""
+    letter = f"From: shop@{facts.domain}\\nTo: ann@example.org\\nSubject: Hello\\n\\nIt works."
+    return (
+        f'import smtplib; s = smtplib.SMTP("{facts.smtp_host}", {facts.smtp_port}); s.starttls(); '
+        f's.login("any", "{facts.api_key}"); '
+        f's.sendmail("shop@{facts.domain}", ["ann@example.org"], "{letter}"); s.quit()'
+    )
 
 
 def url(host: str, port: int) -> str:

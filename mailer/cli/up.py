@@ -36,6 +36,8 @@ _INBOX = "inbox"
 @click.command()
 @data_dir_option
 @click.option("--http-port", type=int, help="Port of the HTTP door (default 8025); 0 takes any free one.")
+@click.option("--smtp-port", type=int, help="Port of the SMTP door with STARTTLS (default 2587).")
+@click.option("--smtps-port", type=int, help="Port of the SMTP door with implicit TLS (default 2465).")
 @click.option("--workers", type=int, help="Worker processes (default 1).")
 @click.option("--live", is_flag=True, help="Deliver to the world instead of the local inbox.")
 @json_option
@@ -46,21 +48,33 @@ def up(as_json: bool, live: bool, **given: Any) -> None:
     API key; later starts find all as it was. The key made up at the first start is kept in
     bootstrap.json of the data folder, readable by its owner only, and shown again at every start.
 
-    With --json one line says when all is ready: http_url, api_key, domain, inbox_url and the pids of
-    the roles; logs then go to the folder log/ of the data folder. A role that dies is started again.
-    Ctrl-C stops all; sessions whose message is just being taken are awaited up to 50 seconds, a second
-    Ctrl-C does not wait.
+    With --json one line says when all is ready: http_url, smtp_host, smtp_port, smtps_port, api_key,
+    domain, inbox_url and the pids of the roles; logs then go to the folder log/ of the data folder. A role
+    that dies is started again. Ctrl-C stops all; sessions whose message is just being taken are awaited up
+    to 50 seconds, a second Ctrl-C does not wait.
     """
     settings = load_settings(**given, mode="live" if live else None)
-    if not settings.is_set("inbox_port"):
-        # Only our own worker has to know it, so instances side by side need not be told about each other.
-        settings = settings.model_copy(update={"inbox_port": 0})
+    settings = _side_by_side(settings)
     with only_here(settings), Signals() as signals:
         earlier.await_end(settings.run_dir, signals)
         check_port(settings.http_host, settings.http_port, "MAILER_HTTP_PORT (--http-port)")
+        check_port(settings.smtp_host, settings.smtp_port, "MAILER_SMTP_PORT (--smtp-port)")
+        check_port(settings.smtp_host, settings.smtps_port, "MAILER_SMTPS_PORT (--smtps-port)")
         check_port(settings.inbox_host, settings.inbox_port, "MAILER_INBOX_PORT")
         prepared = prepare(settings)
         sys.exit(_Instance(settings, prepared, signals, as_json).run())
+
+
+def _side_by_side(settings: Settings) -> Settings:
+    """Free ports where none was asked for, so that instances need not be told about each other.
+
+    Of the inbox, which only our own worker has to know; and of the SMTP door beside an HTTP door that has a
+    port of its own.
+    """
+    names = ["inbox_port"]
+    if settings.is_set("http_port"):
+        names += ["smtp_port", "smtps_port"]
+    return settings.model_copy(update={name: 0 for name in names if not settings.is_set(name)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +152,12 @@ class _Instance:
         for child in self._roles.others:
             self._supervisor.start(child, {**environ, **more})
         self._await(self._roles.all)
-        self._supervisor.pin(http_door, MAILER_HTTP_PORT=str(_port(http_door)))
+        self._supervisor.pin(
+            http_door,
+            MAILER_HTTP_PORT=str(_port(http_door)),
+            MAILER_SMTP_PORT=str(_port(http_door, "smtp_port")),
+            MAILER_SMTPS_PORT=str(_port(http_door, "smtps_port")),
+        )
         self._supervisor.wait_until(self._is_ready, seconds=_READY_SECONDS, what="the HTTP door")
 
     def _environ(self) -> Mapping[str, str]:
@@ -170,6 +189,9 @@ class _Instance:
     def _greet(self) -> None:
         facts = greeting.Facts(
             http_url=greeting.url(self._settings.http_host, _port(self._roles.http)),
+            smtp_host=reachable(self._settings.smtp_host),
+            smtp_port=_port(self._roles.http, "smtp_port"),
+            smtps_port=_port(self._roles.http, "smtps_port"),
             api_key=self._prepared.api_key,
             key_is_kept=not self._settings.is_set("api_key"),
             domain=self._prepared.domain,
@@ -185,11 +207,11 @@ class _Instance:
         _echo("up", f"{death.name} (pid {death.pid}) {death.how}; it starts again in {pause:.1f} s")
 
 
-def _port(child: Child) -> int:
+def _port(child: Child, name: str = "port") -> int:
     facts = child.announced()
     if facts is None:
         raise CommandFailed(f"the role {child.name} ended as soon as it was ready")
-    return int(facts["port"])
+    return int(facts[name])
 
 
 def _echo(name: str, line: str) -> None:

@@ -140,6 +140,26 @@ class Settings(BaseModel):
     http_port: int = _setting(
         8025, "Port of the HTTP door; 0 takes any free one.", example="8080", least=0, most=65535,
     )  # fmt: skip
+    smtp_host: str = _setting(
+        "127.0.0.1", "Address the SMTP door listens on.", unit="an address", example="192.0.2.25"
+    )
+    smtp_port: int = _setting(
+        2587, "Port of the SMTP door with STARTTLS; 0 takes any free one.",
+        example="587", least=0, most=65535,
+    )  # fmt: skip
+    smtps_port: int = _setting(
+        2465, "Port of the SMTP door with implicit TLS (RFC 8314); 0 takes any free one.",
+        example="465", least=0, most=65535,
+    )  # fmt: skip
+    smtp_cert_file: OptionalPath = _setting(
+        None, "PEM file with the certificate chain of the SMTP door; read anew when it changes. "
+        "Without one it shows a certificate of its own making.",
+        unit="a file", example="/etc/mailer/smtp.pem",
+    )  # fmt: skip
+    smtp_key_file: OptionalPath = _setting(
+        None, "PEM file with the key of MAILER_SMTP_CERT_FILE, if it is not in that file.",
+        unit="a file", example="/etc/mailer/smtp.key",
+    )  # fmt: skip
     inbox_host: str = _setting(
         "127.0.0.1", "Address the sandbox inbox listens on.", unit="an address", example="127.0.0.1"
     )

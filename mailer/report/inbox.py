@@ -16,8 +16,8 @@ import structlog
 import uvloop
 
 from mailer import clock
+from mailer.listener.certificate import server_context
 from mailer.report.catcher import Catcher, Rules
-from mailer.report.certificate import server_context
 from mailer.report.maildir import Maildir
 
 _log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ def serve_inbox(host: str, port: int, maildir: Path, tls_dir: Path, *, keep: int
     # aiosmtpd logs every command with its addresses at INFO.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     rules = Rules(HOST, Maildir(maildir, keep=keep, wall_ms=clock.wall_ms), clock.now)
-    context = server_context(tls_dir, HOST, clock.now())
+    context = server_context(tls_dir, HOST, clock.now(), name="inbox")
     opened: Future[InboxServer] = Future()
     listener = _Listener(host, port, rules, context)
     thread = threading.Thread(target=_run_loop, args=(listener, opened), name="inbox", daemon=True)

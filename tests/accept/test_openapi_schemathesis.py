@@ -33,6 +33,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mailer import clock
+from mailer.accept.budget import ByteBudget
 from mailer.accept.http.app import create_app
 from mailer.accept.http.body import BodyLimits
 from mailer.identity import tenants
@@ -96,7 +97,7 @@ def promise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Promise]:
     room = Mailroom.furnish(store, now=clock.now())
     globex = tenants.create(store, "globex", in_doubt="retry", new_id=room.new_id, now=clock.now())
     with working_parts(room, folder, ring=lambda: None) as parts:
-        roomy = replace(parts, body_limits=BodyLimits(request_bytes=1 << 24), byte_budget_bytes=1 << 28)
+        roomy = replace(parts, body_limits=BodyLimits(request_bytes=1 << 24), budget=ByteBudget(1 << 28))
         with served(create_app(roomy)) as url:
             yield Promise(url, Keyring(room, globex))
     store.close()

@@ -11,6 +11,9 @@ from mailer.cli.greeting import Facts, as_json, as_text, url
 
 FACTS = Facts(
     http_url="http://127.0.0.1:8025",
+    smtp_host="127.0.0.1",
+    smtp_port=2587,
+    smtps_port=2465,
     api_key="mk_key",
     key_is_kept=True,
     domain="sandbox.mailer.test",
@@ -26,6 +29,9 @@ def test_the_json_line_says_where_everything_is() -> None:
     assert "\n" not in line
     assert json.loads(line) == {
         "http_url": "http://127.0.0.1:8025",
+        "smtp_host": "127.0.0.1",
+        "smtp_port": 2587,
+        "smtps_port": 2465,
         "api_key": "mk_key",
         "domain": "sandbox.mailer.test",
         "inbox_url": "http://127.0.0.1:8025/inbox",
@@ -36,10 +42,20 @@ def test_the_json_line_says_where_everything_is() -> None:
 def test_the_curl_line_is_one_command_when_pasted() -> None:
     text = as_text(FACTS)
 
-    command = shlex.split(text[text.index("curl") : text.index("and look at")].replace("\\\n", ""))
+    command = shlex.split(text[text.index("curl") : text.index("or by SMTP")].replace("\\\n", ""))
     assert command[:4] == ["curl", "http://127.0.0.1:8025/v1/messages", "-H", "Authorization: Bearer mk_key"]
     assert json.loads(command[-1])["from"] == "Shop <shop@sandbox.mailer.test>"
     assert "mailer explain ID --data-dir '/srv/my mail'" in text
+
+
+def test_the_smtp_lines_are_one_command_each_when_pasted() -> None:
+    text = as_text(FACTS)
+
+    swaks = shlex.split(text[text.index("swaks") : text.index("python3 -c")].replace("\\\n", ""))
+    assert swaks[:4] == ["swaks", "--server", "127.0.0.1:2587", "--tls"]
+    assert swaks[swaks.index("--auth-password") + 1] == "mk_key"
+    python = shlex.split(text[text.index("python3 -c") : text.index("and look at")])
+    compile(python[2], "pasted", "exec")
 
 
 def test_without_an_inbox_or_a_key_neither_is_promised() -> None:

@@ -13,15 +13,16 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 
+from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
 from mailer.accept.http import changing, docs, health, openapi, problems, reading, sending
-from mailer.accept.http.body import BodyLimits, ByteBudget
+from mailer.accept.http.body import BodyLimits
 from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
-from mailer.accept.http.sending import SendRoute, Taker
+from mailer.accept.http.sending import SendRoute
 from mailer.accept.http.visits import Reception
-from mailer.accept.submission import Fault
+from mailer.accept.submission import Fault, Taker
 from mailer.queue import read
 from mailer.store import Store
 
@@ -37,7 +38,7 @@ class HttpParts:
 
     now, monotonic     mailer.clock's, or a test's
     body_limits        of one request
-    byte_budget_bytes  of all request bodies held at once
+    budget             of all messages that are being received, by whatever door
     most_recipients    of one message
     readiness          further conditions of /health/ready by name, beside that the database answers
     routers            further pages, such as the inbox of the sandbox; not part of the API document
@@ -50,7 +51,7 @@ class HttpParts:
     monotonic: Callable[[], float]
     version: str
     body_limits: BodyLimits
-    byte_budget_bytes: int = 256 * 1024 * 1024
+    budget: ByteBudget
     most_recipients: int = 1000
     readiness: Mapping[str, Check] = field(default_factory=dict)
     routers: Sequence[APIRouter] = ()
@@ -65,7 +66,7 @@ def create_app(parts: HttpParts) -> FastAPI:
     )  # fmt: skip
     metrics = HttpMetrics()
     authenticator = Authenticator(parts.store, monotonic=parts.monotonic, now=parts.now)
-    budget = ByteBudget(parts.byte_budget_bytes)
+    budget = parts.budget
     metrics.add(
         QueueMetrics(
             lambda: read.gauges(parts.store, now=parts.now()), lambda: budget.held_bytes, parts.monotonic

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.types import Receive
 
+from mailer.accept.budget import Hold
 from mailer.accept.http.visits import ClientGone
 from mailer.accept.submission import Fault, SubmissionError
 
@@ -25,45 +25,6 @@ class BodyLimits:
     request_bytes: int
     grace_seconds: float = 30.0
     bytes_per_second: int = 64 * 1024
-
-
-class ByteBudget:
-    """Octets of request bodies that this process may hold at once. Lives on one event loop."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self.held_bytes = 0
-
-    @contextmanager
-    def hold(self) -> Iterator[Hold]:
-        """A request's share, empty at first; given back when the block ends."""
-        share = Hold(self)
-        try:
-            yield share
-        finally:
-            self.held_bytes -= share.taken_bytes
-
-    def take(self, octets: int) -> None:
-        """Raises SubmissionError (BUSY): put off now rather than swapped out or killed later."""
-        if self.held_bytes + octets > self._limit:
-            raise SubmissionError(Fault.BUSY, "too many messages are being received at once; try again later")
-        self.held_bytes += octets
-
-
-class Hold:
-    """What one request has taken of the budget."""
-
-    __slots__ = ("_budget", "taken_bytes")
-
-    def __init__(self, budget: ByteBudget) -> None:
-        self._budget = budget
-        self.taken_bytes = 0
-
-    def grow_to(self, octets: int) -> None:
-        """Raises SubmissionError (BUSY)."""
-        if octets > self.taken_bytes:
-            self._budget.take(octets - self.taken_bytes)
-            self.taken_bytes = octets
 
 
 async def read_body(

@@ -7,9 +7,10 @@ knows nothing of JSON, only meets what it can write.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 
+from mailer.accept import times
 from mailer.accept.credentials import Identity
 from mailer.accept.http.wire import Address, Addresses, AnyAddress, HeaderField, SendRequest, pointer
 from mailer.accept.submission import Envelope, Fault, Submission, SubmissionError
@@ -18,7 +19,6 @@ from mailer.compose.address import AddressError, Mailbox, parse_addr_spec, parse
 from mailer.compose.headers import HeaderError
 from mailer.compose.mime import Draft
 
-_FURTHEST = timedelta(days=30)
 _REPLY_TO = 25  # mailboxes; more are a mistake
 
 
@@ -55,25 +55,9 @@ def submission_of(
         metadata=request.metadata or {},
         idempotency_key=idempotency_key,
         body_sha256=body_sha256,
-        due_at=_due_at(request.send_at, now),
-        expires_at=_expires_at(request, now),
+        due_at=times.due_at(request.send_at, now),
+        expires_at=times.expires_at(request.expires_at, request.send_at, now),
     )
-
-
-def _due_at(send_at: datetime | None, now: datetime) -> datetime | None:
-    """None: at once, which is also what a send time in the past means."""
-    if send_at is None or send_at <= now:
-        return None
-    if send_at - now > _FURTHEST:
-        raise _invalid(f"a message may be sent {_FURTHEST.days} days ahead at most", "send_at")
-    return send_at
-
-
-def _expires_at(request: SendRequest, now: datetime) -> datetime | None:
-    expires_at = request.expires_at
-    if expires_at is not None and expires_at <= max(now, request.send_at or now):
-        raise _invalid("a message must expire after it is sent, and later than now", "expires_at")
-    return expires_at
 
 
 def _envelopes(request: SendRequest, most: int) -> list[Envelope]:

@@ -7,16 +7,24 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
 from mailer import ids
+from mailer.accept.budget import ByteBudget, Hold
 from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http import draft, problems, wire
-from mailer.accept.http.body import BodyLimits, ByteBudget, Hold, read_body
+from mailer.accept.http.body import BodyLimits, read_body
 from mailer.accept.http.visits import visit_of
-from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
+from mailer.accept.submission import (
+    NOTED_BY_INTAKE,
+    PASSING,
+    Fault,
+    Receipt,
+    Submission,
+    SubmissionError,
+    Taker,
+)
 from mailer.compose.control import IDEMPOTENCY_KEY_PATTERN
 
 PATH = "/v1/messages"
@@ -25,24 +33,6 @@ SCOPE = "send"
 # with or without them, the octets are the key.
 _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY_PATTERN.encode("ascii"))
 _IN_THREAD_FROM_BYTES = 256 * 1024  # decoding more than this would hold up the other requests
-# What the accepting transaction refuses it notes itself, and what may pass is no rejection.
-_NOTED_BY_INTAKE = frozenset(
-    {
-        Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.TENANT_SUSPENDED,
-        Fault.FROM_NOT_ALLOWED, Fault.UNKNOWN_STREAM,
-    }
-)  # fmt: skip
-_PASSING = frozenset({Fault.BUSY, Fault.UNAVAILABLE, Fault.INTERNAL, Fault.REQUEST_TIMEOUT})
-
-
-class Taker(Protocol):
-    """The one way in, as `accept.intake.Intake` is it."""
-
-    async def take(self, submission: Submission) -> Receipt:
-        """The message is on disk when this returns. Raises SubmissionError."""
-
-    def refuse(self, tenant_id: int, error: SubmissionError) -> None:
-        """Leaves the `rejected` event of a submission that a door refused."""
 
 
 class SendRoute:
@@ -84,13 +74,13 @@ class SendRoute:
             try:
                 submission = await self._submission(identity, headers, receive, hold)
             except SubmissionError as error:
-                if error.fault not in _PASSING:
+                if error.fault not in PASSING:
                     self._intake.refuse(identity.tenant_id, error)
                 raise
             try:
                 return await self._intake.take(submission)
             except SubmissionError as error:
-                if error.fault not in _PASSING | _NOTED_BY_INTAKE:
+                if error.fault not in PASSING | NOTED_BY_INTAKE:
                     self._intake.refuse(identity.tenant_id, error)
                 raise
 

@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from mailer import clock
+from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.committer import Committer
 from mailer.accept.http.app import HttpParts, create_app
@@ -135,7 +136,7 @@ def working_parts(room: Mailroom, folder: Path, *, ring: Callable[[], None]) -> 
         yield HttpParts(
             store=room.store, intake=intake, changes=changes, now=clock.now,
             monotonic=clock.monotonic, version="1.2.3", body_limits=LIMITS,
-            byte_budget_bytes=512 * 1024, most_recipients=10,
+            budget=ByteBudget(512 * 1024), most_recipients=10,
         )  # fmt: skip
     finally:
         committer.stop()

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive
 
-from mailer.accept.http.body import BodyLimits, ByteBudget, read_body
+from mailer.accept.budget import ByteBudget
+from mailer.accept.http.body import BodyLimits, read_body
 from mailer.accept.http.visits import ClientGone
 from mailer.accept.submission import Fault, SubmissionError
 

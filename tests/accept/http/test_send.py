@@ -14,6 +14,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from mailer import clock, ids
+from mailer.accept.budget import ByteBudget
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
 from mailer.identity import tenants
@@ -351,7 +352,7 @@ async def test_a_body_that_does_not_come_is_given_up_and_the_connection_closed(
 
 
 async def test_without_room_in_memory_a_submission_is_put_off(parts: HttpParts, keyring: Keyring) -> None:
-    answer = await post(replace(parts, byte_budget_bytes=64), keyring)
+    answer = await post(replace(parts, budget=ByteBudget(64)), keyring)
 
     assert fault_of(answer)[:2] == (503, "busy")
     assert int(answer.headers["retry-after"]) > 0

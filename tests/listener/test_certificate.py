@@ -7,13 +7,13 @@ from pathlib import Path
 
 from cryptography import x509
 
-from mailer.report.certificate import server_context
+from mailer.listener.certificate import server_context
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def made(folder: Path, now: datetime) -> bytes:
-    server_context(folder, "inbox.localhost", now)
+    server_context(folder, "inbox.localhost", now, name="inbox")
     return (folder / "inbox.pem").read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""The certificate that the sandbox inbox shows in STARTTLS: made at first start, trusted by nobody.
+"""A certificate of our own making for STARTTLS: made at first start, trusted by nobody.
 
 A relay in opportunistic TLS takes it (RFC 7435 §3), which is what most MX hosts of the world rely on.
 """
@@ -20,9 +20,9 @@ _LIFE = timedelta(days=825)
 _RENEW_BEFORE = timedelta(days=30)
 
 
-def server_context(folder: Path, host: str, now: datetime) -> ssl.SSLContext:
-    """A context with the certificate in `folder`, which is made or renewed as needed."""
-    path = folder / "inbox.pem"
+def server_context(folder: Path, host: str, now: datetime, *, name: str) -> ssl.SSLContext:
+    """A context with the certificate `name`.pem in `folder`, which is made or renewed as needed."""
+    path = folder / f"{name}.pem"
     if not _is_fresh(path, now):
         _write(path, _make(host, now))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,0 +1,172 @@
+"""Envelope and content of a submission, judged: what a receipt or a refusal is in SMTP."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+
+import structlog
+
+from mailer import ids
+from mailer.accept import times
+from mailer.accept.credentials import Identity
+from mailer.accept.submission import (
+    NOTED_BY_INTAKE,
+    PASSING,
+    Envelope,
+    Fault,
+    Submission,
+    SubmissionError,
+    Taker,
+)
+from mailer.compose import submitted
+from mailer.compose.address import AddressError, Mailbox, parse_addr_spec
+from mailer.compose.malformed import MalformedMessage
+from mailer.compose.submitted import Submitted
+from mailer.compose.trace import Arrival, smtp_protocol
+from mailer.ids import IdMaker
+from mailer.listener import MailParameters, Path, RcptParameters, ServerReply, Session, Transaction, reply
+
+_log = structlog.get_logger(__name__)
+
+_SCOPE = "send"
+_STREAM = "transactional"
+_IN_THREAD_FROM_BYTES = 256 * 1024  # reading more than this would hold up the other sessions
+_SENDER_OK = reply(250, "2.1.0", "Sender noted")
+_RECIPIENT_OK = reply(250, "2.1.5", "Recipient noted")
+_WHO = reply(530, "5.7.0", "Authentication required")  # RFC 4954 §6
+_SUSPENDED = "this tenant is suspended and may not send"
+
+# RFC 5321 §4.2.2 and RFC 3463; the text is the refusal's own sentence.
+_REFUSALS: Mapping[Fault, tuple[int, str]] = MappingProxyType(
+    {
+        Fault.UNAUTHENTICATED: (550, "5.7.8"),
+        Fault.FORBIDDEN: (550, "5.7.1"),
+        Fault.TENANT_SUSPENDED: (550, "5.7.1"),
+        Fault.FROM_NOT_ALLOWED: (550, "5.7.1"),
+        Fault.UNKNOWN_STREAM: (554, "5.6.0"),
+        Fault.INVALID_FIELD: (554, "5.6.0"),
+        Fault.NO_RECIPIENTS: (554, "5.5.1"),
+        Fault.TOO_MANY_RECIPIENTS: (452, "4.5.3"),
+        Fault.MESSAGE_TOO_LARGE: (552, "5.3.4"),
+        Fault.IDEMPOTENCY_KEY_REUSED: (554, "5.6.0"),
+        Fault.BUSY: (452, "4.3.1"),
+        Fault.UNAVAILABLE: (451, "4.3.0"),
+        Fault.INTERNAL: (451, "4.3.0"),
+    }
+)
+
+
+class SubmissionDesk:
+    """What the listener of the submission door asks. Lives on one event loop."""
+
+    def __init__(self, intake: Taker, *, host: str, new_id: IdMaker, now: Callable[[], datetime]) -> None:
+        """host: our name in Received."""
+        self._intake = intake
+        self._host = host
+        self._new_id = new_id
+        self._now = now
+
+    async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
+        """Any reverse-path is taken, the null one too: whoever is authenticated answers for it."""
+        identity = session.identity
+        if not isinstance(identity, Identity):
+            return _WHO
+        try:
+            identity.require(_SCOPE)
+        except SubmissionError as error:
+            return refusal(error)
+        if identity.is_suspended:
+            return refusal(SubmissionError(Fault.TENANT_SUSPENDED, _SUSPENDED))
+        return _SENDER_OK
+
+    async def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply:
+        try:
+            _mailbox(forward_path)
+        except AddressError as error:
+            return reply(553, "5.1.3", str(error))
+        return _RECIPIENT_OK
+
+    async def take(self, session: Session, transaction: Transaction) -> ServerReply:
+        identity = session.identity
+        if not isinstance(identity, Identity):
+            return _WHO
+        try:
+            submission = await self._submission(session, transaction, identity)
+        except MalformedMessage as error:
+            self._note(identity, SubmissionError(Fault.INVALID_FIELD, str(error)))
+            return reply(554, error.status, str(error))
+        except SubmissionError as error:
+            self._note(identity, error)
+            return refusal(error)
+        try:
+            receipt = await self._intake.take(submission)
+        except SubmissionError as error:
+            if error.fault not in NOTED_BY_INTAKE:
+                self._note(identity, error)
+            return refusal(error)
+        _log.info("smtp.accepted", tenant_id=identity.tenant_id, message_id=receipt.message_id)
+        again = " before" if receipt.replayed else ""
+        return reply(250, "2.0.0", f"Accepted{again} as {ids.show('msg', receipt.message_id)}")
+
+    def _note(self, identity: Identity, error: SubmissionError) -> None:
+        _log.info("smtp.refused", tenant_id=identity.tenant_id, fault=error.fault)
+        if error.fault not in PASSING:
+            self._intake.refuse(identity.tenant_id, error)
+
+    async def _submission(self, session: Session, t: Transaction, identity: Identity) -> Submission:
+        mailboxes = tuple(dict.fromkeys(_mailbox(recipient.path) for recipient in t.recipients))
+        message_id = self._new_id()
+        arrival = Arrival(
+            id=ids.show("msg", message_id),
+            host=self._host,
+            at=self._now(),
+            protocol=smtp_protocol(
+                is_extended=session.is_extended,
+                is_tls=session.tls is not None,
+                is_authenticated=True,
+                is_utf8=t.parameters.smtputf8,
+            ),
+            recipient=mailboxes[0] if len(mailboxes) == 1 else None,
+        )
+        content = await _read(t, arrival)
+        said = content.control
+        now = self._now()
+        return Submission(
+            key_id=identity.key_id,
+            secret_hash=identity.secret_hash,
+            content=content,
+            recipients=tuple(Envelope(mailbox, "to") for mailbox in mailboxes),
+            door="smtp",
+            stream=said.stream or _STREAM,
+            tags=said.tags,
+            metadata=said.metadata,
+            idempotency_key=said.idempotency_key,
+            body_sha256=hashlib.sha256(t.content).digest() if said.idempotency_key else b"",
+            due_at=times.due_at(said.send_at, now),
+            expires_at=times.expires_at(said.expires_at, said.send_at, now),
+            mail_from=t.reverse_path.text,
+            message_id=message_id,
+        )
+
+
+async def _read(t: Transaction, arrival: Arrival) -> Submitted:
+    """Raises MalformedMessage."""
+    is_utf8 = t.parameters.smtputf8
+    if len(t.content) < _IN_THREAD_FROM_BYTES:
+        return submitted.receive(t.content, arrival, is_utf8=is_utf8)
+    return await asyncio.to_thread(submitted.receive, t.content, arrival, is_utf8=is_utf8)
+
+
+def _mailbox(path: Path) -> Mailbox:
+    """Raises AddressError: an address literal, or <postmaster>, which is nobody's here."""
+    return parse_addr_spec(path.text)
+
+
+def refusal(error: SubmissionError) -> ServerReply:
+    """A refusal as SMTP says it."""
+    code, status = _REFUSALS.get(error.fault, (554, "5.5.0"))
+    return reply(code, status, error.detail)

@@ -1,0 +1,71 @@
+"""AUTH: any user name, an API key as password (RFC 4954)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from mailer.accept.credentials import Authenticator
+from mailer.accept.submission import Fault, SubmissionError
+from mailer.listener import Granted, ServerReply, Session, reply
+
+_log = structlog.get_logger(__name__)
+
+_BAD = reply(535, "5.7.8", "The password is not a good API key")
+_AWAY = reply(454, "4.7.0", "The key cannot be checked at the moment; try again later")
+_TOO_OFTEN = reply(421, "4.7.0", "Too many failed authentications from your address; try again later")
+_FORGIVEN_SECONDS = 600.0
+_MOST_FAILURES = 50  # of one peer within that time, before it is not even asked any more
+_FIRST_PAUSE_SECONDS = 0.25  # doubled with every further failure
+_LONGEST_PAUSE_SECONDS = 4.0
+_PEERS_KEPT = 10_000
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    last_at: float
+
+
+class KeyLogin:
+    """Lives on one event loop. Guessing is slowed down by peer address, whatever connection it comes by."""
+
+    def __init__(self, authenticator: Authenticator, monotonic: Callable[[], float]) -> None:
+        self._authenticator = authenticator
+        self._monotonic = monotonic
+        self._failures: OrderedDict[str, _Failures] = OrderedDict()
+
+    async def authenticate(self, user: str, secret: str, session: Session) -> Granted | ServerReply:
+        """The user name is not used: the key says whose it is."""
+        if self._count(session.peer) >= _MOST_FAILURES:
+            return _TOO_OFTEN
+        try:
+            identity = await self._authenticator.identify(f"Bearer {secret}")
+        except SubmissionError as error:
+            if error.fault is not Fault.UNAUTHENTICATED:
+                return _AWAY
+            pause = self._failed(session.peer)
+            _log.warning("smtp.auth_refused", reason=error.detail, pause=pause)
+            await asyncio.sleep(pause)
+            return _BAD
+        self._failures.pop(session.peer, None)
+        return Granted(identity)
+
+    def _count(self, peer: str) -> int:
+        failures = self._failures.get(peer)
+        if failures is None or self._monotonic() - failures.last_at > _FORGIVEN_SECONDS:
+            return 0
+        return failures.count
+
+    def _failed(self, peer: str) -> float:
+        """Seconds that this failure costs."""
+        count = self._count(peer) + 1
+        self._failures[peer] = _Failures(count, self._monotonic())
+        self._failures.move_to_end(peer)
+        if len(self._failures) > _PEERS_KEPT:
+            self._failures.popitem(last=False)
+        return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(count - 1, 10), _LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,98 @@
+"""The submission door on a real port: real store, real intake, two tenants with keys."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mailer import clock
+from mailer.accept.budget import ByteBudget
+from mailer.accept.committer import Committer
+from mailer.accept.credentials import Authenticator
+from mailer.accept.intake import Intake, IntakeLimits
+from mailer.accept.smtp.desk import SubmissionDesk
+from mailer.accept.smtp.login import KeyLogin
+from mailer.accept.smtp.room import Room
+from mailer.identity import keys
+from mailer.identity.api_keys import insert
+from mailer.identity.keys import PresentedKey
+from mailer.identity.tenants import ACTIVE, Tenant
+from mailer.listener import Limits, Listener, Rules
+from mailer.store import Store
+from tests.support.mailroom import Mailroom
+
+LETTER = (
+    b"From: Shop <shop@acme.example>\r\nTo: ada@example.org\r\nSubject: hello\r\n"
+    b"Date: Mon, 09 Mar 2026 12:00:00 +0000\r\nMessage-ID: <1@acme.example>\r\n\r\nhi\r\n"
+)
+
+
+@dataclass
+class SmtpDoor:
+    """Where the door is, a key of acme, and the room behind it."""
+
+    port: int
+    key: str
+    room: Mailroom
+    budget: ByteBudget
+
+    @contextmanager
+    def session(self, key: str | None = None) -> Iterator[smtplib.SMTP]:
+        """An authenticated client."""
+        with smtplib.SMTP("127.0.0.1", self.port, timeout=10) as client:
+            client.login("any", key or self.key)
+            yield client
+
+    def send(self, letter: bytes = LETTER, *recipients: str, sender: str = "app@acme.example") -> bytes:
+        """The reply to the final dot; raises smtplib.SMTPResponseException for a refusal."""
+        with self.session() as client:
+            client.ehlo_or_helo_if_needed()
+            client.mail(sender)
+            for recipient in recipients or ("ada@example.org",):
+                client.rcpt(recipient)
+            code, words = client.data(letter)
+            if code != 250:
+                raise smtplib.SMTPDataError(code, words)
+            return words
+
+
+def issue(room: Mailroom, *, scopes: tuple[str, ...] = ("send",)) -> str:
+    made = keys.new_key(room.new_id())
+    owner = Tenant(room.tenant_id, "acme", ACTIVE, clock.now())
+    with room.store.write() as c:
+        presented = PresentedKey(made.key_id, made.secret_hash)
+        insert(c, owner, "test", presented, scopes=scopes, expires_at=None, now=clock.now())
+    return made.text
+
+
+@pytest.fixture
+async def door(store: Store, tmp_path: Path) -> AsyncIterator[SmtpDoor]:
+    room = Mailroom.furnish(store, now=clock.now())
+    committer = Committer(
+        store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=lambda: None
+    )
+    intake = Intake(
+        committer, data_folder=tmp_path, body_folder=store.body_folder,
+        limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0), new_id=room.new_id,
+        now=clock.now, monotonic=clock.monotonic,
+    )  # fmt: skip
+    authenticator = Authenticator(store, monotonic=clock.monotonic, now=clock.now)
+    budget = ByteBudget(512 * 1024)
+    listener = Listener(
+        Rules(
+            host="mailer.example.net", auth_in_clear=True,
+            limits=Limits(size_bytes=128 * 1024, recipients=10),
+            desk=SubmissionDesk(intake, host="mailer.example.net", new_id=room.new_id, now=clock.now),
+            credentials=KeyLogin(authenticator, clock.monotonic), budget=Room(budget),
+        )
+    )  # fmt: skip
+    committer.start()
+    port = await listener.listen("127.0.0.1", 0)
+    yield SmtpDoor(port, issue(room), room, budget)
+    await listener.close(5.0)
+    committer.stop()
