@@ -16,7 +16,9 @@ from mailer.compose.malformed import AuthorError
 
 _VALUE_OCTETS = 8192
 
-_PLAIN = re.compile(r"""(?:"[^"\\]*"|[^"\\<>()\[\],;:@]*)<([^"\\<>()\[\],;: \t]*)>|([^"\\<>()\[\],;: \t]+)""")
+_PLAIN = re.compile(
+    r"""(?:"[^"\\]*"[ \t]*|[^"\\<>()\[\],;:@]*)<([^"\\<>()\[\],;: \t]*)>|([^"\\<>()\[\],;: \t]+)"""
+)
 _OPAQUE = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^\[\]"]*\]')
 _MARK = re.compile(r"<[^<>]*>|[,;:<>]")
 _ANGLE = re.compile(r"([^<]*)<([^<>]*)>([^<>]*)")
@@ -63,6 +65,8 @@ def _entries(masked: str) -> Iterator[tuple[int, int]]:
             raise AddressError("the angle brackets do not match")
         if mark[0][0] == "<":
             continue
+        if mark[0] == ":" and "@" in masked[start : mark.start()]:
+            raise AddressError("the name of a group holds an address")
         if mark[0] in ":;":
             if in_group == (mark[0] == ":"):
                 raise AddressError("a group begins with one ':' and ends with ';'")

@@ -52,7 +52,8 @@ def test_every_author_is_found(value: str, found: list[str]) -> None:
     [
         "", ",", "Ada", "root", "a@b", "a@", "@b.example", "Ada <>", "Ada <a@b.example", "a@b.example>",
         "<<a@b.example>>", "<a@b.example> x", "<a@b.example> <c@d.example>", "Team:;", "hidden:;",
-        "Team: a@b.example", "a@b.example;", "T: x: a@b.example;;", '"Ada <a@b.example>', "A) <a@b.example>",
+        "Team: a@b.example", "a@b.example;", 
+        "x@y.example: a@b.example;", "T: x: a@b.example;;", '"Ada <a@b.example>', "A) <a@b.example>",
         "(Ada <a@b.example>", "a@b.example c@d.example", "a@[192.0.2.1]", "<@x.example:a@b.example>",
         "a@b.example\x7f", "a@ü\udc80.example", "\udcfc@b.example", "c@d <a@b.example>", "a..b@c.example",
         "=?utf-8?q?Love,_Ada?= <a@b.example>", "x" * 9000,

@@ -151,6 +151,7 @@ def test_a_soft_line_break_makes_no_delimiter() -> None:
         (MIME + b"Content-Type: multipart/mixed; boundary=a; boundary=b\r\n", GREETING, "parts begin"),
         (MIME + MIXED, GREETING, "no end"),
         (MIME + MIXED, b"--b 1\r\n\r\n" + GREETING + b"\r\n--b 12--\r\n", "no end"),
+        (MIME + MIXED, parts(*[b"\r\n\xff"] * 10_001), "parts"),
         (MIME + MIXED, GREETING + b"\r\n" + parts(b"\r\n"), "outside"),
         (MIME + MIXED, parts(b"\r\n") + GREETING, "outside"),
         (MIME + MIXED, parts(GREETING), "header field"),
