@@ -20,6 +20,7 @@ reads what we write in the tests instead.
   submitted  a whole message that a submitter wrote becomes headers and body
   block      its header as fields;  authors  whose it is;  control  what X-Mailer-* fields ask for
   trace      the Received field, and messages that go round in circles
+  downgrade  its 8-bit parts in 7 bits, for a peer that takes no more
   malformed  why a submitted message is refused
   canonical  the relaxed form of headers and body that DKIM signs
   dkim       signatures

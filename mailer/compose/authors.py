@@ -11,13 +11,17 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from mailer.compose.address import AddressError, Mailbox, parse_addr_spec, parse_mailbox
+from mailer.compose.address import AddressError, Mailbox, parse_mailbox
 from mailer.compose.malformed import AuthorError
 
 _VALUE_OCTETS = 8192
 
-_PLAIN = re.compile(r"""(?:"[^"\\]*"|[^"\\<>()\[\],;:@]*)<([^"\\<>()\[\],;: \t]*)>|([^"\\<>()\[\],;: \t]+)""")
+_PLAIN = re.compile(
+    r"""(?:"[^"\\]*"[ \t]*|[^"\\<>()\[\],;:@]*)<([^"\\<>()\[\],;: \t]*)>|([^"\\<>()\[\],;: \t]+)"""
+)
 _OPAQUE = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^\[\]"]*\]')
+_MASK = "\0"
+_STRAY = re.compile(r'["\\\[\]]')
 _MARK = re.compile(r"<[^<>]*>|[,;:<>]")
 _ANGLE = re.compile(r"([^<]*)<([^<>]*)>([^<>]*)")
 _SPACED_DOT = re.compile(r"[ \t]*([.@])[ \t]*")
@@ -37,7 +41,7 @@ def mailboxes(field: str, value: bytes) -> tuple[Mailbox, ...]:
     text = value.decode("utf-8", "surrogateescape")
     try:
         plain = _PLAIN.fullmatch(text)
-        found = [parse_mailbox(plain[1] or plain[2] or "")] if plain else [*_list(text)]
+        found = [_read(plain[1] or plain[2] or "")] if plain else [*_list(text)]
     except AddressError as error:
         raise AuthorError(f"the field {field} is not a list of mailboxes: {error}", field=field) from None
     if not found:
@@ -48,9 +52,10 @@ def mailboxes(field: str, value: bytes) -> tuple[Mailbox, ...]:
 def _list(text: str) -> Iterator[Mailbox]:
     text = _without_comments(text) if "(" in text or ")" in text else text
     # As long as `text`, with nothing in it that only looks like punctuation.
-    masked = _OPAQUE.sub(lambda opaque: "q" * len(opaque[0]), text)
-    if '"' in masked:
-        raise AddressError("the quotes do not match")
+    masked = _OPAQUE.sub(lambda opaque: _MASK * len(opaque[0]), text)
+    # A backslash out here hides a quote from some readers and not from others.
+    if _STRAY.search(masked):
+        raise AddressError("quotes or square brackets do not match, or a backslash stands outside quotes")
     for start, end in _entries(masked):
         yield from _entry(text[start:end], masked[start:end])
 
@@ -63,6 +68,8 @@ def _entries(masked: str) -> Iterator[tuple[int, int]]:
             raise AddressError("the angle brackets do not match")
         if mark[0][0] == "<":
             continue
+        if mark[0] == ":" and "@" in masked[start : mark.start()]:
+            raise AddressError("the name of a group holds an address")
         if mark[0] in ":;":
             if in_group == (mark[0] == ":"):
                 raise AddressError("a group begins with one ':' and ends with ';'")
@@ -85,7 +92,10 @@ def _entry(text: str, masked: str) -> Iterator[Mailbox]:
     if angle[3].strip(" \t"):
         raise AddressError("text follows the closing angle bracket")
     yield _addr_spec(text[angle.start(2) : angle.end(2)])
-    yield from (parse_addr_spec(word) for word in angle[1].split() if "@" in word)
+    # Beside an '@' or '[' without quotes, Python's parser decodes first and looks for addresses then.
+    if "=?" in angle[1] and ("@" in angle[1] or "[" in text):
+        raise AddressError("a display name with '@' or '[' and an encoded-word must stand in double quotes")
+    yield from (_addr_spec(word) for word in angle[1].replace(_MASK, " ").split() if "@" in word)
 
 
 def _addr_spec(text: str) -> Mailbox:
@@ -93,7 +103,14 @@ def _addr_spec(text: str) -> Mailbox:
     text = text.strip(" \t")
     if '"' not in text and (" " in text or "\t" in text):
         text = _SPACED_DOT.sub(r"\1", text)
-    return parse_addr_spec(text)
+    return _read(text)
+
+
+def _read(addr_spec: str) -> Mailbox:
+    """RFC 2047 §5: no encoded-word in an address. A reader that decodes one finds another address there."""
+    if "=?" in addr_spec:
+        raise AddressError("an encoded-word cannot stand in an address")
+    return parse_mailbox(addr_spec)  # which knows ordinary ones at a glance; no ">" is left in the text
 
 
 def _without_comments(text: str) -> str:

@@ -84,6 +84,14 @@ def compose(draft: Draft, *, message_id: str, date: datetime, boundary: str) -> 
     return Composed(head.encode(), entity.body, needs_utf8=not head.isascii())
 
 
+def quoted_printable(content: bytes) -> bytes:
+    """RFC 2045 §6.7; lines of at most 76. `content` ends its lines in LF, the result in CRLF."""
+    quoted = binascii.b2a_qp(content, istext=True)
+    if _has_from_line(quoted):
+        quoted = (b"\n" + quoted).replace(b"\nFrom ", b"\n=46rom=\n ")[1:]
+    return quoted.replace(b"\n", b"\r\n")
+
+
 def _header_fields(draft: Draft, message_id: str, date: datetime) -> str:
     headers.check_field_text(draft.subject, "the subject")
     headers.check_custom_headers(draft.headers)
@@ -147,7 +155,7 @@ def _encoded(content: bytes, delimiter: bytes) -> tuple[str, bytes]:
     high = len(content) - len(content.translate(None, _HIGH))
     # Three octets for each above 127 in quoted-printable, four for any three in base64.
     if high * 6 <= len(content):
-        quoted = _quoted_printable(content)
+        quoted = quoted_printable(content)
         if delimiter not in quoted:
             return "quoted-printable", quoted
     return "base64", _base64(content)
@@ -164,14 +172,6 @@ def _is_short_ascii(content: bytes) -> bool:
 def _has_from_line(content: bytes) -> bool:
     """Mail stores put ">" before "From " at the start of a line, and break the signature (RFC 4155)."""
     return b"\nFrom " in content or content.startswith(b"From ")
-
-
-def _quoted_printable(content: bytes) -> bytes:
-    """RFC 2045 §6.7; lines of at most 76."""
-    quoted = binascii.b2a_qp(content, istext=True)
-    if _has_from_line(quoted):
-        quoted = (b"\n" + quoted).replace(b"\nFrom ", b"\n=46rom=\n ")[1:]
-    return quoted.replace(b"\n", b"\r\n")
 
 
 def _base64(content: bytes) -> bytes:

@@ -58,9 +58,9 @@ def received_field(arrival: Arrival) -> bytes:
     """
     lines = []
     if arrival.client_name is not None or arrival.client_address is not None:
-        literal = f" ({_literal(arrival.client_address)})" if arrival.client_address else ""
-        lines.append(f"from {_word(arrival.client_name or '')}{literal}")
-    lines.append(f"by {_word(arrival.host)} with {arrival.protocol} id {arrival.id}")
+        address = f" ({literal(arrival.client_address)})" if arrival.client_address else ""
+        lines.append(f"from {word(arrival.client_name or '')}{address}")
+    lines.append(f"by {word(arrival.host)} with {arrival.protocol} id {arrival.id}")
     recipient = arrival.recipient
     # RFC 6531 §3.7.3: not in UTF-8 where the message is not of that kind.
     if recipient is not None and (arrival.protocol.startswith("UTF8") or not recipient.needs_utf8):
@@ -82,11 +82,11 @@ def check_hops(received: Sequence[bytes], host: str) -> None:
         raise LoopError("the message has been here before", field="Received")
 
 
-def _literal(address: str) -> str:
+def literal(address: str) -> str:
     """An address literal (RFC 5321 §4.1.3)."""
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
-def _word(text: str) -> str:
+def word(text: str) -> str:
     """A stranger's EHLO name must not be able to end the field or open a comment."""
     return _UNSAFE.sub("?", text)[:_NAME_CHARS] or "unknown"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
+from mailer.compose.trace import literal, smtp_protocol, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +36,17 @@ def trace_fields(arrival: Arrival, reverse_path: str, recipient: str, key: str) 
     Addresses come without angle brackets and free of control characters; an empty reverse_path is the
     null one (RFC 5321 §4.5.5).
     """
+    protocol = smtp_protocol(
+        is_extended=arrival.is_esmtp,
+        is_tls=arrival.is_tls,
+        is_authenticated=False,
+        is_utf8=arrival.is_utf8,
+    )
     lines = (
         f"Return-Path: <{reverse_path}>",
         f"Delivered-To: {recipient}",
-        f"Received: from {_word(arrival.peer_name)} ({_literal(arrival.peer_address)})",
-        f"\tby {arrival.host} with {_protocol(arrival)} id {key}",
+        f"Received: from {word(arrival.peer_name)} ({literal(arrival.peer_address)})",
+        f"\tby {arrival.host} with {protocol} id {key}",
         f"\tfor <{recipient}>; {format_datetime(arrival.at)}",
     )
     return "".join(f"{line}\r\n" for line in lines).encode()
-
-
-def _protocol(arrival: Arrival) -> str:
-    """The registered name of what was spoken (RFC 3848, RFC 6531 §4.3)."""
-    if not arrival.is_esmtp:
-        return "SMTP"
-    return ("UTF8SMTP" if arrival.is_utf8 else "ESMTP") + ("S" if arrival.is_tls else "")
-
-
-def _literal(address: str) -> str:
-    """An address literal (RFC 5321 §4.1.3)."""
-    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
-
-
-def _word(text: str) -> str:
-    """A stranger's EHLO name must not be able to end the field or open a comment."""
-    return _UNSAFE.sub("?", text)[:255] or "unknown"

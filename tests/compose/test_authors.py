@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from email import policy
+from email.utils import getaddresses
+
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from mailer.compose import authors
@@ -52,7 +55,11 @@ def test_every_author_is_found(value: str, found: list[str]) -> None:
     [
         "", ",", "Ada", "root", "a@b", "a@", "@b.example", "Ada <>", "Ada <a@b.example", "a@b.example>",
         "<<a@b.example>>", "<a@b.example> x", "<a@b.example> <c@d.example>", "Team:;", "hidden:;",
-        "Team: a@b.example", "a@b.example;", "T: x: a@b.example;;", '"Ada <a@b.example>', "A) <a@b.example>",
+        "Team: a@b.example", "a@b.example;", "x@y.example: a@b.example;", "T: x: a@b.example;;",
+        r'\"q, <x@y.example>" <a@b.example>', "[ <a@b.example>",
+        "=?utf-8?q?x=40y.example=2C?=@b.example", "[x] =?utf-8?q?x?= <a@b.example>",
+        "=?utf-8?q?x?= c@d.example <a@b.example>", '"l"@y.example <a@b.example>', '"Ada <a@b.example>',
+        "A) <a@b.example>",
         "(Ada <a@b.example>", "a@b.example c@d.example", "a@[192.0.2.1]", "<@x.example:a@b.example>",
         "a@b.example\x7f", "a@ü\udc80.example", "\udcfc@b.example", "c@d <a@b.example>", "a..b@c.example",
         "=?utf-8?q?Love,_Ada?= <a@b.example>", "x" * 9000,
@@ -64,6 +71,35 @@ def test_an_author_that_cannot_be_told_is_refused(value: str) -> None:
 
     assert refused.value.field == "From"
     assert value == "" or value not in str(refused.value)
+
+
+_PIECES = st.lists(
+    st.sampled_from(
+        [
+            "a@b.example", "<c@d.example>", '"l"@e.example', "Ada", "Team:", "(f@g.example)", '"', "(", ")",
+            "\\", "=?utf-8?q?x=40y.example?=", " ", ",", ";", ":", "<", ">", "@", ".", "[", "]",
+            '"q, <h@i.example>"', "=?utf-8?q?x=40y.example=2C?=",
+        ]
+    ),
+    min_size=1,
+    max_size=9,
+)  # fmt: skip
+
+
+@given(_PIECES.map("".join))
+@settings(max_examples=500, suppress_health_check=[HealthCheck.filter_too_much])
+def test_no_author_that_the_stdlib_reads_is_missed(value: str) -> None:
+    try:
+        found = {m.domain for m in authors.mailboxes("From", value.strip(" ").encode())}
+    except AuthorError:
+        reject()
+    try:
+        read = [address.domain.lower() for address in policy.default.header_factory("From", value).addresses]
+    except (AttributeError, IndexError, TypeError):  # its own faults
+        reject()
+
+    assert set(filter(None, read)) <= found
+    assert {spec.rpartition("@")[2].lower() for _, spec in getaddresses([value]) if "@" in spec} <= found
 
 
 @given(st.text(st.sampled_from('ab@.,;:<>()[]"\\ \té\udcff=?'), max_size=40).map(lambda t: f"{t}a@b.example"))

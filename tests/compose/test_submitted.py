@@ -111,6 +111,10 @@ def test_the_body_is_everything_after_the_first_empty_line(message: bytes, body:
         b"\xef\xbb\xbf" + WHOLE + b"\r\n",
         WHOLE + b"X: y\r\n" * 50_000 + b"\r\n",
         WHOLE + b"X: y\r\n" * 50_000,
+        WHOLE + b"Subject: a\x0bb\r\n\r\n",
+        WHOLE + b"Subject: a\x0c\r\n\r\n",
+        WHOLE + b"To: " + b",\r\n ".join([b"y" * 70] * 1000) + b"\r\n\r\n",
+        WHOLE + b"To: y\r\n" * 21 + b"\r\n",
     ],
 )
 def test_a_header_that_readers_could_take_differently_is_refused(message: bytes) -> None:
