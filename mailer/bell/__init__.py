@@ -2,7 +2,7 @@
 
 The database is the queue (mailer/queue); a bell lost costs one sweep interval, one too many finds nothing
 to claim. It rides on Celery, so RabbitMQ or Redis carry it between hosts (app.py: what Celery is told).
-`Bell` (ringer.py) rings for a door: a flag and a thread, at once and then at most every 10 ms, and not at
+`Bell` (ringer.py) rings for a door: a flag and a thread, at once and then at most every 15 ms, and not at
 all while a bell waits unread. The worker's end is mailer/tasks.py.
 
 On one machine nothing is installed: `bell://` (transport.py) is a kombu transport over named pipes
