@@ -1,6 +1,6 @@
 """PostgreSQL with RabbitMQ and with Redis: the same promises, and a database and brokers that die too.
 
-The issue's floor is 10,000 messages and 40 faults on this engine, counted over this module. The database
+The floor is 10,000 messages and 40 faults on this engine, counted over this module. The database
 waits for the disk, as in production: what it lost by a crash would be the product's loss.
 """
 

@@ -1,6 +1,6 @@
 """SQLite and the embedded bell: whatever is killed, frozen or stepped, nothing is lost or doubled unmarked.
 
-The issue's floor is 10,000 messages and 40 faults on this engine, counted over this module.
+The floor is 10,000 messages and 40 faults on this engine, counted over this module.
 """
 
 from __future__ import annotations
