@@ -33,6 +33,8 @@ MIXED: Mapping[str, int] = {
 }  # fmt: skip
 DOMAINS = 12
 _REPEAT_SECONDS = 0.1
+# AttributeError: how anyio fails on uvloop where the peer was killed just after it took the connection.
+_LOST = (httpx.TransportError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,7 @@ class _Clients:
         for unknown in itertools.count():
             try:
                 answer = await http.post("/v1/messages", json=body, headers={"Idempotency-Key": bid})
-            except httpx.TransportError as error:
+            except _LOST as error:
                 self._write({"unknown": bid, "why": type(error).__name__})
             else:
                 if answer.status_code < 500:
