@@ -180,11 +180,10 @@ class Conversation(Commands):
     async def _next_command(self) -> None:
         """Raises Hangup, BareLineFeed, Over and what ends a wire."""
         limits, wire = self.rules.limits, self.wire
-        if not self.mailing.is_open:
-            if self._is_closing:
-                raise Interrupted
-            if wire.now() - self._began_at > limits.session_seconds:
-                raise Hangup(replies.ENOUGH)
+        if self._is_closing and not self.mailing.is_open:
+            raise Interrupted
+        if wire.now() - self._began_at > limits.session_seconds * (1 + self.mailing.is_open):
+            raise Hangup(replies.ENOUGH)
         until = min(wire.now() + limits.idle_seconds, self.mailing.until)
         if wire.is_choked:
             await wire.drain(until)

@@ -296,13 +296,23 @@ def test_content_that_drips_is_not_waited_for() -> None:
 
 
 def test_a_session_does_not_last_for_ever() -> None:
-    with serving(limits=Limits(session_seconds=0.1)) as served, served.client() as client:
+    with serving(limits=Limits(session_seconds=0.5)) as served, served.client() as client:
         client.open()
         client.send(ENVELOPE)
-        time.sleep(0.2)
+        time.sleep(0.6)
         client.send(b"DATA\r\nx\r\n.\r\nNOOP\r\n")
 
         assert [r[:9] for r in client.rest()[2:]] == ["354 End d", "250 2.6.0", "421 4.7.0"]
+
+
+def test_an_open_transaction_does_not_keep_a_session_for_ever() -> None:
+    with serving(limits=Limits(session_seconds=0.5)) as served, served.client() as client:
+        client.open()
+        client.send(ENVELOPE)
+        time.sleep(1.2)
+        client.send(b"NOOP\r\nNOOP\r\n")
+
+        assert [r[:9] for r in client.rest()[2:]] == ["250 2.0.0", "421 4.7.0"]
 
 
 def test_who_does_not_read_its_replies_is_dropped() -> None:
