@@ -161,14 +161,20 @@ class Commands(SMTP):
             no_tls = _TLS_ACTIVE if self._is_over_tls else replies.NOT_IMPLEMENTED
             self.say(replies.NO_ARGUMENT if arg else no_tls)
             return
-        try:
-            context = self.rules.tls()
-        except (OSError, ssl.SSLError, ValueError) as error:
-            _log.error("listener.no_certificate", cause=type(error).__name__)
+        context = self.fresh_tls_context()
+        if context is None:
             self.say(_NO_TLS_NOW)
             return
         self.say(replies.START_TLS)
         await self.start_tls(context)
+
+    def fresh_tls_context(self) -> ssl.SSLContext | None:
+        """None if there is no TLS, or its certificate cannot be had just now; that is logged."""
+        try:
+            return self.rules.tls() if self.rules.tls is not None else None
+        except (OSError, ValueError) as error:  # ssl.SSLError among them
+            _log.error("listener.no_certificate", cause=type(error).__name__)
+            return None
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Everything known of the client is forgotten (RFC 3207 §4.2). Raises TlsFailed."""
@@ -183,7 +189,7 @@ class Commands(SMTP):
                 server_side=True,
                 ssl_handshake_timeout=self.rules.limits.handshake_seconds,
             )
-        except (OSError, ssl.SSLError) as error:  # ConnectionError and TimeoutError among them
+        except OSError as error:  # ssl.SSLError, ConnectionError and TimeoutError among them
             raise TlsFailed from error
         if transport is None:
             raise TlsFailed

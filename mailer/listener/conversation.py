@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import re
+import traceback
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -60,6 +61,7 @@ class Conversation(Commands):
         self._tls_first = tls_first
         self._began_at = loop.time()
         self._is_at_command = self._is_closing = self._is_over = False
+        self._lingers = True
         self._abort_timer: asyncio.TimerHandle | None = None
 
     def close_when_idle(self) -> None:
@@ -123,13 +125,13 @@ class Conversation(Commands):
 
     async def _handle_client(self) -> None:
         """aiosmtpd's name for the loop over commands."""
-        end, lingers = End.LOST, True
+        end = End.LOST
         try:
             end = await self._run()
         except Over:
-            end, lingers = End.QUIT, False
+            end, self._lingers = End.QUIT, False
         except TlsFailed:
-            end, lingers = End.TLS_FAILED, False
+            end, self._lingers = End.TLS_FAILED, False
         except Exception as error:  # noqa: BLE001 -- the loop's top
             self._report(error)
             self.wire.say(replies.INTERNAL_END.encode())
@@ -137,7 +139,7 @@ class Conversation(Commands):
         finally:
             if self._is_closing and end is End.LOST:
                 end = End.SHUTDOWN
-            self._finish(end, lingers=lingers)
+            self._finish(end)
 
     async def _run(self) -> End:
         """Raises Over, TlsFailed."""
@@ -165,21 +167,23 @@ class Conversation(Commands):
         its EHLO blindly harms nobody, and telling spammers by it is for a filter."""
         refusal = self._register.admit(self)
         if refusal is not None:
-            if self._tls_first:
+            self._lingers = False  # a crowd that is turned away must not be kept in the hall
+        if self._tls_first:
+            context = self.fresh_tls_context()
+            if refusal is not None or context is None:
                 raise TlsFailed  # a reply in clear text is noise to this client
+            await self.start_tls(context)
+        elif refusal is not None:
             raise Hangup(refusal)
-        if self._tls_first and self.rules.tls is not None:
-            await self.start_tls(self.rules.tls())
         self.wire.say(ServerReply(220, None, f"{self.hostname} ESMTP").encode())
 
     async def _next_command(self) -> None:
         """Raises Hangup, BareLineFeed, Over and what ends a wire."""
         limits, wire = self.rules.limits, self.wire
-        if not self.mailing.is_open:
-            if self._is_closing:
-                raise Interrupted
-            if wire.now() - self._began_at > limits.session_seconds:
-                raise Hangup(replies.ENOUGH)
+        if self._is_closing and not self.mailing.is_open:
+            raise Interrupted
+        if wire.now() - self._began_at > limits.session_seconds * (1 + self.mailing.is_open):
+            raise Hangup(replies.ENOUGH)
         until = min(wire.now() + limits.idle_seconds, self.mailing.until)
         if wire.is_choked:
             await wire.drain(until)
@@ -225,11 +229,14 @@ class Conversation(Commands):
         return replies.BAD_OCTETS if b"\0" in line else None
 
     def _report(self, error: Exception) -> None:
-        _log.error("listener.failed", cause=type(error).__name__, peer=self.talk.peer, exc_info=error)
+        """Its kind and where it arose. Messages and local variables may hold mail and secrets."""
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
+        _log.error("listener.failed", cause=type(error).__name__, at=places, peer=self.talk.peer)
 
     # ---- the end --------------------------------------------------------------------------------------
 
-    def _finish(self, end: End, *, lingers: bool) -> None:
+    def _finish(self, end: End) -> None:
         self._is_over = True
         self.mailing.reset()
         self.wire.flush()
@@ -238,7 +245,7 @@ class Conversation(Commands):
             self._register.forget(self)
         else:
             self._abort_timer = self.loop.call_later(self.rules.limits.linger_seconds, transport.abort)
-            (self._half_close if lingers else transport.close)()
+            (self._half_close if self._lingers and not self.wire.has_ended else transport.close)()
         self._smtp_methods.clear()  # they refer to us: without it only the garbage collector would free us
         _log.info(
             "listener.session_ended",

@@ -24,7 +24,7 @@ class Limits:
     connections_per_peer  at once from one IPv4 address or one IPv6 /64
     idle_seconds          silence before a command (§4.5.3.2.7), in content, or with our replies unread
     handshake_seconds     for TLS
-    session_seconds       after that no new transaction begins
+    session_seconds       after that no transaction begins; after twice that an open one ends
     content_seconds       time that any content may take; beyond it the pace below must be kept on average
     bytes_per_second      of content; also refuses the sender that drips a byte a minute
     linger_seconds        how long we wait for the peer to read our last reply and close

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
+from contextlib import suppress
 
 from mailer.listener.conversation import Conversation
 from mailer.listener.reply import TOO_MANY_CONNECTIONS, ServerReply
@@ -52,7 +53,8 @@ class Listener:
             for conversation in list(self._conversations):
                 conversation.close_now()
             # Their last reply may linger; the transports are cut after that.
-            await asyncio.wait_for(self._is_empty.wait(), self._rules.limits.linger_seconds + 1)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_empty.wait(), self._rules.limits.linger_seconds + 1)
 
     # ---- what conversations call ----------------------------------------------------------------------
 

@@ -65,8 +65,9 @@ class Granted:
 class Desk(Protocol):
     """The owner's side of mail transactions. One desk serves many sessions at once on one event loop.
 
-    An exception is our own bug: it is logged, answered with 451 4.3.0, and ends the transaction. When the
-    client goes, the call under way is cancelled. A reply of 421 or 521 closes the connection.
+    Calls are not timed. An exception is our own bug: it is logged, answered with 451 4.3.0, and ends the
+    transaction. When the client goes, the call under way is cancelled. A reply of 421 or 521 closes the
+    connection.
     """
 
     async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply: ...

@@ -44,7 +44,6 @@ class Wire:
 
     __slots__ = (
         "_buffer",
-        "_has_ended",
         "_interrupted",
         "_is_reading_paused",
         "_is_writing_paused",
@@ -55,6 +54,7 @@ class Wire:
         "_timer_at",
         "_until",
         "_waiter",
+        "has_ended",
         "transport",
     )
 
@@ -64,7 +64,7 @@ class Wire:
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._out_octets = 0
-        self._has_ended = self._interrupted = False
+        self.has_ended = self._interrupted = False
         self._is_reading_paused = self._is_writing_paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._until = math.inf
@@ -85,7 +85,7 @@ class Wire:
 
     def end(self) -> None:
         """No more octets will come; those that did are still read."""
-        self._has_ended = True
+        self.has_ended = True
         self._wake()
 
     def pause_writing(self) -> None:
@@ -173,7 +173,7 @@ class Wire:
         self.flush()
         if self._interrupted:
             raise Interrupted
-        if self._has_ended:
+        if self.has_ended:
             raise Gone
         while self._is_writing_paused:
             await self._wait(until)
