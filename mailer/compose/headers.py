@@ -21,7 +21,7 @@ _RESERVED = frozenset(
         "dkim-signature", "domainkey-signature", "authentication-results", "x-mailer-ref", "apparently-to",
     }
 )  # fmt: skip
-_RESERVED_PREFIXES = ("content-", "resent-", "arc-", "bimi-")
+_RESERVED_PREFIXES = ("content-", "resent-", "arc-", "bimi-", "x-mailer-")
 
 # Fields whose grammar knows no encoded-words (RFC 2047 §5): these must be ASCII and go out as they are.
 # RFC 5322 §3.6.4; RFC 2369 §3, RFC 2919 §3, RFC 8058 §3.1; RFC 3834 §5; RFC 8098 §2.1; RFC 8689 §5.

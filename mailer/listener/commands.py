@@ -7,6 +7,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import structlog
 from aiosmtpd.smtp import SMTP
@@ -176,19 +177,27 @@ class Commands(SMTP):
             _log.error("listener.no_certificate", cause=type(error).__name__)
             return None
 
-    async def start_tls(self, context: ssl.SSLContext) -> None:
-        """Everything known of the client is forgotten (RFC 3207 §4.2). Raises TlsFailed."""
+    async def start_tls(self, context: ssl.SSLContext, *, before_greeting: bool = False) -> None:
+        """Everything known of the client is forgotten (RFC 3207 §4.2). Raises TlsFailed.
+
+        before_greeting  what was read already is the beginning of the handshake
+        """
         self.wire.flush()
-        self.wire.forget()
+        if not before_greeting:
+            self.wire.forget()
         self._is_over_tls = True
+        handshake = self.loop.start_tls(
+            self.wire.transport,
+            self,
+            context,
+            server_side=True,
+            ssl_handshake_timeout=self.rules.limits.handshake_seconds,
+        )
         try:
-            transport = await self.loop.start_tls(
-                self.wire.transport,
-                self,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=self.rules.limits.handshake_seconds,
-            )
+            if before_greeting:
+                transport = await self._with_what_came(self.loop.create_task(handshake))
+            else:
+                transport = await handshake
         except OSError as error:  # ssl.SSLError, ConnectionError and TimeoutError among them
             raise TlsFailed from error
         if transport is None:
@@ -199,6 +208,18 @@ class Commands(SMTP):
         tls = transport.get_extra_info("ssl_object")
         self.talk.tls, self.talk.cipher = tls.version(), tls.cipher()[0]
         self.talk.host_name, self.talk.is_extended, self.talk.identity = "", False, None
+
+    async def _with_what_came(
+        self, handshake: asyncio.Task[asyncio.Transport | None]
+    ) -> asyncio.Transport | None:
+        """uvloop reads as soon as a connection is made, so the first octets may have come to us."""
+        raw = self.wire.transport
+        await asyncio.sleep(0)  # the handshake has taken the transport over
+        early = self.wire.take()
+        if early:
+            # Behind what start_tls has put there itself: the protocol learns of its connection first.
+            self.loop.call_soon(_feed, cast(asyncio.BufferedProtocol, raw.get_protocol()), early)
+        return await handshake
 
     async def smtp_AUTH(self, arg: str | None) -> None:
         """RFC 4954 §4. Raises Hangup at the last failure allowed."""
@@ -240,3 +261,13 @@ class Commands(SMTP):
     async def smtp_BDAT(self, arg: str | None) -> None:
         """RFC 3030 §2. Answered by `Mailing` in any state: the chunk has to be read first."""
         self.say(await self.mailing.bdat(arg or ""))
+
+
+def _feed(protocol: asyncio.BufferedProtocol, octets: bytearray) -> None:
+    """As a transport does (BufferedProtocol)."""
+    while octets:
+        buffer = memoryview(protocol.get_buffer(len(octets)))
+        taken = min(len(buffer), len(octets))
+        buffer[:taken] = octets[:taken]
+        protocol.buffer_updated(taken)
+        octets = octets[taken:]

@@ -172,7 +172,7 @@ class Conversation(Commands):
             context = self.fresh_tls_context()
             if refusal is not None or context is None:
                 raise TlsFailed  # a reply in clear text is noise to this client
-            await self.start_tls(context)
+            await self.start_tls(context, before_greeting=True)
         elif refusal is not None:
             raise Hangup(refusal)
         self.wire.say(ServerReply(220, None, f"{self.hostname} ESMTP").encode())

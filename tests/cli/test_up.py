@@ -86,7 +86,10 @@ def await_death(pidfd: int) -> None:
 
 
 def test_one_line_tells_a_program_all_it_needs(instance: Instance) -> None:
-    assert set(instance.facts) == {"http_url", "api_key", "domain", "inbox_url", "pids"}
+    assert set(instance.facts) == {
+        *("http_url", "smtp_host", "smtp_port", "smtps_port"),
+        *("api_key", "domain", "inbox_url", "pids"),
+    }
     assert set(instance.facts["pids"]) == {"http", "worker", "sweeper", "inbox"}
     assert instance.facts["domain"] == "sandbox.mailer.test"
     assert all(alive(pid) for pid in instance.facts["pids"].values())

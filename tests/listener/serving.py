@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -138,6 +139,10 @@ class Served:
 
     def close(self, seconds: float) -> Future[None]:
         return asyncio.run_coroutine_threadsafe(self.listener.close(seconds), self._loop)
+
+    def stall(self, seconds: float) -> None:
+        """The loop does nothing else for so long, as a busy one does."""
+        self._loop.call_soon_threadsafe(time.sleep, seconds)
 
     def client(self) -> Client:
         return Client(self.port)

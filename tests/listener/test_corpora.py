@@ -1,4 +1,4 @@
-"""Vectors that others collected, where SMTP_CORPORA names the folder that has them.
+"""Vectors that others collected, where they lie beside the checkout or SMTP_CORPORA names their folder.
 
 Of chasquid's dialogues one fails on purpose: `bad_data` wants 554 for a header field without a colon, which
 is for the owner of the content to judge. Two speak of AUTH over TLS; test_tls.py has what they ask.
@@ -18,7 +18,7 @@ import pytest
 from mailer.listener import Limits
 from tests.listener.serving import EHLO, ENVELOPE, Served, serving
 
-CORPORA = Path(os.environ.get("SMTP_CORPORA", "/nonexistent"))
+CORPORA = Path(os.environ.get("SMTP_CORPORA", Path(__file__).parents[2] / "../shared/corpora"))
 PROBE = CORPORA / "smtp_probe.py"
 MISSED = {"dialogue t-12-minor_dialogs__bad_data.cmy"}
 

@@ -127,6 +127,18 @@ def test_tls_may_come_before_the_greeting(
         assert client.ask(b"QUIT\r\n") == "221 2.0.0 Bye"
 
 
+def test_a_handshake_that_is_there_before_we_are_is_heard(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], context: ssl.SSLContext
+) -> None:
+    """uvloop hands over the first octets before a task can take the transport over."""
+    with serving(loop_factory, tls_first=True, tls=lambda: context) as served:
+        for _ in range(8):
+            served.stall(0.03)
+            with served.client() as client:
+                client.wrap()
+                assert client.reply().code == 220
+
+
 def test_each_handshake_takes_the_newest_certificate(tmp_path: Path) -> None:
     names = iter(["one.example.net", "two.example.net"])
     with serving(tls=lambda: server_context(tmp_path, next(names))) as served:

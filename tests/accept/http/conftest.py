@@ -26,7 +26,7 @@ from mailer.identity.api_keys import insert
 from mailer.identity.keys import NewKey, PresentedKey
 from mailer.identity.tenants import Tenant
 from mailer.queue import fanout
-from mailer.store import Store, schema
+from mailer.store import Store
 from tests.support.mailroom import Mailroom
 
 LETTER = {"from": "shop@acme.example", "to": "ada@example.org", "subject": "hello", "text": "hi"}
@@ -79,21 +79,10 @@ def bearer(key: NewKey) -> dict[str, str]:
     return {"Authorization": f"Bearer {key.text}"}
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database to copy: migrating takes longer than most of the tests."""
-    path = tmp_path_factory.mktemp("migrated") / "mailer.sqlite3"
-    store = Store(f"sqlite:///{path}")
-    schema.upgrade(store, epoch="test-epoch")
-    store.checkpoint()
-    store.close()
-    return path
-
-
 @pytest.fixture
-def store(migrated: Path, tmp_path: Path) -> Iterator[Store]:
+def store(furnished_sqlite: Path, tmp_path: Path) -> Iterator[Store]:
     path = tmp_path / "mailer.sqlite3"
-    shutil.copyfile(migrated, path)
+    shutil.copyfile(furnished_sqlite, path)
     opened = Store(f"sqlite:///{path}")
     yield opened
     opened.close()
