@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +20,8 @@ class Consignment:
     content       signed message, CRLF lines, not dot-stuffed; never changed after signing
     is_8bit       content holds octets above 127 (needs 8BITMIME, RFC 6152)
     needs_utf8    an address is not ASCII and has no A-label form (needs SMTPUTF8, RFC 6531)
+    in_seven_bits makes the copy for a peer without 8BITMIME, encoded and signed anew; takes CPU, raises
+                  CannotDowngrade. None: nothing to encode
     """
 
     attempt_id: int
@@ -29,6 +32,7 @@ class Consignment:
     content: bytes
     is_8bit: bool = False
     needs_utf8: bool = False
+    in_seven_bits: Callable[[], Consignment] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import structlog
 
-from mailer.compose import dkim, headers
+from mailer.compose import dkim, downgrade, headers
 from mailer.compose.verp import make_token, reverse_path
 from mailer.queue import bodies
 from mailer.queue.bodies import MissingBody, StoredContent
@@ -102,6 +103,9 @@ class Signer:
         domain = self._keys.of(claimed.domain_id)
         if domain is None or not domain.keys:
             return Unready(claimed, "the sending domain has no active DKIM key", content_missing=False)
+        return self._copy(claimed, content, domain)
+
+    def _copy(self, claimed: Claimed, content: StoredContent, domain: SigningDomain) -> Consignment:
         token = make_token(claimed.recipient_id, self._token_secret)
         block = headers.per_recipient_prefix(token) + content.headers
         signatures = dkim.sign(
@@ -116,4 +120,13 @@ class Signer:
             content=b"".join((signatures, block, b"\r\n", content.body)),
             is_8bit=content.is_8bit,
             needs_utf8=content.needs_utf8 or not claimed.address.isascii(),
+            in_seven_bits=partial(self._in_seven_bits, claimed, content, domain) if content.is_8bit else None,
         )
+
+    def _in_seven_bits(self, claimed: Claimed, content: StoredContent, domain: SigningDomain) -> Consignment:
+        """RFC 6152 §3. Raises CannotDowngrade."""
+        block, body = downgrade.to_7bit(content.headers, content.body)
+        encoded = StoredContent(
+            block, body, dkim.body_hash(body), is_8bit=False, needs_utf8=content.needs_utf8
+        )
+        return self._copy(claimed, encoded, domain)

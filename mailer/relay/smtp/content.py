@@ -35,8 +35,7 @@ class Capabilities:
         )
 
     def lack(self, mail: Consignment) -> Unsuitable | None:
-        """Why this peer cannot take this mail unchanged; None if it can. Nothing is re-encoded here:
-        the content is signed."""
+        """Why this peer cannot take this mail as it is; None if it can."""
         octets = len(mail.content)
         if self.size and octets > self.size:
             # RFC 1870 §6.1 (2): told before, the octets need not travel.

@@ -9,11 +9,13 @@ silence is in doubt. The journal hears of the dot before it goes out and of its 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mailer.compose.downgrade import CannotDowngrade
 from mailer.events import WaitReason
-from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused
+from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, Unsuitable
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import ProtocolError, Reply
 from mailer.relay.carrier import DotJournal
@@ -55,6 +57,10 @@ async def transact(
 
     Afterwards the session is in step, owes us replies it still counts, or is dead; never in between.
     """
+    try:
+        wire = await _suited(wire, session, transcript)
+    except CannotDowngrade as error:
+        return Unsuitable(error.status, str(error))
     unsuitable = session.capabilities.lack(wire.mail)
     if unsuitable is not None:
         return unsuitable
@@ -65,6 +71,15 @@ async def transact(
     except (OSError, ProtocolError) as error:
         session.discard()
         return progress.refused or Broken(progress.phase, describe(error))
+
+
+async def _suited(wire: Wire, session: Session, transcript: Transcript) -> Wire:
+    """The same mail in seven bits, where the peer takes no more and there is such a form of it."""
+    mail = wire.mail
+    if not mail.is_8bit or session.capabilities.eightbit or mail.in_seven_bits is None:
+        return wire
+    transcript.note("the peer does not offer 8BITMIME: the content is encoded in 7 bits and signed anew")
+    return Wire.of(await asyncio.to_thread(mail.in_seven_bits))
 
 
 @dataclass(slots=True)
