@@ -58,6 +58,9 @@ class Ready:
     """The line that `mailer up --json` prints when it is ready."""
 
     http_url: str
+    smtp_host: str
+    smtp_port: int
+    smtps_port: int
     api_key: str
     domain: str
     inbox_url: str
