@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
 import secrets
 import signal
 import sys
@@ -125,10 +126,18 @@ class Stop:
     def __init__(self) -> None:
         self.event = threading.Event()
         self.code = 0
+        self._heard: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def on_signals(self) -> None:
+        """The event is set by a thread: a handler that interrupts the main thread in the middle of
+        `Event.wait` would wait for ever for the event's own lock. A SimpleQueue may be put to anywhere."""
+        threading.Thread(target=self._await_signal, name="signals", daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.event.set())
+            signal.signal(number, lambda *_: self._heard.put(None))
+
+    def _await_signal(self) -> None:
+        self._heard.get()
+        self.event.set()
 
     def fenced(self) -> None:
         self.code = EXIT_FENCED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import queue
 import signal
 import ssl
 import threading
@@ -73,13 +74,14 @@ def run(
     on_ready: Callable[[int], None] = lambda port: None,
 ) -> None:
     """Serves until SIGTERM or SIGINT; call it from the main thread. on_ready hears the port."""
-    asked = threading.Event()
+    # Not an Event: a handler that interrupts its `wait` would wait for ever for its lock.
+    asked: queue.SimpleQueue[None] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
+        signal.signal(number, lambda *_: asked.put(None))
     server = serve_inbox(host, port, maildir, tls_dir, keep=keep)
     try:
         on_ready(server.port)
-        asked.wait()
+        asked.get()
     finally:
         server.stop()
 
