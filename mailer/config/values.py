@@ -105,14 +105,21 @@ def parse_hostname(value: object) -> str:
 
 
 def parse_folder(value: object) -> Path:
-    path = Path(str(value)).expanduser().absolute()
+    path = _absolute(str(value))
     if not str(value) or set("?#%\n") & set(str(path)):
         raise ValueError("must be a folder whose path has none of ? # % in it, for it becomes part of a URL")
     return path
 
 
 def parse_path(value: object) -> Path | None:
-    return None if value is None or value == "" else Path(str(value)).expanduser().absolute()
+    return None if value is None or value == "" else _absolute(str(value))
+
+
+def _absolute(text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:  # ~NAME of somebody who is not known here
+        raise ValueError("must not begin with ~ and the name of a user who is not known here") from None
 
 
 def parse_database_url(value: object) -> str:

@@ -4,7 +4,7 @@ import base64
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailer.config.values import (
@@ -33,6 +33,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 @given(st.text())
+@example("~nobody-of-that-name/data")
 def test_no_text_breaks_the_parsers(text: str) -> None:
     """They raise ValueError or nothing."""
     for parse in (parse_duration, parse_resolvers, parse_secret, parse_folder):
