@@ -113,7 +113,8 @@ class Commands(SMTP):
         yield "PIPELINING"  # RFC 2920 §3
         yield "8BITMIME"  # RFC 6152 §2
         yield "SMTPUTF8"  # RFC 6531 §3.1
-        yield "DSN"  # RFC 3461 §4
+        if self.rules.keeps_dsn:
+            yield "DSN"  # RFC 3461 §4
         yield "ENHANCEDSTATUSCODES"  # RFC 2034 §3
         yield "CHUNKING"  # RFC 3030 §2
         if self.rules.tls is not None and not self._is_over_tls:

@@ -95,6 +95,7 @@ class Conversation(Commands):
             rules.limits,
             rules.budget,
             takes_auth=rules.credentials is not None,
+            takes_dsn=rules.keeps_dsn,
         )
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 

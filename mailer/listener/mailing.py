@@ -27,11 +27,19 @@ class Mailing:
     """The mail transactions of one session. Methods return the reply; content is read off the wire.
 
     taken        messages that the desk took
-    takes_auth   AUTH= is understood
+    takes_auth   AUTH= is understood; takes_dsn: RET=, ENVID=, NOTIFY= and ORCPT= are
     """
 
     def __init__(
-        self, desk: Desk, session: Session, wire: Wire, limits: Limits, budget: Budget, *, takes_auth: bool
+        self,
+        desk: Desk,
+        session: Session,
+        wire: Wire,
+        limits: Limits,
+        budget: Budget,
+        *,
+        takes_auth: bool,
+        takes_dsn: bool,
     ) -> None:
         self._desk = desk
         self._session = session
@@ -39,6 +47,7 @@ class Mailing:
         self._limits = limits
         self._budget = budget
         self._takes_auth = takes_auth
+        self._takes_dsn = takes_dsn
         self._transaction: Transaction | None = None
         self._chunks: bytearray | None = None
         self._chunks_reading: Reading | None = None
@@ -81,7 +90,7 @@ class Mailing:
         if rest and not self._session.is_extended:
             return _NO_EXTENSIONS
         try:
-            parameters = mail_parameters(rest, takes_auth=self._takes_auth)
+            parameters = mail_parameters(rest, takes_auth=self._takes_auth, takes_dsn=self._takes_dsn)
         except ParameterError as error:
             return error.reply
         if path.needs_utf8 and not parameters.smtputf8:
@@ -115,7 +124,7 @@ class Mailing:
         if path.needs_utf8 and not is_utf8:
             return _NEEDS_SMTPUTF8
         try:
-            parameters = rcpt_parameters(rest, is_utf8=is_utf8)
+            parameters = rcpt_parameters(rest, is_utf8=is_utf8, takes_dsn=self._takes_dsn)
         except ParameterError as error:
             return error.reply
         if len(transaction.recipients) >= self._limits.recipients:

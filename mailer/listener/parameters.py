@@ -87,7 +87,7 @@ class ParameterError(Exception):
         self.reply = reply
 
 
-def mail_parameters(text: str, *, takes_auth: bool) -> MailParameters:
+def mail_parameters(text: str, *, takes_auth: bool, takes_dsn: bool = True) -> MailParameters:
     """text  what follows the path, from its space on. Raises ParameterError.
 
     takes_auth  whether AUTH= is understood (RFC 4954 §5)
@@ -97,6 +97,7 @@ def mail_parameters(text: str, *, takes_auth: bool) -> MailParameters:
     given = _split(text, _MAIL_KEYWORDS)
     if "AUTH" in given and not takes_auth:
         raise _unknown("AUTH")
+    _check_dsn(given, takes_dsn)
     return MailParameters(
         size=_given(given, "SIZE", _size),
         body=_given(given, "BODY", _body),
@@ -107,16 +108,24 @@ def mail_parameters(text: str, *, takes_auth: bool) -> MailParameters:
     )
 
 
-def rcpt_parameters(text: str, *, is_utf8: bool) -> RcptParameters:
+def rcpt_parameters(text: str, *, is_utf8: bool, takes_dsn: bool = True) -> RcptParameters:
     """is_utf8: the transaction's MAIL said SMTPUTF8. Raises ParameterError."""
     if not text:
         return NO_RCPT_PARAMETERS
     if not is_utf8 and not text.isascii():
         raise _malformed("A parameter is not ASCII")
     given = _split(text, _RCPT_KEYWORDS)
+    _check_dsn(given, takes_dsn)
     return RcptParameters(
         notify=_given(given, "NOTIFY", _notify) or frozenset(), orcpt=_given(given, "ORCPT", _orcpt)
     )
+
+
+def _check_dsn(given: Mapping[str, str | None], takes_dsn: bool) -> None:
+    """RFC 3461 §4: what is not done must not be taken."""
+    for keyword in ("RET", "ENVID", "NOTIFY", "ORCPT"):
+        if keyword in given and not takes_dsn:
+            raise _unknown(keyword)
 
 
 def _split(text: str, known: frozenset[str]) -> dict[str, str | None]:

@@ -17,6 +17,7 @@ class Rules:
     desk           decides on mail
     credentials    decides on users; None: AUTH is not offered
     tls            makes the context of each handshake, so that certificates can change; None: no TLS
+    keeps_dsn      the desk does what RET, ENVID, NOTIFY and ORCPT ask (RFC 3461); else they are not offered
     auth_in_clear  AUTH is offered without TLS too: on a trusted network only
     """
 
@@ -25,5 +26,6 @@ class Rules:
     credentials: Credentials | None = None
     tls: Callable[[], ssl.SSLContext] | None = None
     auth_in_clear: bool = False
+    keeps_dsn: bool = False
     limits: Limits = field(default_factory=Limits)
     budget: Budget = field(default_factory=Unbounded)

@@ -170,7 +170,7 @@ def serving(
     thread.start()
 
     async def start() -> Served:
-        listener = Listener(Rules(**{"host": "mx.example.net", "desk": desk, **rules}))
+        listener = Listener(Rules(**{"host": "mx.example.net", "desk": desk, "keeps_dsn": True, **rules}))
         port = await listener.listen("127.0.0.1", 0, tls_first=tls_first)
         return Served(loop, listener, desk, port)
 

@@ -68,7 +68,12 @@ async def _serve(port: int, folder: FilePath | None, size_bytes: int) -> None:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     listener = Listener(
-        Rules(host="listener.example.net", desk=OpenDesk(folder), limits=Limits(size_bytes=size_bytes))
+        Rules(
+            host="listener.example.net",
+            desk=OpenDesk(folder),
+            keeps_dsn=True,
+            limits=Limits(size_bytes=size_bytes),
+        )
     )
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
