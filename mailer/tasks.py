@@ -26,7 +26,11 @@ _GOODBYE_SECONDS = 0.5  # for what a broker must answer while the worker leaves
 
 
 def run_worker(
-    app: Celery, pull: Callable[[], None], *, on_ready: Callable[[], None], on_stop: Callable[[], None]
+    app: Celery,
+    pull: Callable[[], None],
+    *,
+    on_ready: Callable[[], None],
+    on_stop: Callable[[], None] | None = None,
 ) -> int:
     """Runs the Celery worker in this thread, the main one, until a signal ends it; returns its exit code.
 
@@ -34,7 +38,8 @@ def run_worker(
               soon. What it raises is logged
     on_ready  called when the bell can be heard the first time. With the broker away that may be never:
               whatever polls the database starts before this function
-    on_stop   called inside the handler of SIGTERM, SIGINT or SIGHUP: sets a flag, no more
+    on_stop   called inside the handler of SIGTERM, SIGINT or SIGHUP. The signal may have interrupted `pull`
+              or `on_ready` in this very thread: what they lock must not be locked here, or it waits for ever
 
     A broker that goes away is dialled again for ever. Once a process: Celery's stop flag is not reset.
     """
@@ -95,8 +100,9 @@ def _look_up() -> None:
     """Lets the loop pass the point at which it sees that a signal came."""
 
 
-def _when_leaving(worker: _Worker, on_stop: Callable[[], None], **_signal: Any) -> None:
-    on_stop()
+def _when_leaving(worker: _Worker, on_stop: Callable[[], None] | None, **_signal: Any) -> None:
+    if on_stop is not None:
+        on_stop()
     connection = worker.consumer.connection
     if connection is not None:
         # Leaving waits for the broker's answers, for ever if it hangs: nothing of ours depends on them.

@@ -55,7 +55,7 @@ def run(settings: Settings, index: int) -> int:
         stop_at_fence.start()
         announce(settings, name)
         worker.wake()
-        tasks.run_worker(app, worker.wake, on_ready=worker.wake, on_stop=_nothing)
+        tasks.run_worker(app, worker.wake, on_ready=worker.wake)
         worker.stop(GRACE_SECONDS)
         return EXIT_FENCED if worker.is_fenced else 0
 
@@ -128,10 +128,6 @@ def _make_carrier(
         own_addresses=addresses.of_this_machine(),
     )
     return SmtpCarrier(smtp, finder, kept, tls_memory=tls_memory, connections_of=connections_of)
-
-
-def _nothing() -> None:
-    """A signal may interrupt this very thread in `wake`, so its handler calls nothing that locks."""
 
 
 def _end_when_fenced(worker: Worker) -> None:

@@ -22,12 +22,14 @@ _follow: Callable[[_F], _F] = click.option(
 @click.command()
 @data_dir_option
 @click.option("--http-port", type=int, help="Port of the HTTP door (MAILER_HTTP_PORT); 0 takes any free one.")
+@click.option("--smtp-port", type=int, help="Port of the SMTP door with STARTTLS (MAILER_SMTP_PORT).")
+@click.option("--smtps-port", type=int, help="Port of the SMTP door with implicit TLS (MAILER_SMTPS_PORT).")
 @_follow
 def http(follow: int | None, **given: Any) -> None:
-    """Run the HTTP door: the JSON API, health and metrics.
+    """Run the doors: the JSON API with health and metrics, and SMTP submission.
 
-    Several may run beside each other on one database. On SIGTERM it stops listening, answers the
-    requests it has, and ends.
+    Several may run beside each other on one database; on one host each needs ports of its own. On SIGTERM
+    it stops listening, answers the requests and ends the transactions it has, and ends.
     """
     settings = _begin(follow, given)
     from mailer import bootstrap

@@ -84,6 +84,8 @@ def check_together(settings: Settings) -> None:
         problems.append("MAILER_DKIM_KEY_FILE and MAILER_DKIM_SELECTOR must be set together")
     if settings.dkim_key_file is not None and settings.domain is None:
         problems.append("MAILER_DKIM_KEY_FILE needs MAILER_DOMAIN, the domain whose key it is")
+    if settings.smtp_key_file is not None and settings.smtp_cert_file is None:
+        problems.append("MAILER_SMTP_KEY_FILE needs MAILER_SMTP_CERT_FILE, the certificate whose key it is")
     if settings.max_request_mb < settings.max_message_mb:
         problems.append("MAILER_MAX_REQUEST_MB must not be smaller than MAILER_MAX_MESSAGE_MB")
     if settings.byte_budget_mb < settings.max_request_mb:

@@ -164,7 +164,6 @@ def _listen_worker(*broker: str) -> None:
         _app(*broker),
         lambda: print(time.monotonic_ns(), flush=True),
         on_ready=lambda: print(flush=True),
-        on_stop=lambda: None,
     )
 
 

@@ -96,6 +96,7 @@ def test_an_error_never_repeats_a_secret(variable: str, text: str) -> None:
     "environ",
     [
         {"MAILER_DKIM_KEY_FILE": "/k.pem"},
+        {"MAILER_SMTP_KEY_FILE": "/k.pem"},
         {"MAILER_DKIM_SELECTOR": "s1"},
         {"MAILER_MODE": "live", "MAILER_DKIM_KEY_FILE": "/k.pem", "MAILER_DKIM_SELECTOR": "s1"},
         {"MAILER_MAX_MESSAGE_MB": "50"},
@@ -185,7 +186,11 @@ def test_settings_cannot_be_changed() -> None:
 def test_every_setting_says_what_it_means_and_its_example_is_good(line) -> None:
     own = {"api_key": new_key(1).text, "secret": "00" * 32}
     environ = {line.variable: own.get(line.name, line.example)}
-    partner = {"dkim_key_file": {"MAILER_DKIM_SELECTOR": "s"}, "dkim_selector": {"MAILER_DKIM_KEY_FILE": "k"}}
+    partner = {
+        "dkim_key_file": {"MAILER_DKIM_SELECTOR": "s"},
+        "dkim_selector": {"MAILER_DKIM_KEY_FILE": "k"},
+        "smtp_key_file": {"MAILER_SMTP_CERT_FILE": "c"},
+    }
 
     settings = Settings.load(environ | partner.get(line.name, {}))
 
