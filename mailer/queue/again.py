@@ -17,13 +17,13 @@ from mailer import ids
 from mailer.events import EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
 from mailer.queue import counting
+from mailer.queue.telling import tell
 from mailer.store import Store
-from mailer.store.bare import Hot, as_json, bare, names_of
-from mailer.store.tables import event_new, message, recipient
+from mailer.store.bare import as_json
+from mailer.store.tables import message, recipient
 from mailer.store.types import to_microseconds
 
 FAILED_STATES = frozenset({RecipientState.BOUNCED, RecipientState.EXPIRED, RecipientState.CANCELLED})
-_TELL = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _accept(
         }
         for row in failed
     ]
-    _TELL.many(connection, told)
+    tell(connection, told)
 
 
 def _deadline(row: Any, now: datetime) -> datetime | None:

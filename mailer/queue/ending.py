@@ -13,8 +13,9 @@ from sqlalchemy import Connection, update
 from mailer.events import EventType, RecipientState
 from mailer.ids import IdMaker
 from mailer.queue import counting
-from mailer.store.bare import Hot, as_json, bare, names_of
-from mailer.store.tables import event_new, recipient
+from mailer.queue.telling import tell
+from mailer.store.bare import as_json
+from mailer.store.tables import recipient
 from mailer.store.types import to_microseconds
 
 WAITING_STATES = (RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.HELD)
@@ -27,7 +28,6 @@ COLUMNS = (
     recipient.c.version,
     recipient.c.attempts,
 )
-_TELL = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def end_waiting(
         }
         for row in rows
     ]
-    _TELL.many(connection, told)
+    tell(connection, told)
     used = {
         tenant_id: {str(ending.state): n} for tenant_id, n in Counter(row.tenant_id for row in rows).items()
     }

@@ -17,9 +17,10 @@ from sqlalchemy import Connection, bindparam, select, tuple_
 from mailer.events import EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
 from mailer.queue import counting
+from mailer.queue.telling import tell
 from mailer.store import Store, dialect
 from mailer.store.bare import Hot, as_json, bare, names_of
-from mailer.store.tables import content, event_new, idempotency, lane, message, recipient
+from mailer.store.tables import content, idempotency, lane, message, recipient
 from mailer.store.types import to_microseconds
 
 
@@ -180,7 +181,7 @@ def insert_messages(
     _INSERT_MESSAGE.many(connection, [_message_row(m, content_ids[m.id], at) for m in messages])
     rows = [_recipient_row(m, r, lane_ids, at) for m in messages for r in m.recipients]
     _INSERT_RECIPIENT.many(connection, rows)
-    _INSERT_EVENT.many(connection, [_accepted_event(row, new_id(), at) for row in rows])
+    tell(connection, [_accepted_event(row, new_id(), at) for row in rows])
     counting.count_accepted(connection, messages, process_number=process_number, now=now)
     return lane_ids
 
@@ -188,7 +189,6 @@ def insert_messages(
 _INSERT_CONTENT = Hot(bare(content).insert(), names_of(content))
 _INSERT_MESSAGE = Hot(bare(message).insert(), names_of(message))
 _INSERT_RECIPIENT = Hot(bare(recipient).insert(), names_of(recipient))
-_INSERT_EVENT = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
 _TAKE_KEY = Hot(dialect.upsert(bare(idempotency)).on_conflict_do_nothing(), names_of(idempotency))
 _NO_DATA = as_json({})
 
@@ -294,7 +294,7 @@ def reject(store: Store, refusals: Sequence[tuple[int, int, str, str]], *, now: 
         for tenant_id, event_id, fault, detail in refusals
     ]
     with store.write() as connection:
-        _INSERT_EVENT.many(connection, rows)
+        tell(connection, rows)
 
 
 _STANDS = select(message.c.id).where(message.c.id == bindparam("wanted"))

@@ -15,9 +15,10 @@ from mailer.events import FINAL_STATES, AttemptState, EventType, RecipientState,
 from mailer.ids import IdMaker
 from mailer.queue import counting
 from mailer.queue.incarnations import hold_live
+from mailer.queue.telling import tell
 from mailer.store import Store, dialect
-from mailer.store.bare import Hot, as_json, bare, names_of
-from mailer.store.tables import attempt, event_new, lane, recipient
+from mailer.store.bare import Hot, as_json, bare
+from mailer.store.tables import attempt, lane, recipient
 from mailer.store.types import to_microseconds
 
 
@@ -121,7 +122,6 @@ _CLOSE = Hot(
         **{name: bindparam(f"o_{name}") for name in _HEARD},
     )
 )
-_TELL = Hot(bare(event_new).insert(), names_of(event_new, without="seq"))
 _NOTE_SITE = (
     update(lane)
     .where(lane.c.id == bindparam("lane"), lane.c.site.is_distinct_from(bindparam("found")))
@@ -169,7 +169,7 @@ def apply(
     _CLOSE.many(connection, [_attempt_values(s, now) for _, s, _ in moves])
     told = [_event_values(row, s, move, new_id(), now) for row, s, move in moves if move.event]
     if told:
-        _TELL.many(connection, told)
+        tell(connection, told)
     _note_sites(connection, (s for _, s, _ in moves))
     counting.add(connection, _usage(moves), process_number=process_number, now=now)
     return len(moves)
@@ -329,4 +329,4 @@ def _deliver_late(connection: Connection, row: Any, reply: str, *, event_id: int
         "recipient_id": row.id,
         "version": row.version + 1,
     }
-    _TELL.many(connection, [told | rest])
+    tell(connection, [told | rest])
