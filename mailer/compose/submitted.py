@@ -92,7 +92,7 @@ def receive(message: bytes, arrival: Arrival, *, is_utf8: bool, may_return: bool
     kept, removed = _sort(block.fields_of(head))
     _check_verifiable(head, kept)
     values = _values(kept)
-    trace.check_hops(values["received"], "" if may_return else arrival.host)
+    trace.check_hops(values["received"], None if may_return else arrival)
     from_ = _authors(values["from"])
     message_ids = values["message-id"]
     added = "" if values["date"] else f"Date: {fields.date_text(arrival.at)}\r\n"

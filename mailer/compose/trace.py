@@ -15,7 +15,7 @@ HOPS = 50  # RFC 5321 §6.3 asks for 100 at least between servers; Postfix refus
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 _NAME_CHARS = 255  # RFC 5321 §4.5.3.1.2
-_BY = re.compile(rb"(?i)(?:^|[ \t)])by[ \t]+([^ \t;()]+)")
+_BY = re.compile(rb"(?i)(?:^|[ \t)])by[ \t]+([^ \t;()]+)[ \t]+with[ \t]+[A-Z0-9]+[ \t]+id[ \t]+([^ \t;_]+)_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +69,21 @@ def received_field(arrival: Arrival) -> bytes:
     return ("Received: " + "\r\n\t".join(lines) + "\r\n").encode()
 
 
-def check_hops(received: Sequence[bytes], host: str) -> None:
+def check_hops(received: Sequence[bytes], arrival: Arrival | None) -> None:
     """The message is not going round in circles. Raises LoopError.
 
+    A field is ours by our name and the kind of our ids together: the name alone may be that of another mail
+    server on the same host, which relays through us.
+
     received  unfolded values of its Received fields
-    host      our own name; "" if a message may come back (RFC 5322 §3.6.6: resent by a person)
+    arrival   how it reached us now; None if a message may come back (RFC 5322 §3.6.6: resent by a person)
     """
     if len(received) > HOPS:
         raise LoopError(f"the message has passed more than {HOPS} hosts", field="Received")
-    ours = host.lower().encode()
-    if ours and any(ours == by.lower() for value in received for by in _BY.findall(value)):
+    if arrival is None:
+        return
+    ours = (arrival.host.lower().encode(), arrival.id.partition("_")[0].encode())
+    if any(ours == (by.lower(), kind) for value in received for by, kind in _BY.findall(value)):
         raise LoopError("the message has been here before", field="Received")
 
 
