@@ -5,15 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from mailer import clock
-from mailer.bootstrap.office import (
-    Stop,
-    announce,
-    bell,
-    judge_of,
-    keep_lease,
-    office,
-    recoverer_of,
-)
+from mailer.bootstrap.office import Stop, announce, bell, judge_of, keep_lease, office, recoverer_of
 from mailer.config import Settings
 from mailer.relay.recovery import Watch
 from mailer.relay.sweeper import Sweeper, SweeperParts
