@@ -6,10 +6,10 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -30,6 +30,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
+_Result = TypeVar("_Result")
 _WRITES = "mailer_writes"
 _APPLICATION = "ecm-mailer"
 _SQLITE_BUSY_SECONDS = 10  # readers against a checkpoint only; writers queue on the kernel lock
@@ -53,39 +54,35 @@ def fetch(connection: Connection, statement: str, parameters: Any) -> Sequence[S
     """All rows that a driver-level statement returns."""
     if not is_sqlite(connection):
         return connection.exec_driver_sql(statement, parameters).all()
-    return _run_sqlite(connection, statement, parameters).fetchall()
+    return _past(connection, statement, lambda driver: driver.execute(statement, parameters).fetchall())
 
 
 def change(connection: Connection, statement: str, parameters: Any) -> int:
     """Runs a driver-level statement that returns nothing; how many rows it changed."""
     if not is_sqlite(connection):
         return connection.exec_driver_sql(statement, parameters).rowcount
-    return _run_sqlite(connection, statement, parameters).rowcount
+    return _past(connection, statement, lambda driver: driver.execute(statement, parameters).rowcount)
 
 
 def change_each(connection: Connection, statement: str, rows: Sequence[Any]) -> int:
     """Runs a driver-level statement once for each set of parameters; how many rows it changed in all."""
     if not is_sqlite(connection):
         return connection.exec_driver_sql(statement, rows).rowcount
-    return _run_sqlite(connection, statement, rows, many=True).rowcount
+    return _past(connection, statement, lambda driver: driver.executemany(statement, rows).rowcount)
 
 
-def _run_sqlite(
-    connection: Connection, statement: str, parameters: Any, *, many: bool = False
-) -> sqlite3.Cursor:
-    """Past SQLAlchemy's execution context, which takes ten times what the statement does.
+def _past(connection: Connection, statement: str, use: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    """Past SQLAlchemy's execution context, which takes ten times what the statement does on SQLite.
 
     On a network that is little beside the round trip, so PostgreSQL keeps it, with its care for
-    connections that die.
+    connections that die. Raises what SQLAlchemy would, while rows are fetched too.
     """
     driver: Any = connection.connection.dbapi_connection
     try:
-        run = driver.executemany if many else driver.execute
-        cursor: sqlite3.Cursor = run(statement, parameters)
+        return use(driver)
     except sqlite3.Error as error:
-        wrapped = DBAPIError.instance(statement, parameters, error, sqlite3.Error, hide_parameters=True)
+        wrapped = DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True)
         raise wrapped from error
-    return cursor
 
 
 class OneOf(ColumnElement[bool]):
@@ -166,7 +163,7 @@ def _begin_sqlite(connection: Connection) -> None:
     # A read that turns into a write may fail at once with SQLITE_BUSY, whatever the timeout,
     # so a writing transaction says so from the start.
     writes = connection.get_execution_options().get(_WRITES)
-    _run_sqlite(connection, "BEGIN IMMEDIATE" if writes else "BEGIN", ())
+    change(connection, "BEGIN IMMEDIATE" if writes else "BEGIN", ())
 
 
 def postgresql_engine(url: URL, *, prepare: bool) -> Engine:

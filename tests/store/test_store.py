@@ -164,3 +164,14 @@ def test_a_transaction_whose_process_stopped_is_ended_and_its_locks_are_freed(po
     store.close()
     stopped.close()
     assert (young, ended, changed) == (0, 1, 1)
+
+
+def test_an_error_that_comes_with_a_later_row_is_the_stores_own(tmp_path: Path) -> None:
+    """The driver steps from row to row after the statement has begun."""
+    store = Store(f"sqlite:///{tmp_path / 'mailer.sqlite3'}")
+    second_overflows = "SELECT abs(column1) FROM (VALUES (1), (-9223372036854775808))"
+
+    with pytest.raises(StoreUnavailable, match="overflow"), store.read() as connection:
+        dialect.fetch(connection, second_overflows, ())
+
+    store.close()
