@@ -193,12 +193,15 @@ def checkpoint(connection: Connection) -> None:
 
 
 def end_stalled(connection: Connection, seconds: float) -> int:
-    """Ends our transactions that stood idle for so long; returns how many.
+    """Ends our transactions whose client was silent for so long; returns how many.
 
     No transaction of ours waits for anything outside, so its process is stopped or its host is gone, and
-    the rows it locked (its own incarnation's among them) would block its fencing for ever. It is rolled
-    back like any lost connection. By the server, since a setting would be session state; and on SQLite
-    not at all: there the lock is the kernel's, and only the end of the process frees it.
+    the rows it locked (its own incarnation's among them) would block its fencing for ever. Stopped between
+    two statements it is "idle in transaction"; stopped inside a pipeline (an executemany) it is "active"
+    and waits for the client, with the state changed when the pipeline began. COPY alone may rightly send
+    for longer than this. It is rolled back like any lost connection.
+    By the server, since a setting would be session state; and on SQLite not at all: there the lock is the
+    kernel's, and only the end of the process frees it.
     """
     if is_sqlite(connection):
         return 0
@@ -209,7 +212,9 @@ def end_stalled(connection: Connection, seconds: float) -> int:
 _END_STALLED = text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND usename = current_user AND application_name = :application"
-    " AND state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
+    " AND (state LIKE 'idle in transaction%'"
+    " OR (state = 'active' AND wait_event_type = 'Client' AND query NOT LIKE 'COPY %'))"
+    " AND pid <> pg_backend_pid()"
     " AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
 )
 

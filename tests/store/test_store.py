@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import func, select, text
+from sqlalchemy import func, make_url, select, text
 
 from mailer.store import Store, StoreUnavailable, dialect, schema
 from mailer.store.schema import SchemaMismatch
 from mailer.store.tables import meta, metadata, tenant
 from mailer.store.types import Instant
+from tests.support.instance import wait_for
 
 
 @pytest.fixture
@@ -164,6 +166,33 @@ def test_a_transaction_whose_process_stopped_is_ended_and_its_locks_are_freed(po
     store.close()
     stopped.close()
     assert (young, ended, changed) == (0, 1, 1)
+
+
+def test_a_process_that_stopped_inside_a_pipeline_is_ended_too(postgres_url: str) -> None:
+    """PostgreSQL calls it active, not idle: it waits for the end of what the client began to send."""
+    store = Store(postgres_url)
+    schema.upgrade(store, epoch="e")
+    new_tenant(store, 1)
+    where = make_url(postgres_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    stopped = psycopg.connect(where, application_name="ecm-mailer")
+    stopped.execute("SELECT id FROM tenant FOR UPDATE")
+    stopped.pgconn.enter_pipeline_mode()
+    stopped.pgconn.send_query_params(b"UPDATE tenant SET name = 'stopped'", None)
+    stopped.pgconn.send_flush_request()
+    stopped.pgconn.flush()
+
+    ended = wait_for("the pipeline to be ended", lambda: _end_stalled(store), within_seconds=5)
+
+    with store.write() as c:
+        changed = c.execute(tenant.update().values(name="free")).rowcount
+    stopped.close()
+    store.close()
+    assert (ended, changed) == (1, 1)
+
+
+def _end_stalled(store: Store) -> int:
+    with store.read() as c:
+        return dialect.end_stalled(c, 0.0)
 
 
 def test_an_error_that_comes_with_a_later_row_is_the_stores_own(tmp_path: Path) -> None:
