@@ -35,8 +35,8 @@ def key() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(["send", "read"]),
-    help="What it may do; default both.",
+    type=click.Choice(["send", "read", "templates", "manage"]),
+    help="What it may do; default send and read.",
 )
 @click.option("--days", type=click.IntRange(min=1), help="Days until it expires; default never.")
 @data_dir_option
@@ -55,7 +55,7 @@ def create(
             store,
             tenant_name or settings.tenant,
             name,
-            scopes=scopes or api_keys.SCOPES,
+            scopes=scopes or api_keys.USUAL,
             expires_at=expires_at,
             new_id=new_id,
             now=clock.now(),

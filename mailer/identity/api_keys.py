@@ -15,7 +15,10 @@ from mailer.identity.names import BadName, NameTaken, Unknown, parse_name
 from mailer.store import Store, dialect
 from mailer.store.tables import api_key, tenant
 
-SCOPES = ("send", "read")
+# send: submit and change messages; read: look at messages and events; templates: write templates;
+# manage: streams, keys and webhook endpoints.
+SCOPES = ("send", "read", "templates", "manage")
+USUAL = ("send", "read")  # what an application needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ def create(
     tenant_name: str,
     name: str,
     *,
-    scopes: Collection[str] = SCOPES,
+    scopes: Collection[str] = USUAL,
     expires_at: datetime | None = None,
     new_id: Callable[[], int],
     now: datetime,
@@ -77,7 +80,7 @@ def insert(
     name: str,
     presented: PresentedKey,
     *,
-    scopes: Collection[str] = SCOPES,
+    scopes: Collection[str] = USUAL,
     expires_at: datetime | None = None,
     now: datetime,
 ) -> None:

@@ -54,7 +54,7 @@ def provision(
     spare = _spare_keys(store, wish.domain, given, now)
     with store.write() as connection:
         owner = tenants.ensure(connection, wish.tenant, in_doubt=wish.in_doubt, new_id=new_id, now=now).tenant
-        api_keys.insert(connection, owner, _KEY_NAME, presented, now=now)
+        api_keys.insert(connection, owner, _KEY_NAME, presented, scopes=api_keys.SCOPES, now=now)
         if wish.domain is None:
             return None
         new = NewDomain(name=wish.domain, return_path_prefix=wish.return_path_prefix)
