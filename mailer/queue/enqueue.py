@@ -26,12 +26,17 @@ from mailer.store.types import to_microseconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRecipient:
-    """address: forward-path as it goes on the wire; domain: its A-label; kind: to, cc or bcc."""
+    """address: forward-path as it goes on the wire; domain: its A-label; kind: to, cc or bcc.
+
+    notify, orcpt  what the submitter asked of DSNs (columns of `recipient`); None: nothing
+    """
 
     id: int
     address: str
     domain: str
     kind: str
+    notify: str | None = None
+    orcpt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,8 @@ class NewMessage:
     door: str
     response: bytes
     mail_from: str | None = None
+    ret: str | None = None
+    envid: str | None = None
     idempotency_key: str | None = None
     body_sha256: bytes = b""
     due_at: datetime | None = None
@@ -219,6 +226,8 @@ def _message_row(m: NewMessage, content_id: int, now: int) -> dict[str, Any]:
         "subject": m.subject,
         "rfc_message_id": m.rfc_message_id,
         "mail_from": m.mail_from,
+        "ret": m.ret,
+        "envid": m.envid,
         "door": m.door,
         "recipient_count": len(m.recipients),
         "tags": as_json(m.tags),
@@ -254,6 +263,8 @@ def _recipient_row(
         "version": 1,
         "last_reply": None,
         "retry_of": None,
+        "notify": r.notify,
+        "orcpt": r.orcpt,
         "settled_at": None,
     }
 
