@@ -1,0 +1,46 @@
+"""Sending messages, looking at them, changing their course."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from mailer.client.answers import Accepted, Cancelled, ExplainedMessage, Message, Retried
+from mailer.client.call import JSON, Call, json_body
+from mailer.client.letters import as_request
+
+_PATH = "/v1/messages"
+
+
+def send(letter: Mapping[str, Any], idempotency_key: str | None) -> Call[Accepted]:
+    """A key is made up where none is given: the client's own repeats must not send twice."""
+    return Call(
+        method="POST",
+        path=_PATH,
+        answer=Accepted,
+        headers=_keyed(idempotency_key),
+        body=json_body(as_request(letter)),
+        repeatable=True,
+    )
+
+
+def get(message_id: str) -> Call[Message]:
+    return Call(method="GET", path=f"{_PATH}/{message_id}", answer=Message, repeatable=True)
+
+
+def explain(message_id: str) -> Call[ExplainedMessage]:
+    return Call(method="GET", path=f"{_PATH}/{message_id}/explain", answer=ExplainedMessage, repeatable=True)
+
+
+def cancel(message_id: str) -> Call[Cancelled]:
+    return Call(method="POST", path=f"{_PATH}/{message_id}/cancel", answer=Cancelled, repeatable=True)
+
+
+def retry(message_id: str) -> Call[Retried]:
+    return Call(method="POST", path=f"{_PATH}/{message_id}/retry", answer=Retried, repeatable=True)
+
+
+def _keyed(idempotency_key: str | None, content_type: str = JSON) -> dict[str, str]:
+    key = secrets.token_urlsafe(24) if idempotency_key is None else idempotency_key
+    return {"Content-Type": content_type, "Idempotency-Key": key}
