@@ -4,6 +4,10 @@ set -eu
 
 list=$(dirname "$0")/apt-packages.txt
 wanted=$(sed -e 's/#.*//' "$list")
+# Many machines have Node.js from elsewhere, which Debian's packages would replace or not go together with.
+for program in node:nodejs npm:npm; do
+    command -v "${program%%:*}" >/dev/null || wanted="$wanted ${program#*:}"
+done
 
 if ! command -v dpkg-query >/dev/null; then
     echo "not a Debian: these packages' programs must be on the PATH for the tests:" $wanted
@@ -23,7 +27,8 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 echo "installing for the tests:$missing"
-# RUNLEVEL=1: the tests start servers of their own; the packages' are not to come up as services now.
+# No package asks anything (postfix would like to know the kind of site). RUNLEVEL=1: the tests start servers
+# of their own; the packages' are not to come up as services now.
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 apt-get update --quiet=2
 apt-get install --yes --quiet=2 --no-install-recommends $missing >/dev/null

@@ -17,6 +17,7 @@ import msgspec
 
 from mailer import ids
 from mailer.accept.committer import Committer, Prepared, Rejection
+from mailer.accept.rates import KeyRates
 from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
 from mailer.compose import dkim, mime
 from mailer.compose.mime import Composed, Draft
@@ -32,11 +33,15 @@ _MESSAGE_ID_CHARS = 320  # kept to find the message by
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeLimits:
-    """message_bytes as sent; recipients a message; free_bytes the disk must keep, so that settles fit."""
+    """message_bytes as sent; recipients a message; free_bytes the disk must keep, so that settles fit.
+
+    rates  what each API key may submit; None: anything
+    """
 
     message_bytes: int = 36 * 1024 * 1024
     recipients: int = 1000
     free_bytes: int = 256 * 1024 * 1024
+    rates: KeyRates | None = None
 
 
 class Intake:
@@ -76,6 +81,8 @@ class Intake:
                 f"a message may have {self._limits.recipients} recipients,"
                 f" this one has {len(submission.recipients)}",
             )
+        if self._limits.rates is not None:
+            self._limits.rates.count(submission.key_id, len(submission.recipients))
         if _size(submission.content) > _IN_THREAD_FROM_BYTES:
             prepared = await asyncio.to_thread(self._prepare, submission)
         else:

@@ -91,6 +91,7 @@ class Fault(enum.StrEnum):
     REQUEST_TIMEOUT = "request-timeout"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
+    RATE_LIMITED = "rate-limited"  # the key submitted as much as it may: try again later
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     BUSY = "busy"  # byte budget or free disk space used up: try again
@@ -101,15 +102,24 @@ class Fault(enum.StrEnum):
 class SubmissionError(Exception):
     """Refused: the caller's fault, or a passing one of ours (BUSY, UNAVAILABLE).
 
-    detail   one sentence for people, without addresses or content of others
-    pointer  RFC 6901 JSON pointer of the fault in the request, None where no field is at fault
+    detail               one sentence for people, without addresses or content of others
+    pointer              RFC 6901 JSON pointer of the fault in the request, None where no field is at fault
+    retry_after_seconds  when the same submission may succeed; None: as usual for the fault
     """
 
-    def __init__(self, fault: Fault, detail: str, *, pointer: str | None = None) -> None:
+    def __init__(
+        self,
+        fault: Fault,
+        detail: str,
+        *,
+        pointer: str | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
         super().__init__(f"{fault}: {detail}")
         self.fault = fault
         self.detail = detail
         self.pointer = pointer
+        self.retry_after_seconds = retry_after_seconds
 
 
 # What the accepting transaction refuses it notes itself, and what may pass is no rejection.
@@ -119,7 +129,9 @@ NOTED_BY_INTAKE = frozenset(
         Fault.FROM_NOT_ALLOWED, Fault.UNKNOWN_STREAM,
     }
 )  # fmt: skip
-PASSING = frozenset({Fault.BUSY, Fault.UNAVAILABLE, Fault.INTERNAL, Fault.REQUEST_TIMEOUT})
+PASSING = frozenset(
+    {Fault.BUSY, Fault.UNAVAILABLE, Fault.INTERNAL, Fault.REQUEST_TIMEOUT, Fault.RATE_LIMITED}
+)
 
 
 class Taker(Protocol):

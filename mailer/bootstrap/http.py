@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
@@ -20,9 +21,11 @@ from mailer.accept.credentials import Authenticator
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.intake import Intake, IntakeLimits
+from mailer.accept.rates import KeyRates, RateLimits
 from mailer.accept.smtp.desk import SubmissionDesk
 from mailer.accept.smtp.login import KeyLogin
 from mailer.accept.smtp.room import Room
+from mailer.accept.smtp.sessions import KeySessions
 from mailer.accept.smtp.tls import OwnCertificate, made_certificate
 from mailer.bootstrap.office import Office, Stop, announce, bell, keep_lease, office
 from mailer.config import Settings
@@ -30,6 +33,8 @@ from mailer.identity import custody
 from mailer.listener import Limits, Listener, Rules
 from mailer.store import Store
 from mailer.web.inbox import inbox_router
+
+_log = structlog.get_logger(__name__)
 
 _MIB = 1024 * 1024
 _BACKLOG = 2048
@@ -58,8 +63,9 @@ def run(settings: Settings) -> int:
             now=clock.now,
             ring=ring,
         )
-        parts = _parts(settings, own, committer, changes)
-        door = _SmtpDoor(settings, _rules(settings, own, parts))
+        rates = _rates(settings)
+        parts = _parts(settings, own, committer, changes, rates)
+        door = _SmtpDoor(settings, _rules(settings, own, parts, rates))
         server = _Server(
             _config(create_app(parts)),
             stop,
@@ -93,7 +99,19 @@ def _config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _parts(settings: Settings, own: Office, committer: Committer, changes: Changes) -> HttpParts:
+def _rates(settings: Settings) -> KeyRates:
+    limits = RateLimits(
+        messages_per_second=settings.key_messages_per_second,
+        messages_per_minute=settings.key_messages_per_minute,
+        recipients_per_second=settings.key_recipients_per_second,
+        recipients_per_minute=settings.key_recipients_per_minute,
+    )
+    return KeyRates(limits, clock.monotonic)
+
+
+def _parts(
+    settings: Settings, own: Office, committer: Committer, changes: Changes, rates: KeyRates
+) -> HttpParts:
     intake = Intake(
         committer,
         data_folder=settings.data_dir,
@@ -102,6 +120,7 @@ def _parts(settings: Settings, own: Office, committer: Committer, changes: Chang
             message_bytes=settings.max_message_mb * _MIB,
             recipients=settings.max_recipients,
             free_bytes=settings.free_space_floor_mb * _MIB,
+            rates=rates,
         ),
         new_id=own.new_id,
         now=clock.now,
@@ -133,18 +152,28 @@ def _pages(settings: Settings, store: Store) -> tuple[APIRouter, ...]:
     return (inbox_router(settings.data_dir / "inbox", txt_record),)
 
 
-def _rules(settings: Settings, own: Office, parts: HttpParts) -> Rules:
+def _rules(settings: Settings, own: Office, parts: HttpParts, rates: KeyRates) -> Rules:
     authenticator = Authenticator(own.store, monotonic=clock.monotonic, now=clock.now)
+    if settings.smtp_auth_in_clear:
+        _log.warning("smtp.auth_in_clear_allowed", host=settings.smtp_host)
     return Rules(
         host=settings.hostname,
-        desk=SubmissionDesk(parts.intake, host=settings.hostname, new_id=own.new_id, now=clock.now),
-        credentials=KeyLogin(authenticator, clock.monotonic),
-        tls=_certificate(settings),
-        limits=Limits(
-            size_bytes=settings.max_message_mb * _MIB, recipients=min(settings.max_recipients, 1000)
+        desk=SubmissionDesk(
+            parts.intake, host=settings.hostname, new_id=own.new_id, now=clock.now, rates=rates
         ),
+        credentials=KeyLogin(authenticator, clock.monotonic, KeySessions(settings.key_sessions)),
+        tls=_certificate(settings),
+        auth_in_clear=settings.smtp_auth_in_clear,
+        limits=Limits(size_bytes=settings.max_message_mb * _MIB, recipients=_most_recipients(settings)),
         budget=Room(parts.budget),
     )
+
+
+def _most_recipients(settings: Settings) -> int:
+    """Of one SMTP transaction: a client splits what has more (RFC 5321 §4.5.3.1.10), in parts that a key may
+    submit at all."""
+    of_a_key = (settings.key_recipients_per_second, settings.key_recipients_per_minute)
+    return min(settings.max_recipients, 1000, *(most for most in of_a_key if most))
 
 
 def _certificate(settings: Settings) -> Callable[[], ssl.SSLContext]:

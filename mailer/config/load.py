@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from mailer.config import describe
+from mailer.config.values import is_loopback
 from mailer.identity.keys import MalformedKey, parse_key
 from mailer.identity.names import BadName, parse_domain
 from mailer.policy.routing import RouteError, RouteTable
@@ -86,6 +87,11 @@ def check_together(settings: Settings) -> None:
         problems.append("MAILER_DKIM_KEY_FILE needs MAILER_DOMAIN, the domain whose key it is")
     if settings.smtp_key_file is not None and settings.smtp_cert_file is None:
         problems.append("MAILER_SMTP_KEY_FILE needs MAILER_SMTP_CERT_FILE, the certificate whose key it is")
+    if settings.smtp_auth_in_clear and (settings.is_live or not is_loopback(settings.smtp_host)):
+        problems.append(
+            "MAILER_SMTP_AUTH_IN_CLEAR needs MAILER_MODE=sandbox and a MAILER_SMTP_HOST such as 127.0.0.1:"
+            " over a network, an API key sent without TLS is everybody's"
+        )
     if settings.max_request_mb < settings.max_message_mb:
         problems.append("MAILER_MAX_REQUEST_MB must not be smaller than MAILER_MAX_MESSAGE_MB")
     if settings.byte_budget_mb < settings.max_request_mb:

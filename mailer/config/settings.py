@@ -160,6 +160,11 @@ class Settings(BaseModel):
         None, "PEM file with the key of MAILER_SMTP_CERT_FILE, if it is not in that file.",
         unit="a file", example="/etc/mailer/smtp.key",
     )  # fmt: skip
+    smtp_auth_in_clear: bool = _setting(
+        False, "Lets programs log in at the SMTP door without TLS: only in a sandbox that listens on "
+        "loopback, and every such login is logged as a warning.",
+        example="true",
+    )  # fmt: skip
     inbox_host: str = _setting(
         "127.0.0.1", "Address the sandbox inbox listens on.", unit="an address", example="127.0.0.1"
     )
@@ -183,6 +188,25 @@ class Settings(BaseModel):
     )  # fmt: skip
     max_recipients: int = _setting(
         1000, "Most recipients of one message.", example="100", unit="recipients", least=1, most=10000,
+    )  # fmt: skip
+    key_messages_per_second: int = _setting(
+        0, "Most messages of one API key in any second, by SMTP and HTTP together, for each `mailer http`; "
+        "0: any number.",
+        example="100", unit="messages", least=0, most=1000000,
+    )  # fmt: skip
+    key_messages_per_minute: int = _setting(
+        0, "The same in any minute.", example="3000", unit="messages", least=0, most=10000000,
+    )  # fmt: skip
+    key_recipients_per_second: int = _setting(
+        0, "Most recipients of one API key's messages in any second, and so of one of them; 0: any number.",
+        example="200", unit="recipients", least=0, most=1000000,
+    )  # fmt: skip
+    key_recipients_per_minute: int = _setting(
+        0, "The same in any minute.", example="5000", unit="recipients", least=0, most=10000000,
+    )  # fmt: skip
+    key_sessions: int = _setting(
+        200, "Most SMTP sessions of one API key at once, for each `mailer http`; 0: any number.",
+        example="50", unit="sessions", least=0, most=100000,
     )  # fmt: skip
     idempotency_hours: int = _setting(
         24, "How long an Idempotency-Key is remembered.", example="72", unit="hours", least=1, most=720,

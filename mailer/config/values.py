@@ -147,6 +147,14 @@ def reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
 
+def is_loopback(host: str) -> bool:
+    """Nobody else can reach it. A name is a resolver's word, but for localhost (RFC 6761 §6.3)."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)

@@ -54,7 +54,7 @@ class Authentication:
         except _Refused as refused:
             answer = refused.reply
         if isinstance(answer, Granted):
-            self._session.identity = answer.identity
+            self._session.identity, self._session.on_leave = answer.identity, answer.on_leave
             return _GRANTED
         self._failures += answer.code >= 500
         if self._failures >= self._limits.auth_failures:

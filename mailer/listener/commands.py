@@ -208,6 +208,7 @@ class Commands(SMTP):
         self.mailing.reset()
         tls = transport.get_extra_info("ssl_object")
         self.talk.tls, self.talk.cipher = tls.version(), tls.cipher()[0]
+        self.talk.leave()
         self.talk.host_name, self.talk.is_extended, self.talk.identity = "", False, None
 
     async def _with_what_came(

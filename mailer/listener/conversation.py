@@ -240,6 +240,7 @@ class Conversation(Commands):
     def _finish(self, end: End) -> None:
         self._is_over = True
         self.mailing.reset()
+        self.talk.leave()
         self.wire.flush()
         transport = self.wire.transport
         if transport.is_closing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,6 +23,7 @@ class Session:
     tls          protocol version, None in clear text
     cipher       of TLS, None in clear text
     identity     what `authenticate` granted; None before
+    on_leave     of what was granted; None once it was called
     """
 
     peer: str
@@ -31,6 +33,13 @@ class Session:
     tls: str | None = None
     cipher: str | None = None
     identity: object | None = None
+    on_leave: Callable[[], None] | None = None
+
+    def leave(self) -> None:
+        """Whoever was authenticated is not here any more. More than once does no harm."""
+        on_leave, self.on_leave = self.on_leave, None
+        if on_leave is not None:
+            on_leave()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +66,14 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Authentication succeeded. identity: the owner's own object, kept in the session."""
+    """Authentication succeeded.
+
+    identity  the owner's own object, kept in the session
+    on_leave  called once, when the session ends or forgets whose it was (RFC 3207 §4.2)
+    """
 
     identity: object
+    on_leave: Callable[[], None] | None = None
 
 
 class Desk(Protocol):

@@ -97,6 +97,9 @@ def test_an_error_never_repeats_a_secret(variable: str, text: str) -> None:
     [
         {"MAILER_DKIM_KEY_FILE": "/k.pem"},
         {"MAILER_SMTP_KEY_FILE": "/k.pem"},
+        {"MAILER_SMTP_AUTH_IN_CLEAR": "true", "MAILER_MODE": "live"},
+        {"MAILER_SMTP_AUTH_IN_CLEAR": "true", "MAILER_SMTP_HOST": "0.0.0.0"},
+        {"MAILER_SMTP_AUTH_IN_CLEAR": "true", "MAILER_SMTP_HOST": "192.0.2.25"},
         {"MAILER_DKIM_SELECTOR": "s1"},
         {"MAILER_MODE": "live", "MAILER_DKIM_KEY_FILE": "/k.pem", "MAILER_DKIM_SELECTOR": "s1"},
         {"MAILER_MAX_MESSAGE_MB": "50"},
@@ -106,6 +109,13 @@ def test_an_error_never_repeats_a_secret(variable: str, text: str) -> None:
 )
 def test_settings_that_contradict_each_other_are_refused(environ: dict[str, str]) -> None:
     assert len(problems_of(environ)) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_a_sandbox_on_loopback_may_do_without_tls(host: str) -> None:
+    settings = Settings.load({"MAILER_SMTP_AUTH_IN_CLEAR": "true", "MAILER_SMTP_HOST": host})
+
+    assert settings.smtp_auth_in_clear
 
 
 @pytest.mark.parametrize(

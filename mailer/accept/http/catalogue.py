@@ -116,6 +116,14 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "An `Idempotency-Key` stands for one request body, octet for octet. Repeat that very body to get "
             "the first answer again, or use a new key for a new message.",
         ),
+        Fault.RATE_LIMITED: Kind(
+            429,
+            "The API key submitted as much as it may",
+            "An operator limits how many messages and recipients one API key may submit in a second and in a "
+            "minute (`MAILER_KEY_*`), by HTTP and SMTP together. Nothing was accepted: wait as long as "
+            "`Retry-After` says and send the same request again, with the same `Idempotency-Key`.",
+            retry_after_seconds=1,
+        ),
         Fault.NOT_FOUND: Kind(
             404,
             "There is nothing here",

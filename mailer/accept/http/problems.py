@@ -87,7 +87,9 @@ def _headers_of(fault: Fault, kind: Kind) -> dict[str, str]:
 
 def refusal(scope: Scope, error: SubmissionError) -> Response:
     errors = [] if error.pointer is None else [{"pointer": error.pointer, "detail": error.detail}]
-    return problem(scope, error.fault, error.detail, errors=errors)
+    wait = error.retry_after_seconds
+    headers = None if wait is None else {"Retry-After": str(wait)}
+    return problem(scope, error.fault, error.detail, errors=errors, headers=headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

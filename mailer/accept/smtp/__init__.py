@@ -2,6 +2,7 @@
 
     desk    envelope and content become a Submission; its receipt or refusal becomes a reply
     login   an API key as password, and what guessers meet
+    sessions  how many of one key there may be at once
     room    the budget of octets that both doors share
     tls     the certificate shown, read anew when its file changes
 

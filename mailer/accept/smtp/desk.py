@@ -13,6 +13,7 @@ import structlog
 from mailer import ids
 from mailer.accept import times
 from mailer.accept.credentials import Identity
+from mailer.accept.rates import KeyRates
 from mailer.accept.submission import (
     NOTED_BY_INTAKE,
     PASSING,
@@ -53,6 +54,7 @@ _REFUSALS: Mapping[Fault, tuple[int, str]] = MappingProxyType(
         Fault.TOO_MANY_RECIPIENTS: (452, "4.5.3"),
         Fault.MESSAGE_TOO_LARGE: (552, "5.3.4"),
         Fault.IDEMPOTENCY_KEY_REUSED: (554, "5.6.0"),
+        Fault.RATE_LIMITED: (451, "4.7.1"),  # not 450: RFC 5321 §4.3.2 does not allow that for MAIL
         Fault.BUSY: (452, "4.3.1"),
         Fault.UNAVAILABLE: (451, "4.3.0"),
         Fault.INTERNAL: (451, "4.3.0"),
@@ -63,20 +65,34 @@ _REFUSALS: Mapping[Fault, tuple[int, str]] = MappingProxyType(
 class SubmissionDesk:
     """What the listener of the submission door asks. Lives on one event loop."""
 
-    def __init__(self, intake: Taker, *, host: str, new_id: IdMaker, now: Callable[[], datetime]) -> None:
-        """host: our name in Received."""
+    def __init__(
+        self,
+        intake: Taker,
+        *,
+        host: str,
+        new_id: IdMaker,
+        now: Callable[[], datetime],
+        rates: KeyRates | None = None,
+    ) -> None:
+        """host: our name in Received. rates: what the intake counts; None: nothing."""
         self._intake = intake
+        self._rates = rates
         self._host = host
         self._new_id = new_id
         self._now = now
 
     async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
-        """Any reverse-path is taken, the null one too: whoever is authenticated answers for it."""
+        """Any reverse-path is taken, the null one too: whoever is authenticated answers for it.
+
+        A key that has submitted all it may hears so here already, before it sends a content in vain.
+        """
         identity = session.identity
         if not isinstance(identity, Identity):
             return _WHO
         try:
             identity.require(_SCOPE)
+            if self._rates is not None:
+                self._rates.check(identity.key_id)
         except SubmissionError as error:
             return refusal(error)
         if identity.is_suspended:

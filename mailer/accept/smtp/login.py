@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from mailer.accept.credentials import Authenticator
+from mailer.accept.smtp.sessions import KeySessions
 from mailer.accept.submission import Fault, SubmissionError
 from mailer.listener import Granted, ServerReply, Session, reply
 
@@ -18,6 +19,8 @@ _log = structlog.get_logger(__name__)
 _BAD = reply(535, "5.7.8", "The password is not a good API key")
 _AWAY = reply(454, "4.7.0", "The key cannot be checked at the moment; try again later")
 _TOO_OFTEN = reply(421, "4.7.0", "Too many failed authentications from your address; try again later")
+# RFC 4954 §6. Not 421: clients that try their next mechanism would report a lost connection, and no reason.
+_TOO_MANY = reply(454, "4.7.0", "Too many sessions with this API key at once; try again later")
 _FORGIVEN_SECONDS = 600.0
 _MOST_FAILURES = 50  # of one peer within that time, before it is not even asked any more
 _FIRST_PAUSE_SECONDS = 0.25  # doubled with every further failure
@@ -34,8 +37,15 @@ class _Failures:
 class KeyLogin:
     """Lives on one event loop. Guessing is slowed down by peer address, whatever connection it comes by."""
 
-    def __init__(self, authenticator: Authenticator, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        monotonic: Callable[[], float],
+        sessions: KeySessions | None = None,
+    ) -> None:
+        """sessions: how many of one key there may be; None: any number."""
         self._authenticator = authenticator
+        self._sessions = sessions or KeySessions(0)
         self._monotonic = monotonic
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
@@ -53,7 +63,13 @@ class KeyLogin:
             await asyncio.sleep(pause)
             return _BAD
         self._failures.pop(session.peer, None)
-        return Granted(identity)
+        leave = self._sessions.enter(identity.key_id)
+        if leave is None:
+            _log.warning("smtp.too_many_sessions", tenant_id=identity.tenant_id, key_id=identity.key_id)
+            return _TOO_MANY
+        if session.tls is None:
+            _log.warning("smtp.auth_in_clear", tenant_id=identity.tenant_id, key_id=identity.key_id)
+        return Granted(identity, leave)
 
     def _count(self, peer: str) -> int:
         failures = self._failures.get(peer)

@@ -21,6 +21,7 @@ from mailer.accept.committer import Committer
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.intake import Intake, IntakeLimits
+from mailer.accept.rates import KeyRates
 from mailer.identity import keys, tenants
 from mailer.identity.api_keys import insert
 from mailer.identity.keys import NewKey, PresentedKey
@@ -107,15 +108,17 @@ def parts(keyring: Keyring, tmp_path: Path, rings: list[None]) -> Iterator[HttpP
 
 
 @contextmanager
-def working_parts(room: Mailroom, folder: Path, *, ring: Callable[[], None]) -> Iterator[HttpParts]:
+def working_parts(
+    room: Mailroom, folder: Path, *, ring: Callable[[], None], rates: KeyRates | None = None
+) -> Iterator[HttpParts]:
     """The parts of an application on the mailroom's store, with small limits."""
     committer = Committer(
         room.store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=ring
     )
     intake = Intake(
         committer, data_folder=folder, body_folder=room.store.body_folder,
-        limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0), new_id=room.new_id,
-        now=clock.now, monotonic=clock.monotonic,
+        limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0, rates=rates),
+        new_id=room.new_id, now=clock.now, monotonic=clock.monotonic,
     )  # fmt: skip
     changes = Changes(
         room.store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=ring

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from mailer.accept.budget import ByteBudget
 from mailer.accept.committer import Committer
 from mailer.accept.credentials import Authenticator
 from mailer.accept.intake import Intake, IntakeLimits
+from mailer.accept.rates import KeyRates
 from mailer.accept.smtp.desk import SubmissionDesk
 from mailer.accept.smtp.login import KeyLogin
 from mailer.accept.smtp.room import Room
+from mailer.accept.smtp.sessions import KeySessions
 from mailer.identity import keys
 from mailer.identity.api_keys import insert
 from mailer.identity.keys import PresentedKey
@@ -70,25 +72,28 @@ def issue(room: Mailroom, *, scopes: tuple[str, ...] = ("send",)) -> str:
     return made.text
 
 
-@pytest.fixture
-async def door(store: Store, tmp_path: Path) -> AsyncIterator[SmtpDoor]:
+@asynccontextmanager
+async def opened(
+    store: Store, folder: Path, *, rates: KeyRates | None = None, sessions: int = 0
+) -> AsyncIterator[SmtpDoor]:
+    """A door that is closed with the block. rates, sessions: what one key may."""
     room = Mailroom.furnish(store, now=clock.now())
     committer = Committer(
         store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=lambda: None
     )
     intake = Intake(
-        committer, data_folder=tmp_path, body_folder=store.body_folder,
-        limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0), new_id=room.new_id,
-        now=clock.now, monotonic=clock.monotonic,
+        committer, data_folder=folder, body_folder=store.body_folder,
+        limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0, rates=rates),
+        new_id=room.new_id, now=clock.now, monotonic=clock.monotonic,
     )  # fmt: skip
     authenticator = Authenticator(store, monotonic=clock.monotonic, now=clock.now)
     budget = ByteBudget(512 * 1024)
+    desk = SubmissionDesk(intake, host="mailer.example.net", new_id=room.new_id, now=clock.now, rates=rates)
     listener = Listener(
         Rules(
             host="mailer.example.net", auth_in_clear=True,
-            limits=Limits(size_bytes=128 * 1024, recipients=10),
-            desk=SubmissionDesk(intake, host="mailer.example.net", new_id=room.new_id, now=clock.now),
-            credentials=KeyLogin(authenticator, clock.monotonic), budget=Room(budget),
+            limits=Limits(size_bytes=128 * 1024, recipients=10), desk=desk,
+            credentials=KeyLogin(authenticator, clock.monotonic, KeySessions(sessions)), budget=Room(budget),
         )
     )  # fmt: skip
     committer.start()
@@ -96,3 +101,9 @@ async def door(store: Store, tmp_path: Path) -> AsyncIterator[SmtpDoor]:
     yield SmtpDoor(port, issue(room), room, budget)
     await listener.close(5.0)
     committer.stop()
+
+
+@pytest.fixture
+async def door(store: Store, tmp_path: Path) -> AsyncIterator[SmtpDoor]:
+    async with opened(store, tmp_path) as door:
+        yield door

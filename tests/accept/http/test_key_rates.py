@@ -1,0 +1,83 @@
+"""One key may send only so much by HTTP too: 429 with the time to wait, counted together with SMTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mailer.accept.http.app import create_app
+from mailer.accept.rates import KeyRates, RateLimits
+from tests.accept.http.conftest import LETTER, Door, Keyring, bearer, working_parts
+from tests.accept.test_rates import Clock
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def rates(clock: Clock) -> KeyRates:
+    return KeyRates(RateLimits(messages_per_minute=2, recipients_per_minute=5), clock)
+
+
+@pytest.fixture
+async def door(keyring: Keyring, tmp_path: Path, rates: KeyRates) -> AsyncIterator[Door]:
+    with working_parts(keyring.room, tmp_path, ring=lambda: None, rates=rates) as parts:
+        transport = httpx.ASGITransport(app=create_app(parts))
+        key = keyring.issue()
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://mailer.test", headers=bearer(key)
+        ) as client:
+            yield Door(client, keyring.room, keyring, key)
+
+
+async def test_a_key_that_sent_enough_is_told_when_to_go_on(door: Door, clock: Clock) -> None:
+    for _ in range(2):
+        await door.send()
+    refused = await door.send()
+    clock.at += int(refused.headers["retry-after"])
+    later = await door.send()
+
+    assert refused.status_code == 429
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["type"] == "/problems/rate-limited"
+    assert refused.json()["detail"] == "this API key may submit 2 messages in 60 s"
+    assert 60 <= int(refused.headers["retry-after"]) <= 62
+    assert later.status_code == 202
+
+
+async def test_a_repeated_request_is_a_request(door: Door) -> None:
+    answers = [await door.send(**{"Idempotency-Key": "k"}) for _ in range(3)]
+
+    assert [a.status_code for a in answers] == [202, 202, 429]
+
+
+async def test_what_is_refused_is_not_counted_and_leaves_no_event(door: Door) -> None:
+    six = LETTER | {"to": [f"p{number}@example.org" for number in range(6)]}
+    four = LETTER | {"to": [f"p{number}@example.org" for number in range(4)]}
+    answers = [(await door.send(body)).status_code for body in (four, four, LETTER)]
+    too_many = await door.send(six)
+    door.number_events()
+    log = await door.get("/v1/events?after=0")
+
+    assert answers == [202, 429, 202]
+    assert too_many.json()["type"] == "/problems/too-many-recipients"
+    assert [e["type"] for e in log.json()["events"]].count("accepted") == 5
+
+
+async def test_what_came_by_the_other_door_counts(door: Door, rates: KeyRates) -> None:
+    rates.count(door.key.key_id, 1)
+    answers = [(await door.send()).status_code for _ in range(2)]
+
+    assert answers == [202, 429]
+
+
+async def test_the_problem_can_be_looked_up(door: Door) -> None:
+    page = await door.get("/problems/rate-limited")
+
+    assert page.status_code == 200
+    assert "MAILER_KEY_" in page.text
