@@ -130,6 +130,7 @@ def _parts(
         store=own.store,
         intake=intake,
         changes=changes,
+        new_id=own.new_id,
         now=clock.now,
         monotonic=clock.monotonic,
         version=mailer.__version__,

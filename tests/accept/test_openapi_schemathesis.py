@@ -37,6 +37,7 @@ from mailer.accept.budget import ByteBudget
 from mailer.accept.http.app import create_app
 from mailer.accept.http.body import BodyLimits
 from mailer.identity import tenants
+from mailer.identity.api_keys import SCOPES
 from mailer.queue import fanout, verify
 from mailer.queue.settle import Heard
 from mailer.store import Store, schema
@@ -49,6 +50,7 @@ ADDRESS = st.sampled_from([OURS, OURS, OURS, "Ада@acme.example", "max@bücher
 # What JSON Schema cannot say, so that requests get past the first check of a field.
 schemathesis.openapi.format("addr-spec", ADDRESS)
 schemathesis.openapi.format("mailbox", ADDRESS | ADDRESS.map(lambda address: f"Ada <{address}>"))
+schemathesis.openapi.format("domain", st.sampled_from(["example.org", "acme.example", "Bücher.example"]))
 schemathesis.openapi.format("header-name", st.sampled_from(["X-Order", "X-Shop", "Comments", "X-Ünique"]))
 schemathesis.openapi.format(
     "header-value", st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=99)
@@ -85,7 +87,7 @@ class Promise:
 
     def __init__(self, url: str, keyring: Keyring) -> None:
         self.room = keyring.room
-        self.headers = {"Authorization": f"Bearer {keyring.issue().text}"}
+        self.headers = {"Authorization": f"Bearer {keyring.issue(scopes=SCOPES).text}"}
         self.document = schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
@@ -105,13 +107,30 @@ def promise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Promise]:
 
 WITH_INPUT = [
     ("POST", "/v1/messages"),
+    ("GET", "/v1/messages"),
     ("GET", "/v1/messages/{message_id}"),
     ("GET", "/v1/messages/{message_id}/explain"),
     ("POST", "/v1/messages/{message_id}/cancel"),
     ("POST", "/v1/messages/{message_id}/retry"),
     ("GET", "/v1/events"),
+    ("POST", "/v1/streams"),
+    ("GET", "/v1/streams/{name}"),
+    ("PATCH", "/v1/streams/{name}"),
+    ("DELETE", "/v1/streams/{name}"),
+    ("POST", "/v1/streams/{name}/restore"),
+    ("GET", "/v1/keys"),
+    ("POST", "/v1/keys"),
+    ("GET", "/v1/keys/{key_id}"),
+    ("PATCH", "/v1/keys/{key_id}"),
+    ("DELETE", "/v1/keys/{key_id}"),
+    ("POST", "/v1/keys/{key_id}/rotate"),
 ]
-WITHOUT_INPUT = [("GET", "/health/live"), ("GET", "/health/ready"), ("GET", "/metrics")]
+WITHOUT_INPUT = [
+    ("GET", "/v1/streams"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/metrics"),
+]
 
 
 def test_the_document_is_openapi(promise: Promise) -> None:

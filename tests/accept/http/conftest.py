@@ -25,6 +25,7 @@ from mailer.accept.rates import KeyRates
 from mailer.identity import keys, tenants
 from mailer.identity.api_keys import insert
 from mailer.identity.keys import NewKey, PresentedKey
+from mailer.identity.rights import Rights
 from mailer.identity.tenants import Tenant
 from mailer.queue import fanout
 from mailer.store import Store
@@ -46,13 +47,16 @@ class Keyring:
         *,
         to: Tenant | None = None,
         scopes: tuple[str, ...] = ("send", "read"),
+        streams: tuple[str, ...] | None = None,
+        domains: tuple[str, ...] | None = None,
         expires_at: datetime | None = None,
     ) -> NewKey:
         made = keys.new_key(self.room.new_id())
         owner = to or Tenant(self.room.tenant_id, "acme", tenants.ACTIVE, clock.now())
         with self.room.store.write() as c:
             presented = PresentedKey(made.key_id, made.secret_hash)
-            insert(c, owner, "test", presented, scopes=scopes, expires_at=expires_at, now=clock.now())
+            rights = Rights(scopes=scopes, streams=streams, domains=domains)
+            insert(c, owner, "test", presented, rights=rights, expires_at=expires_at, now=clock.now())
         return made
 
 
@@ -126,7 +130,7 @@ def working_parts(
     committer.start()
     try:
         yield HttpParts(
-            store=room.store, intake=intake, changes=changes, now=clock.now,
+            store=room.store, intake=intake, changes=changes, new_id=room.new_id, now=clock.now,
             monotonic=clock.monotonic, version="1.2.3", body_limits=LIMITS,
             budget=ByteBudget(512 * 1024), most_recipients=10,
         )  # fmt: skip

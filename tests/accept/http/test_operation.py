@@ -150,7 +150,7 @@ async def test_the_type_of_a_problem_can_be_looked_up(door: Door, fault: Fault) 
         ("GET", "/v1/messages/", 404, "not-found"),
         ("GET", "/problems/none", 404, "not-found"),
         ("POST", "/v1/nothing", 404, "not-found"),
-        ("GET", "/v1/messages", 405, "method-not-allowed"),
+        ("PUT", "/v1/messages", 405, "method-not-allowed"),
         ("DELETE", "/v1/events", 405, "method-not-allowed"),
         ("POST", "/health/live", 405, "method-not-allowed"),
     ],
