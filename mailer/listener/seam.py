@@ -22,6 +22,7 @@ class Session:
     tls          protocol version, None in clear text
     cipher       of TLS, None in clear text
     identity     what `authenticate` granted; None before
+    sender       reverse-path of the transaction under way, for `rcpt`; None outside one
     """
 
     peer: str
@@ -31,6 +32,7 @@ class Session:
     tls: str | None = None
     cipher: str | None = None
     identity: object | None = None
+    sender: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,16 @@ class Granted:
     identity: object
 
 
+class Unanswered(Exception):
+    """Raised by a desk that wants the connection closed without a reply, to try out what a client does then."""
+
+
 class Desk(Protocol):
     """The owner's side of mail transactions. One desk serves many sessions at once on one event loop.
 
-    Calls are not timed. An exception is our own bug: it is logged, answered with 451 4.3.0, and ends the
-    transaction. When the client goes, the call under way is cancelled. A reply of 421 or 521 closes the
-    connection.
+    Calls are not timed. Any exception but Unanswered is our own bug: it is logged, answered with 451 4.3.0,
+    and ends the transaction. When the client goes, the call under way is cancelled. A reply of 421 or 521
+    closes the connection.
     """
 
     async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply: ...
