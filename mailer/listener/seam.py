@@ -65,7 +65,7 @@ class Granted:
 
 
 class Unanswered(Exception):
-    """Raised by a desk that wants the connection closed without a reply, to try out what a client does then."""
+    """Raised by a desk that wants the connection closed without a reply, to see what a client does then."""
 
 
 class Desk(Protocol):

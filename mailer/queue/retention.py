@@ -15,7 +15,17 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, select, upda
 from mailer.events import FINAL_STATES
 from mailer.ids import first_id_at
 from mailer.store import Store, dialect
-from mailer.store.tables import attempt, content, event, event_new, folded, message, recipient, tenant_log
+from mailer.store.tables import (
+    attempt,
+    content,
+    event,
+    event_new,
+    feedback,
+    folded,
+    message,
+    recipient,
+    tenant_log,
+)
 
 _FINAL = sorted(FINAL_STATES)
 
@@ -77,6 +87,8 @@ def _drop(connection: Connection, ids: Sequence[int], content_ids: Sequence[int]
         rows,
     )
     connection.execute(delete(attempt).where(attempt.c.message_id.in_(ids)))
+    theirs = select(recipient.c.id).where(recipient.c.message_id.in_(ids))
+    connection.execute(delete(feedback).where(feedback.c.recipient_id.in_(theirs)))
     connection.execute(delete(recipient).where(recipient.c.message_id.in_(ids)))
     connection.execute(delete(message).where(message.c.id.in_(ids)))
     shared = select(message.c.content_id).where(message.c.content_id == content.c.id).exists()

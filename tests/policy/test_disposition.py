@@ -193,7 +193,8 @@ def test_a_wish_to_come_back_later_is_honoured_within_bounds(attempts: int, wish
 
 
 @pytest.mark.parametrize(
-    ("wish", "seconds"), [("try again in 5 seconds", 5), ("try again in 0 seconds", 1), ("retry in 2 min", 120)]
+    ("wish", "seconds"),
+    [("try again in 5 seconds", 5), ("try again in 0 seconds", 1), ("retry in 2 min", 120)],
 )
 def test_a_wish_shorter_than_half_a_minute_is_honoured_by_a_schedule_that_is_shorter_still(
     wish: str, seconds: int
