@@ -92,6 +92,7 @@ class Fault(enum.StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
     NOT_FOUND = "not-found"
+    NOTHING_CAME = "nothing-came"  # the wait for a message in the sandbox inbox was in vain
     METHOD_NOT_ALLOWED = "method-not-allowed"
     BUSY = "busy"  # byte budget or free disk space used up: try again
     UNAVAILABLE = "unavailable"  # the database did not answer: try again

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 import mailer
 from mailer import clock
@@ -25,11 +25,9 @@ from mailer.accept.smtp.login import KeyLogin
 from mailer.accept.smtp.room import Room
 from mailer.accept.smtp.tls import OwnCertificate, made_certificate
 from mailer.bootstrap.office import Office, Stop, announce, bell, keep_lease, office
+from mailer.bootstrap.sandbox import inbox_api, inbox_page
 from mailer.config import Settings
-from mailer.identity import custody
 from mailer.listener import Limits, Listener, Rules
-from mailer.store import Store
-from mailer.web.inbox import inbox_router
 
 _MIB = 1024 * 1024
 _BACKLOG = 2048
@@ -58,7 +56,7 @@ def run(settings: Settings) -> int:
             now=clock.now,
             ring=ring,
         )
-        parts = _parts(settings, own, committer, changes)
+        parts = _parts(settings, own, committer, changes, stop)
         door = _SmtpDoor(settings, _rules(settings, own, parts))
         server = _Server(
             _config(create_app(parts)),
@@ -93,7 +91,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _parts(settings: Settings, own: Office, committer: Committer, changes: Changes) -> HttpParts:
+def _parts(settings: Settings, own: Office, committer: Committer, changes: Changes, stop: Stop) -> HttpParts:
     intake = Intake(
         committer,
         data_folder=settings.data_dir,
@@ -117,20 +115,9 @@ def _parts(settings: Settings, own: Office, committer: Committer, changes: Chang
         body_limits=BodyLimits(request_bytes=settings.max_request_mb * _MIB),
         budget=ByteBudget(settings.byte_budget_mb * _MIB),
         most_recipients=settings.max_recipients,
-        routers=_pages(settings, own.store),
+        routers=inbox_page(settings, own.store),
+        apis=inbox_api(settings, own.store, stop.event.is_set),
     )
-
-
-def _pages(settings: Settings, store: Store) -> tuple[APIRouter, ...]:
-    """The inbox shows mail to whoever asks, so only a sandbox has it."""
-    if settings.is_live:
-        return ()
-
-    def txt_record(name: bytes) -> bytes | None:
-        found = custody.txt_record(store, name.decode("ascii", "replace"))
-        return None if found is None else found.encode()
-
-    return (inbox_router(settings.data_dir / "inbox", txt_record),)
 
 
 def _rules(settings: Settings, own: Office, parts: HttpParts) -> Rules:

@@ -109,8 +109,8 @@ def _example(base_url: str, path: str, method: str, operation: Mapping[str, Any]
     if not operation["security"]:
         return None
     lines = [f"curl {shlex.quote(base_url + path)}", '-H "Authorization: Bearer $MAILER_API_KEY"']
-    if method == "post" and "requestBody" not in operation:
-        lines.insert(1, "-X POST")
+    if method != "get" and "requestBody" not in operation:
+        lines.insert(1, f"-X {method.upper()}")
     elif method == "post":
         examples = operation["requestBody"]["content"]["application/json"]["examples"]
         value = next(iter(examples.values()))["value"]

@@ -22,7 +22,10 @@ DESCRIPTION = (
 _HTTP_METHODS = ("get", "post", "put", "patch", "delete")
 _KEY_NAME = "api_key"
 _OF_EVERY_KEYED_ROUTE = (Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.UNAVAILABLE, Fault.INTERNAL)
-_OF_SENDING = tuple(fault for fault in Fault if fault not in (Fault.NOT_FOUND, Fault.METHOD_NOT_ALLOWED))
+_NOT_OF_SENDING = (Fault.NOT_FOUND, Fault.NOTHING_CAME, Fault.METHOD_NOT_ALLOWED)
+_OF_SENDING = tuple(fault for fault in Fault if fault not in _NOT_OF_SENDING)
+# Key of `openapi_extra`: the faults of a route beside those that its path tells.
+FAULTS = "x-faults"
 _SCHEMA = "#/components/schemas/{}"
 
 
@@ -56,7 +59,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if path.startswith("/v1/"):
         operation["security"] = [{_KEY_NAME: []}]
-        faults = _faults_of(path, "422" in responses)
+        faults = [*_faults_of(path, "422" in responses), *operation.pop(FAULTS, ())]
         responses.pop("422", None)
         responses.update(_problem_responses(faults))
     else:
