@@ -98,6 +98,7 @@ class Fault(enum.StrEnum):
     CONFLICT = "conflict"  # with the state of what is to be changed
     LIMIT_REACHED = "limit-reached"
     NOT_FOUND = "not-found"
+    NOTHING_CAME = "nothing-came"  # the wait for a message in the sandbox inbox was in vain
     METHOD_NOT_ALLOWED = "method-not-allowed"
     BUSY = "busy"  # byte budget or free disk space used up: try again
     UNAVAILABLE = "unavailable"  # the database did not answer: try again

@@ -35,7 +35,7 @@ def run_sweeper(settings: Settings) -> int:
 
 
 def run_inbox(settings: Settings) -> int:
-    """The sandbox inbox, which needs no database."""
+    """The sandbox inbox."""
     from mailer.bootstrap import inbox
 
     return inbox.run(settings)

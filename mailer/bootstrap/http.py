@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 import mailer
 from mailer import clock
@@ -28,11 +28,9 @@ from mailer.accept.smtp.room import Room
 from mailer.accept.smtp.sessions import KeySessions
 from mailer.accept.smtp.tls import OwnCertificate, made_certificate
 from mailer.bootstrap.office import Office, Stop, announce, bell, keep_lease, office
+from mailer.bootstrap.sandbox import inbox_api, inbox_page
 from mailer.config import Settings
-from mailer.identity import custody
 from mailer.listener import Limits, Listener, Rules
-from mailer.store import Store
-from mailer.web.inbox import inbox_router
 
 _log = structlog.get_logger(__name__)
 
@@ -64,7 +62,7 @@ def run(settings: Settings) -> int:
             ring=ring,
         )
         rates = _rates(settings)
-        parts = _parts(settings, own, committer, changes, rates)
+        parts = _parts(settings, own, committer, changes, rates, stop)
         door = _SmtpDoor(settings, _rules(settings, own, parts, rates))
         server = _Server(
             _config(create_app(parts)),
@@ -110,7 +108,7 @@ def _rates(settings: Settings) -> KeyRates:
 
 
 def _parts(
-    settings: Settings, own: Office, committer: Committer, changes: Changes, rates: KeyRates
+    settings: Settings, own: Office, committer: Committer, changes: Changes, rates: KeyRates, stop: Stop
 ) -> HttpParts:
     intake = Intake(
         committer,
@@ -137,20 +135,9 @@ def _parts(
         body_limits=BodyLimits(request_bytes=settings.max_request_mb * _MIB),
         budget=ByteBudget(settings.byte_budget_mb * _MIB),
         most_recipients=settings.max_recipients,
-        routers=_pages(settings, own.store),
+        routers=inbox_page(settings, own.store),
+        apis=inbox_api(settings, own.store, stop.event.is_set),
     )
-
-
-def _pages(settings: Settings, store: Store) -> tuple[APIRouter, ...]:
-    """The inbox shows mail to whoever asks, so only a sandbox has it."""
-    if settings.is_live:
-        return ()
-
-    def txt_record(name: bytes) -> bytes | None:
-        found = custody.txt_record(store, name.decode("ascii", "replace"))
-        return None if found is None else found.encode()
-
-    return (inbox_router(settings.data_dir / "inbox", txt_record),)
 
 
 def _rules(settings: Settings, own: Office, parts: HttpParts, rates: KeyRates) -> Rules:

@@ -46,6 +46,7 @@ from mailer.listener.seam import (
     Recipient,
     Session,
     Transaction,
+    Unanswered,
     Unbounded,
 )
 
@@ -69,6 +70,7 @@ __all__ = [
     "ServerReply",
     "Session",
     "Transaction",
+    "Unanswered",
     "Unbounded",
     "reply",
 ]

@@ -16,7 +16,7 @@ from mailer.listener.commands import Commands, Over, TlsFailed
 from mailer.listener.mailing import Mailing
 from mailer.listener.reply import Hangup, ServerReply
 from mailer.listener.rules import Rules
-from mailer.listener.seam import Session
+from mailer.listener.seam import Session, Unanswered
 from mailer.listener.wire import BareLineFeed, Ended, Gone, Interrupted, LineTooLong, Silence, Wire
 
 _log = structlog.get_logger(__name__)
@@ -156,7 +156,7 @@ class Conversation(Commands):
             return self._part(replies.SILENCE, End.SILENCE)
         except Interrupted:
             return self._part(replies.SHUTTING_DOWN, End.SHUTDOWN)
-        except Gone:
+        except (Gone, Unanswered):
             return End.LOST
 
     def _part(self, last: ServerReply, end: End) -> End:
@@ -210,7 +210,7 @@ class Conversation(Commands):
             return
         try:
             await method(rest.decode().strip(" ") or None)
-        except (Hangup, BareLineFeed, Over, TlsFailed, Ended):
+        except (Hangup, BareLineFeed, Over, TlsFailed, Ended, Unanswered):
             raise
         except Exception as error:  # noqa: BLE001 -- the owner's bug must not end the server
             self._report(error)

@@ -68,7 +68,7 @@ class Mailing:
 
     def reset(self) -> None:
         """No transaction, and nothing held (RFC 5321 §4.1.1.5)."""
-        self._transaction = self._chunks = self._chunks_reading = None
+        self._transaction = self._chunks = self._chunks_reading = self._session.sender = None
         if self._hold is not None:
             self._hold = None
             self._held.close()
@@ -100,6 +100,7 @@ class Mailing:
         answer = await self._desk.mail(self._session, path, parameters)
         if answer.is_positive:
             self._transaction = Transaction(path, parameters)
+            self._session.sender = path
         return answer
 
     async def rcpt(self, arg: str) -> ServerReply:

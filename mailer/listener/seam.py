@@ -24,6 +24,7 @@ class Session:
     cipher       of TLS, None in clear text
     identity     what `authenticate` granted; None before
     on_leave     of what was granted; None once it was called
+    sender       reverse-path of the transaction under way, for `rcpt`; None outside one
     """
 
     peer: str
@@ -33,6 +34,7 @@ class Session:
     tls: str | None = None
     cipher: str | None = None
     identity: object | None = None
+    sender: Path | None = None
     on_leave: Callable[[], None] | None = None
 
     def leave(self) -> None:
@@ -76,12 +78,16 @@ class Granted:
     on_leave: Callable[[], None] | None = None
 
 
+class Unanswered(Exception):
+    """Raised by a desk that wants the connection closed without a reply, to see what a client does then."""
+
+
 class Desk(Protocol):
     """The owner's side of mail transactions. One desk serves many sessions at once on one event loop.
 
-    Calls are not timed. An exception is our own bug: it is logged, answered with 451 4.3.0, and ends the
-    transaction. When the client goes, the call under way is cancelled. A reply of 421 or 521 closes the
-    connection.
+    Calls are not timed. Any exception but Unanswered is our own bug: it is logged, answered with 451 4.3.0,
+    and ends the transaction. When the client goes, the call under way is cancelled. A reply of 421 or 521
+    closes the connection.
     """
 
     async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply: ...

@@ -23,7 +23,8 @@ from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
 
 # "Try again in N seconds" is honoured within these bounds, and never below a quarter of the schedule's
-# own delay, so that a peer cannot make us call every second for days.
+# own delay, so that a peer cannot make us call every second for days. Where the schedule itself comes back
+# sooner than SHORTEST_WISH, its delay is the least.
 SHORTEST_WISH = timedelta(seconds=30)
 LONGEST_WISH = timedelta(hours=4)
 _WISH_FLOOR = 0.25
@@ -190,6 +191,7 @@ def _defer(
 
 def _bounded(wish: timedelta, facts: Facts) -> timedelta:
     """The peer's wish within bounds; jitter only lengthens it, since too early is refused again."""
-    floor = max(SHORTEST_WISH, facts.schedule.delay_after(facts.attempts) * _WISH_FLOOR)
+    delay = facts.schedule.delay_after(facts.attempts)
+    floor = max(min(SHORTEST_WISH, delay), delay * _WISH_FLOOR)
     bounded = min(max(wish, floor), max(LONGEST_WISH, floor))
     return bounded * (1 + facts.schedule.jitter * facts.draw)

@@ -22,6 +22,7 @@ from mailer.store.tables import (
     content,
     event,
     event_new,
+    feedback,
     folded,
     message,
     message_tag,
@@ -90,6 +91,8 @@ def _drop(connection: Connection, ids: Sequence[int], content_ids: Sequence[int]
         rows,
     )
     connection.execute(delete(attempt).where(attempt.c.message_id.in_(ids)))
+    theirs = select(recipient.c.id).where(recipient.c.message_id.in_(ids))
+    connection.execute(delete(feedback).where(feedback.c.recipient_id.in_(theirs)))
     connection.execute(delete(recipient).where(recipient.c.message_id.in_(ids)))
     connection.execute(delete(message).where(message.c.id.in_(ids)))
     shared = select(message.c.content_id).where(message.c.content_id == content.c.id).exists()

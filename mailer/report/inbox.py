@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import queue
-import signal
-import ssl
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 import uvloop
 
 from mailer import clock
+from mailer.listener import Limits, Listener, Rules
 from mailer.listener.certificate import server_context
-from mailer.report.catcher import Catcher, Rules
+from mailer.report.catcher import CatchingDesk, Fittings
 from mailer.report.maildir import Maildir
+from mailer.report.replier import DELAYS, Replier
+from mailer.report.returned import ReturnPaths
+from mailer.report.simulator import Patience, Simulator
 
 _log = structlog.get_logger(__name__)
 
 KEEP = 1000
 HOST = "inbox.localhost"  # RFC 6761 §6.3: never anybody's
-_CLOSING = b"421 4.3.2 The inbox is shutting down\r\n"  # RFC 5321 §3.8
+# One client is all there is, our own relay: it may have as many sessions as it is set to, for as long as it
+# likes, and lines of any length, since an inbox that refuses what others take hides nothing.
+_LIMITS = Limits(
+    size_bytes=40 * 1024 * 1024,
+    text_line_octets=0,
+    messages=100_000,
+    connections=5000,
+    connections_per_peer=5000,
+    session_seconds=86_400.0,
+)
 _STOP_SECONDS = 5.0
 
 
@@ -45,110 +53,69 @@ class InboxServer:
             self._thread.join()
 
 
-def serve_inbox(host: str, port: int, maildir: Path, tls_dir: Path, *, keep: int = KEEP) -> InboxServer:
-    """Listens on host and port (0: any free one) and returns. Raises OSError: the address is in use,
-    or a folder cannot be written.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """keep: how many of the newest messages are kept. reply_delays: seconds before each try of a reply."""
 
-    maildir  folder of the kept messages, made if there is none
-    tls_dir  folder of the certificate, made at first start
-    keep     how many of the newest messages are kept
-    """
-    # aiosmtpd logs every command with its addresses at INFO.
-    logging.getLogger("mail.log").setLevel(logging.ERROR)
-    rules = Rules(HOST, Maildir(maildir, keep=keep, wall_ms=clock.wall_ms), clock.now)
-    context = server_context(tls_dir, HOST, clock.now(), name="inbox")
-    opened: Future[InboxServer] = Future()
-    listener = _Listener(host, port, rules, context)
-    thread = threading.Thread(target=_run_loop, args=(listener, opened), name="inbox", daemon=True)
-    thread.start()
-    return opened.result()
+    keep: int = KEEP
+    patience: Patience = field(default_factory=Patience)
+    reply_delays: tuple[float, ...] = DELAYS
 
 
-def run(
+def serve_inbox(
     host: str,
     port: int,
     maildir: Path,
     tls_dir: Path,
     *,
-    keep: int = KEEP,
-    on_ready: Callable[[int], None] = lambda port: None,
-) -> None:
-    """Serves until SIGTERM or SIGINT; call it from the main thread. on_ready hears the port."""
-    # Not an Event: a handler that interrupts its `wait` would wait for ever for its lock.
-    asked: queue.SimpleQueue[None] = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.put(None))
-    server = serve_inbox(host, port, maildir, tls_dir, keep=keep)
-    try:
-        on_ready(server.port)
-        asked.get()
-    finally:
-        server.stop()
+    returns: ReturnPaths | None = None,
+    habits: Habits | None = None,
+) -> InboxServer:
+    """Listens on host and port (0: any free one) and returns. Raises OSError: the address is in use,
+    or a folder cannot be written.
+
+    maildir  folder of the kept messages, made if there is none
+    tls_dir  folder of the certificate, made at first start
+    returns  reads what comes back; None: it is kept only
+    """
+    habits = habits or Habits()
+    replier = Replier(habits.reply_delays)
+    fittings = Fittings(
+        host=HOST,
+        maildir=Maildir(maildir, keep=habits.keep, wall_ms=clock.wall_ms),
+        now=clock.now,
+        simulator=Simulator(clock.monotonic, habits.patience),
+        replier=replier,
+        returns=returns,
+    )
+    context = server_context(tls_dir, HOST, clock.now(), name="inbox")
+    rules = Rules(host=HOST, desk=CatchingDesk(fittings), tls=lambda: context, limits=_LIMITS)
+    opened: Future[InboxServer] = Future()
+    thread = threading.Thread(
+        target=_run_loop, args=(rules, replier, (host, port), opened), name="inbox", daemon=True
+    )
+    thread.start()
+    return opened.result()
 
 
-def _run_loop(listener: _Listener, opened: Future[InboxServer]) -> None:
+def _run_loop(rules: Rules, replier: Replier, address: tuple[str, int], opened: Future[InboxServer]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(listener.serve(opened))
+        runner.run(_serve(rules, replier, address, opened))
 
 
-class _Listener:
-    """What runs in the loop's thread: a listening socket and its sessions."""
-
-    def __init__(self, host: str, port: int, rules: Rules, context: ssl.SSLContext) -> None:
-        self._address = host, port
-        self._rules = rules
-        self._context = context
-        self._sessions: set[_Session] = set()
-
-    async def serve(self, opened: Future[InboxServer]) -> None:
-        """Until the server that `opened` was given is told to stop."""
-        loop, leave = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            server = await loop.create_server(lambda: self._session(loop), *self._address, backlog=512)
-        except OSError as error:
-            opened.set_exception(error)
-            return
-        port = server.sockets[0].getsockname()[1]
-        _log.info("inbox.listening", port=port)
-        opened.set_result(InboxServer(port, loop, threading.current_thread(), leave))
-        await leave.wait()
-        server.close()
-        await self._end_sessions()
-
-    def _session(self, loop: asyncio.AbstractEventLoop) -> _Session:
-        return _Session(self._sessions, self._rules, self._context, loop)
-
-    async def _end_sessions(self) -> None:
-        for session in tuple(self._sessions):
-            session.end()
-        for _ in range(round(_STOP_SECONDS / 0.02)):
-            if not self._sessions:
-                return
-            await asyncio.sleep(0.02)
-
-
-class _Session(Catcher):
-    """A Catcher that is known while it is connected."""
-
-    def __init__(
-        self,
-        sessions: set[_Session],
-        rules: Rules,
-        context: ssl.SSLContext,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        super().__init__(rules, context, loop)
-        self._sessions = sessions
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._sessions.add(self)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._sessions.discard(self)
-        super().connection_lost(error)
-
-    def end(self) -> None:
-        if not self._writer.is_closing():
-            self._writer.write(_CLOSING)
-            self._writer.close()
+async def _serve(
+    rules: Rules, replier: Replier, address: tuple[str, int], opened: Future[InboxServer]
+) -> None:
+    """Until the server that `opened` was given is told to stop."""
+    loop, leave, listener = asyncio.get_running_loop(), asyncio.Event(), Listener(rules)
+    try:
+        port = await listener.listen(*address)
+    except OSError as error:
+        opened.set_exception(error)
+        return
+    replier.send_to(address[0], port)
+    _log.info("inbox.listening", port=port)
+    opened.set_result(InboxServer(port, loop, threading.current_thread(), leave))
+    await leave.wait()
+    await replier.close()
+    await listener.close(_STOP_SECONDS)

@@ -1,7 +1,7 @@
 """A Maildir that keeps the newest messages (https://cr.yp.to/proto/maildir.html).
 
-One process delivers; any number read. A message is written under `tmp/` and renamed into `new/`, so a
-reader never sees half of one. Its key is the unique part of its file name and sorts by time of arrival.
+One process delivers; any number read and remove. A message is written under `tmp/` and renamed into `new/`,
+so a reader never sees half of one. Its key is the unique part of its file name and sorts by time of arrival.
 """
 
 from __future__ import annotations
@@ -113,6 +113,23 @@ def find(folder: Path, key: str) -> Path | None:
     if fresh.exists():
         return fresh
     return next((folder / "cur").glob(f"{key}*"), None)
+
+
+def remove(folder: Path, key: str) -> bool:
+    """The message is gone; false if it was before."""
+    path = find(folder, key)
+    if path is None:
+        return False
+    try:
+        path.unlink()
+    except FileNotFoundError:  # the writer made room, or another reader was first
+        return False
+    return True
+
+
+def is_key(text: str) -> bool:
+    """Whether it has the form of our keys."""
+    return _KEY.fullmatch(text) is not None
 
 
 def arrived_at(key: str) -> datetime:

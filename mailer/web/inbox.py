@@ -167,6 +167,7 @@ def _list_body(listing: Listing) -> dict[str, Any]:
 
 def _summary_line(summary: Summary) -> dict[str, Any]:
     line = asdict(summary)
+    del line["reference"]  # it stands among the header fields
     return line | {"from": line.pop("header_from"), "to": line.pop("header_to")}
 
 

@@ -18,7 +18,10 @@ _REMEMBERED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A line of the list. subject, header_from, header_to: decoded, empty if there is none."""
+    """A line of the list. subject, header_from, header_to: decoded, empty if there is none.
+
+    reference: of X-Mailer-Ref, which the message bore when it left us; empty if there is none
+    """
 
     key: str
     received_at: datetime
@@ -28,6 +31,7 @@ class Summary:
     header_to: str
     subject: str
     size_bytes: int
+    reference: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,11 @@ class Shelf:
 
     def tag(self, recipient: str | None, limit: int) -> str:
         """Stands for the list that `listing` would give, without reading a message."""
-        return self._tag(self._keys(), recipient, limit)
+        return self._tag(self.keys(), recipient, limit)
 
     def listing(self, *, recipient: str | None = None, limit: int = 100) -> Listing:
         """The newest `limit` messages, of one recipient (in any case) if one is given."""
-        found = self._keys()
+        found = self.keys()
         tag = self._tag(found, recipient, limit)
         if recipient is None:
             return Listing(tag, len(found), self._summaries(found[:limit]))
@@ -69,6 +73,13 @@ class Shelf:
         except FileNotFoundError:
             return None
 
+    def holds(self, key: str) -> bool:
+        return maildir.find(self._folder, key) is not None
+
+    def discard(self, key: str) -> bool:
+        """The message is not kept any more; false if it was not before."""
+        return maildir.remove(self._folder, key)
+
     def summary(self, key: str) -> Summary | None:
         with self._lock:
             if key in self._known:
@@ -82,7 +93,8 @@ class Shelf:
                     self._known.popitem(last=False)
         return summary
 
-    def _keys(self) -> list[str]:
+    def keys(self) -> list[str]:
+        """Of all kept messages, newest first."""
         return sorted(set(maildir.keys(self._folder)), reverse=True)
 
     def _tag(self, found: list[str], recipient: str | None, limit: int) -> str:
@@ -115,4 +127,5 @@ class Shelf:
             header_to=first.get("to", ""),
             subject=first.get("subject", ""),
             size_bytes=size_bytes,
+            reference=first.get("x-mailer-ref", ""),
         )

@@ -6,10 +6,13 @@ document allows and requests that it does not. No answer may be a 5xx, undocumen
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,16 +39,24 @@ from mailer import clock
 from mailer.accept.budget import ByteBudget
 from mailer.accept.http.app import create_app
 from mailer.accept.http.body import BodyLimits
+from mailer.compose.verp import make_token
 from mailer.identity import tenants
 from mailer.identity.api_keys import SCOPES
 from mailer.queue import fanout, verify
+from mailer.queue.ownership import owners_of
 from mailer.queue.settle import Heard
+from mailer.report.maildir import Delivery, Maildir
 from mailer.store import Store, schema
+from mailer.web.inbox_api import InboxApi
+from mailer.web.owned import OwnMail
+from mailer.web.shelf import Shelf
+from mailer.web.waiting import WaitingRoom
 from tests.accept.http.conftest import LETTER, Keyring, working_parts
 from tests.support.mailroom import DELIVERED, Mailroom
 from tests.support.processes import wait_until
 
 OURS = "shop@acme.example"
+SECRET = b"s" * 32
 ADDRESS = st.sampled_from([OURS, OURS, OURS, "Ада@acme.example", "max@bücher.example", "x@globex.example"])
 # What JSON Schema cannot say, so that requests get past the first check of a field.
 schemathesis.openapi.format("addr-spec", ADDRESS)
@@ -85,8 +96,9 @@ def served(app: FastAPI) -> Iterator[str]:
 class Promise:
     """A running application, its document, and a good key."""
 
-    def __init__(self, url: str, keyring: Keyring) -> None:
+    def __init__(self, url: str, keyring: Keyring, inbox: Path) -> None:
         self.room = keyring.room
+        self.inbox = inbox
         self.headers = {"Authorization": f"Bearer {keyring.issue(scopes=SCOPES).text}"}
         self.document = schemathesis.openapi.from_url(f"{url}/openapi.json")
 
@@ -99,10 +111,32 @@ def promise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Promise]:
     room = Mailroom.furnish(store, now=clock.now())
     globex = tenants.create(store, "globex", in_doubt="retry", new_id=room.new_id, now=clock.now())
     with working_parts(room, folder, ring=lambda: None) as parts:
-        roomy = replace(parts, body_limits=BodyLimits(request_bytes=1 << 24), budget=ByteBudget(1 << 28))
+        roomy = replace(
+            parts,
+            body_limits=BodyLimits(request_bytes=1 << 24),
+            budget=ByteBudget(1 << 28),
+            apis=[inbox(room, folder / "inbox")],
+        )
         with served(create_app(roomy)) as url:
-            yield Promise(url, Keyring(room, globex))
+            yield Promise(url, Keyring(room, globex), folder / "inbox")
     store.close()
+
+
+def keep(room: Mailroom, folder: Path) -> None:
+    """A message as the sandbox inbox keeps it."""
+    message = room.message()
+    room.accept(message)
+    token = make_token(message.recipients[0].id, SECRET)
+    maildir = Maildir(folder, keep=10, wall_ms=clock.wall_ms)
+    trace = f"Return-Path: <{token}@bounce.acme.example>\r\nDelivered-To: ann@example.org\r\n".encode()
+    maildir.deliver([Delivery(maildir.new_key(), trace + b"Subject: hello\r\n\r\nhi\r\n")])
+
+
+def inbox(room: Mailroom, folder: Path) -> InboxApi:
+    """By its clock minutes pass between two looks, so that no wait takes long."""
+    mail = OwnMail(Shelf(folder), (SECRET,), partial(owners_of, room.store))
+    waiting = WaitingRoom(mail, monotonic=partial(next, itertools.count(step=200.0)))
+    return InboxApi(mail, waiting, lambda name: None)
 
 
 WITH_INPUT = [
@@ -113,6 +147,12 @@ WITH_INPUT = [
     ("POST", "/v1/messages/{message_id}/cancel"),
     ("POST", "/v1/messages/{message_id}/retry"),
     ("GET", "/v1/events"),
+    ("GET", "/v1/inbox"),
+    ("GET", "/v1/inbox/wait"),
+    ("GET", "/v1/inbox/{key}"),
+    ("GET", "/v1/inbox/{key}/raw"),
+    ("DELETE", "/v1/inbox/{key}"),
+    ("DELETE", "/v1/inbox"),
     ("POST", "/v1/streams"),
     ("GET", "/v1/streams/{name}"),
     ("PATCH", "/v1/streams/{name}"),
@@ -180,6 +220,20 @@ def test_a_message_is_as_documented_from_acceptance_to_its_end(promise: Promise)
     told = call(promise, "GET", "/v1/events")
     assert seen.json()["recipients"][0]["attempts"][0]["conversation"][1]["line"] == "EHLO here.example"
     assert "delivered" in {event["type"] for event in told.json()["events"]}
+
+
+def test_a_kept_message_is_as_documented_until_it_is_deleted(promise: Promise) -> None:
+    keep(promise.room, promise.inbox)
+    listed = call(promise, "GET", "/v1/inbox").json()["messages"]
+    key = {"key": listed[0]["key"]}
+    waited = call(promise, "GET", "/v1/inbox/wait", query={"subject": "hello", "timeout": 1})
+    seen = call(promise, "GET", "/v1/inbox/{key}", path_parameters=key)
+    raw = call(promise, "GET", "/v1/inbox/{key}/raw", path_parameters=key)
+    deleted = call(promise, "DELETE", "/v1/inbox/{key}", path_parameters=key)
+
+    assert waited.json() == seen.json()
+    assert raw.content.endswith(b"\r\n\r\nhi\r\n")
+    assert deleted.json() == {"deleted": 1}
 
 
 def call(promise: Promise, method: str, path: str, **request: Any) -> schemathesis.Response:

@@ -25,6 +25,7 @@ from mailer.listener import (
     ServerReply,
     Session,
     Transaction,
+    Unanswered,
     reply,
 )
 from mailer.protocol.reply import Reply, ReplyReader
@@ -40,12 +41,14 @@ class Desk:
     broken   raises
     slow     waits for `release`
     leave    421 4.7.0
+    vanish   takes the message, and closes without a reply
     """
 
     def __init__(self) -> None:
         self.taken: list[Transaction] = []
         self.mails: list[tuple[Path, MailParameters]] = []
         self.rcpts: list[tuple[Path, RcptParameters]] = []
+        self.senders: list[Path | None] = []
         self.sessions: list[Session] = []
         self.release = threading.Event()
         self.is_waiting = threading.Event()
@@ -56,6 +59,7 @@ class Desk:
 
     async def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply:
         self.rcpts.append((forward_path, parameters))
+        self.senders.append(session.sender)
         return self._answer(forward_path.local, reply(250, "2.1.5", "OK"))
 
     async def take(self, session: Session, transaction: Transaction) -> ServerReply:
@@ -67,6 +71,8 @@ class Desk:
         self.taken.append(transaction)
         if transaction.recipients[0].path.local == "brokendot":
             raise RuntimeError("a bug of the desk")
+        if transaction.recipients[0].path.local == "vanish":
+            raise Unanswered
         return reply(250, "2.6.0", f"Taken {len(self.taken)}")
 
     @property

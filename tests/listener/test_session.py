@@ -188,6 +188,20 @@ def test_an_error_of_the_desk_ends_the_transaction_only(served: Served) -> None:
     assert [r[:9] for r in replies[4:]] == ["451 4.3.0", "250 2.1.0", "250 2.1.5"]
 
 
+def test_a_desk_may_leave_a_message_unanswered(served: Served) -> None:
+    envelope = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<vanish@b.example>\r\nDATA\r\n"
+    replies = served.talk(EHLO + envelope + b"x\r\n.\r\n" + ENVELOPE)
+
+    assert replies[-1].startswith("354 ")
+    assert len(served.desk.taken) == 1
+
+
+def test_a_recipient_is_judged_beside_its_sender(served: Served) -> None:
+    served.talk(EHLO + ENVELOPE + b"RSET\r\nMAIL FROM:<>\r\nRCPT TO:<b@receiver.example>\r\n")
+
+    assert [sender and sender.text for sender in served.desk.senders] == ["a@sender.example", ""]
+
+
 def test_an_error_is_logged_without_what_it_was_about() -> None:
     with structlog.testing.capture_logs() as logs, serving() as served:
         served.talk(EHLO + b"MAIL FROM:<broken@b.example>\r\n")

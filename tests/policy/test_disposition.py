@@ -22,7 +22,7 @@ from mailer.policy.disposition import (
     decide,
 )
 from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, Unroutable, Unsuitable
-from mailer.policy.retry import TRANSACTIONAL
+from mailer.policy.retry import TRANSACTIONAL, RetrySchedule
 from mailer.protocol.enhanced import EnhancedStatus
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
@@ -187,6 +187,20 @@ def test_the_senders_own_deadline_counts_when_it_is_earlier() -> None:
 )
 def test_a_wish_to_come_back_later_is_honoured_within_bounds(attempts: int, wish: str, seconds: int) -> None:
     followed = decide(refused(451, wish), replace(FACTS, attempts=attempts))
+
+    assert isinstance(followed, Defer)
+    assert followed.at == NOON + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("wish", "seconds"),
+    [("try again in 5 seconds", 5), ("try again in 0 seconds", 1), ("retry in 2 min", 120)],
+)
+def test_a_wish_shorter_than_half_a_minute_is_honoured_by_a_schedule_that_is_shorter_still(
+    wish: str, seconds: int
+) -> None:
+    hasty = RetrySchedule(delays=(timedelta(seconds=1),), give_up_after=timedelta(hours=1), jitter=0.0)
+    followed = decide(refused(451, wish), replace(FACTS, schedule=hasty))
 
     assert isinstance(followed, Defer)
     assert followed.at == NOON + timedelta(seconds=seconds)

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 import smtplib
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from mailer.report.inbox import run
-run("127.0.0.1", 0, Path(sys.argv[1]), Path(sys.argv[2]), 
-    on_ready=lambda port: print(port, file=sys.stderr, flush=True))
-"""
+from tests.support.instance import ROOT, Instance, environment, wait_for
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_with_success_and_keeps_what_it_took(tmp_path: Path, number: int) -> None:
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "inbox"), str(tmp_path / "tls")]
-    root = Path(__file__).parents[2]
-    # Logs go to standard output, the port to standard error.
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=root
-    ) as process:
+def test_a_signal_ends_it_with_success_and_keeps_what_it_took(
+    tmp_path: Path, furnished_sqlite: Path, number: int
+) -> None:
+    shutil.copyfile(furnished_sqlite, tmp_path / "mailer.sqlite3")
+    settings = environment({"MAILER_DATA_DIR": str(tmp_path), "MAILER_INBOX_PORT": "0"})
+    announced = tmp_path / "run" / "inbox.json"
+    with subprocess.Popen(Instance.command("inbox"), cwd=ROOT, env=settings) as process:
         try:
-            port = int(process.stderr.readline())  # type: ignore[union-attr]
+            wait_for("the inbox to be ready", announced.exists, within_seconds=20)
+            port = json.loads(announced.read_bytes())["port"]
             with smtplib.SMTP("127.0.0.1", port, local_hostname="c", timeout=10) as client:
                 client.sendmail("a@b.c", ["d@e.f"], b"Subject: x\r\n\r\n")
             process.send_signal(number)

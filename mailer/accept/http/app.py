@@ -55,6 +55,7 @@ class HttpParts:
     most_recipients    of one message
     readiness          further conditions of /health/ready by name, beside that the database answers
     routers            further pages, such as the inbox of the sandbox; not part of the API document
+    apis               further routes of the API, each made with the application's authenticator
     """
 
     store: Store
@@ -69,6 +70,7 @@ class HttpParts:
     most_recipients: int = 1000
     readiness: Mapping[str, Check] = field(default_factory=dict)
     routers: Sequence[APIRouter] = ()
+    apis: Sequence[Callable[[Authenticator], APIRouter]] = ()
 
 
 def create_app(parts: HttpParts) -> FastAPI:
@@ -103,6 +105,8 @@ def create_app(parts: HttpParts) -> FastAPI:
     app.include_router(
         health.router({"database": health.store_check(parts.store), **parts.readiness}, metrics)
     )
+    for api in parts.apis:
+        app.include_router(api(authenticator))
     for router in parts.routers:
         app.include_router(router, include_in_schema=False)
     problems.install(app)

@@ -159,6 +159,12 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "There is nothing here",
             "The path is unknown, or the id in it is not one of this tenant's.",
         ),
+        Fault.NOTHING_CAME: Kind(
+            404,
+            "No such message came in time",
+            "The sandbox inbox was watched for as long as `timeout` says, and holds no message of this "
+            "tenant that meets all conditions. Wait longer, or see with `GET /v1/messages/{id}` where it is.",
+        ),
         Fault.METHOD_NOT_ALLOWED: Kind(
             405,
             "The method is not allowed here",

@@ -27,9 +27,12 @@ _OF_A_BODY = (
 )  # fmt: skip
 _OF_MANAGING = (Fault.KEY_LIMITED, Fault.NAME_TAKEN, Fault.CONFLICT, Fault.LIMIT_REACHED)
 _NOT_OF_SENDING = (
-    Fault.NOT_FOUND, Fault.METHOD_NOT_ALLOWED, Fault.NAME_TAKEN, Fault.CONFLICT, Fault.LIMIT_REACHED,
+    Fault.NOT_FOUND, Fault.NOTHING_CAME, Fault.METHOD_NOT_ALLOWED, Fault.NAME_TAKEN, Fault.CONFLICT,
+    Fault.LIMIT_REACHED,
 )  # fmt: skip
 _OF_SENDING = tuple(fault for fault in Fault if fault not in _NOT_OF_SENDING)
+# Key of `openapi_extra`: the faults of a route beside those that its path tells.
+FAULTS = "x-faults"
 _SCHEMA = "#/components/schemas/{}"
 
 
@@ -64,7 +67,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if path.startswith("/v1/"):
         operation["security"] = [{_KEY_NAME: []}]
-        faults = _faults_of(path, method, operation)
+        faults = [*_faults_of(path, method, operation), *operation.pop(FAULTS, ())]
         responses.pop("422", None)
         responses.update(_problem_responses(faults))
     else:

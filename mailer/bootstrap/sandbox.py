@@ -1,0 +1,50 @@
+"""What the HTTP role has in sandbox mode beside the API: the inbox as a page and as an API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from fastapi import APIRouter
+
+from mailer import clock
+from mailer.config import Settings
+from mailer.identity import custody
+from mailer.identity.installation import secret_of
+from mailer.identity.vault import Vault
+from mailer.queue.ownership import owners_of
+from mailer.store import Store
+from mailer.web.inbox import inbox_router
+from mailer.web.inbox_api import InboxApi
+from mailer.web.owned import OwnMail
+from mailer.web.shelf import Shelf
+from mailer.web.verdict import Lookup
+from mailer.web.waiting import WaitingRoom
+
+
+def inbox_page(settings: Settings, store: Store) -> tuple[APIRouter, ...]:
+    """The inbox shows mail to whoever asks, so only a sandbox has it."""
+    if settings.is_live:
+        return ()
+    return (inbox_router(settings.data_dir / "inbox", _books(store)),)
+
+
+def inbox_api(settings: Settings, store: Store, is_closing: Callable[[], bool]) -> tuple[InboxApi, ...]:
+    """/v1/inbox; in live mode there is no inbox."""
+    if settings.is_live:
+        return ()
+    vault = Vault(secret_of(settings.secret_file, settings.secret))
+    shelf = Shelf(settings.data_dir / "inbox")
+    mail = OwnMail(shelf, (vault.derive("verp"),), partial(owners_of, store))
+    waiting = WaitingRoom(mail, monotonic=clock.monotonic, is_closing=is_closing)
+    return (InboxApi(mail, waiting, _books(store)),)
+
+
+def _books(store: Store) -> Lookup:
+    """DKIM records as the DNS would have them."""
+
+    def txt_record(name: bytes) -> bytes | None:
+        found = custody.txt_record(store, name.decode("ascii", "replace"))
+        return None if found is None else found.encode()
+
+    return txt_record
