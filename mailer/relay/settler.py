@@ -144,11 +144,12 @@ class Settler:
             outcome = ended.report.outcome
             match outcome:
                 case Accepted(reply) | Refused(reply, Phase.END_OF_DATA):
-                    self._note_late(ended.claimed, reply.code, f"{reply.code} {reply.text}")
+                    self._note_late(ended, reply.code, f"{reply.code} {reply.text}")
                 case _:
                     pass  # nothing was heard that its recovery could not tell
 
-    def _note_late(self, claimed: Claimed, code: int, words: str) -> None:
+    def _note_late(self, ended: Ended, code: int, words: str) -> None:
+        claimed = ended.claimed
         try:
             stopped = settle.note_late_reply(
                 self._means.store,
@@ -158,6 +159,7 @@ class Settler:
                 new_id=self._means.new_id,
                 process_number=self._means.process_number,
                 now=self._means.now(),
+                passed_on=ended.report.passed_on,
             )
         except StoreUnavailable as error:
             # It stays in the journal, which the successor reads as well.
