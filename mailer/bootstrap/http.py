@@ -144,6 +144,7 @@ def _rules(settings: Settings, own: Office, parts: HttpParts) -> Rules:
             size_bytes=settings.max_message_mb * _MIB, recipients=min(settings.max_recipients, 1000)
         ),
         budget=Room(parts.budget),
+        keeps_dsn=True,
     )
 
 

@@ -116,7 +116,9 @@ class Signer:
             recipient_id=claimed.recipient_id,
             domain=claimed.domain,
             # None of its own: a DSN, which nobody is told of when it fails (RFC 5321 §6.1).
-            reverse_path=reverse_path(token, claimed.return_path_domain) if claimed.return_path_domain else "",
+            reverse_path=reverse_path(token, claimed.return_path_domain)
+            if claimed.return_path_domain
+            else "",
             forward_path=claimed.address,
             content=b"".join((signatures, block, b"\r\n", content.body)),
             is_8bit=content.is_8bit,

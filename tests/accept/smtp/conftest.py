@@ -88,7 +88,7 @@ async def door(store: Store, tmp_path: Path) -> AsyncIterator[SmtpDoor]:
             host="mailer.example.net", auth_in_clear=True,
             limits=Limits(size_bytes=128 * 1024, recipients=10),
             desk=SubmissionDesk(intake, host="mailer.example.net", new_id=room.new_id, now=clock.now),
-            credentials=KeyLogin(authenticator, clock.monotonic), budget=Room(budget),
+            credentials=KeyLogin(authenticator, clock.monotonic), budget=Room(budget), keeps_dsn=True,
         )
     )  # fmt: skip
     committer.start()
