@@ -72,3 +72,22 @@ class WaitReason(enum.StrEnum):
     RETRY_ASKED = "retry_asked"  # its tenant asked for a try now
     NO_PERMIT = "no_permit"  # the site's connections are all in use; no attempt counted
     HELD = "held"  # an operator holds it
+
+
+class NoticeKind(enum.StrEnum):
+    """What a DSN tells a submitter of a recipient: an Action (RFC 3464 §2.3.3).
+
+    Never "delivered", which is not for us to say: the next hop may be no mailbox.
+    """
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    RELAYED = "relayed"  # the next hop took it and sends no DSNs
+
+
+class NoticeState(enum.StrEnum):
+    """What became of a DSN that is owed."""
+
+    DUE = "due"
+    SENT = "sent"
+    DROPPED = "dropped"

@@ -232,6 +232,8 @@ def _message(p: Prepared, admitted: admission.Admitted) -> NewMessage:
         tags=tuple(dict.fromkeys(s.tags)),
         metadata=s.metadata,
         mail_from=s.mail_from,
+        ret=s.ret,
+        envid=s.envid,
         door=s.door,
         response=p.response,
         idempotency_key=s.idempotency_key,

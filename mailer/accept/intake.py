@@ -98,7 +98,14 @@ class Intake:
         shown = ids.show("msg", message_id)
         rfc_message_id, content = self._content_of(submission.content, shown)
         recipients = tuple(
-            NewRecipient(id=self._new_id(), address=r.mailbox.addr_spec, domain=r.mailbox.domain, kind=r.kind)
+            NewRecipient(
+                id=self._new_id(),
+                address=r.mailbox.addr_spec,
+                domain=r.mailbox.domain,
+                kind=r.kind,
+                notify=r.notify,
+                orcpt=r.orcpt,
+            )
             for r in submission.recipients
         )
         return Prepared(

@@ -15,10 +15,15 @@ from mailer.compose.submitted import Submitted
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One recipient of a submission: its mailbox, and in which header field it stands (to, cc, bcc)."""
+    """One recipient of a submission: its mailbox, and in which header field it stands (to, cc, bcc).
+
+    notify, orcpt  what the submitter asked of DSNs (columns of `recipient`); None: nothing
+    """
 
     mailbox: Mailbox
     kind: str
+    notify: str | None = None
+    orcpt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,7 @@ class Submission:
     due_at, expires_at   None: at once; the stream's schedule
     mail_from            the submitter's reverse-path, "" for the null one; None where the door has none
     message_id           None: it will get one; the message written by its submitter bears it already
+    ret, envid           what the submitter asked of DSNs (columns of `message`); None: nothing
     """
 
     key_id: int
@@ -50,6 +56,8 @@ class Submission:
     expires_at: datetime | None = None
     mail_from: str | None = None
     message_id: int | None = None
+    ret: str | None = None
+    envid: str | None = None
 
     @property
     def authors(self) -> tuple[Mailbox, ...]:

@@ -62,7 +62,7 @@ def run(settings: Settings) -> int:
             ring=ring,
         )
         rates = _rates(settings)
-        parts = _parts(settings, own, committer, changes, rates, stop)
+        parts = _parts(settings, own, committer, changes, rates=rates, stop=stop)
         door = _SmtpDoor(settings, _rules(settings, own, parts, rates))
         server = _Server(
             _config(create_app(parts)),
@@ -108,7 +108,7 @@ def _rates(settings: Settings) -> KeyRates:
 
 
 def _parts(
-    settings: Settings, own: Office, committer: Committer, changes: Changes, rates: KeyRates, stop: Stop
+    settings: Settings, own: Office, committer: Committer, changes: Changes, *, rates: KeyRates, stop: Stop
 ) -> HttpParts:
     intake = Intake(
         committer,
@@ -154,6 +154,7 @@ def _rules(settings: Settings, own: Office, parts: HttpParts, rates: KeyRates) -
         auth_in_clear=settings.smtp_auth_in_clear,
         limits=Limits(size_bytes=settings.max_message_mb * _MIB, recipients=_most_recipients(settings)),
         budget=Room(parts.budget),
+        keeps_dsn=True,
     )
 
 

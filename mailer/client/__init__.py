@@ -3,7 +3,7 @@
     from mailer.client import Mailer
 
     with Mailer(api_key) as mailer:
-        accepted = mailer.messages.send(from_="shop@example.org", to="ann@example.net", subject="Hi", text="!")
+        accepted = mailer.messages.send(from_="shop@example.org", to="ann@example.net", text="Hello")
         print(mailer.messages.get(accepted.id).recipients[0].state)
 
 It needs nothing of the server's packages. Every operation is a `Call` (call.py, calls/): a value that says

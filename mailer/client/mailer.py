@@ -35,7 +35,7 @@ class Mailer:
         patience: Patience = USUAL,
         http: httpx.Client | None = None,
     ) -> None:
-        """http: a client of your own, for proxies, certificates or tests, with its own base_url and timeout."""
+        """http: a client of your own, say for a proxy or a test, with its own base_url and timeout."""
         made = http or httpx.Client(base_url=base_url, timeout=timeout)
         made.headers.update(with_key(api_key))
         self._wires = Wires(made, patience)

@@ -39,6 +39,8 @@ class Claimed:
     in_doubt      an earlier attempt may have delivered unheard
     on_doubt      the stream's choice: retry | give-up
     stream_kind   transactional | broadcast
+    notify, orcpt, ret, envid
+                  what the submitter asked of DSNs (columns of `recipient` and `message`)
     """
 
     attempt_id: int
@@ -59,6 +61,10 @@ class Claimed:
     return_path_domain: str
     on_doubt: str
     stream_kind: str
+    notify: str | None = None
+    orcpt: str | None = None
+    ret: str | None = None
+    envid: str | None = None
 
 
 def waiting_lanes(store: Store, *, limit: int, after: int = 0) -> list[WaitingLane]:
@@ -114,6 +120,10 @@ _DUE_OF_LANE = Hot(
         _MESSAGE.c.return_path_domain,
         _STREAM.c.in_doubt,
         _STREAM.c.kind,
+        _RECIPIENT.c.notify,
+        _RECIPIENT.c.orcpt,
+        _MESSAGE.c.ret,
+        _MESSAGE.c.envid,
     )
     .join(_MESSAGE, _MESSAGE.c.id == _RECIPIENT.c.message_id)
     .join(_LANE, _LANE.c.id == _RECIPIENT.c.lane_id)
@@ -195,6 +205,10 @@ def _claimed(attempt_id: int, row: Sequence[Any]) -> Claimed:
         return_path_domain=row[14],
         on_doubt=row[15],
         stream_kind=row[16],
+        notify=row[17],
+        orcpt=row[18],
+        ret=row[19],
+        envid=row[20],
     )
 
 

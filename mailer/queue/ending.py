@@ -1,4 +1,4 @@
-"""How a recipient that waits ends without an attempt: its row, its event and its tenant's usage at once."""
+"""How a recipient that waits ends without an attempt: row, event, DSN owed and tenant's usage at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from sqlalchemy import Connection, update
 
 from mailer.events import EventType, RecipientState
 from mailer.ids import IdMaker
+from mailer.policy import notices
 from mailer.queue import counting
+from mailer.queue.owing import Owed, owe
 from mailer.queue.telling import tell
 from mailer.store.bare import as_json
 from mailer.store.tables import recipient
@@ -27,6 +29,7 @@ COLUMNS = (
     recipient.c.state,
     recipient.c.version,
     recipient.c.attempts,
+    recipient.c.notify,
 )
 
 
@@ -74,6 +77,9 @@ def end_waiting(
         for row in rows
     ]
     tell(connection, told)
+    kinds = [(row, notices.owed(row.notify, ending.event)) for row in rows]
+    dsns = [Owed(row.id, kind, row.tenant_id, row.message_id) for row, kind in kinds if kind]
+    owe(connection, dsns, now=now)
     used = {
         tenant_id: {str(ending.state): n} for tenant_id, n in Counter(row.tenant_id for row in rows).items()
     }

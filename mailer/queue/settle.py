@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, literal_column, select, update
 
 from mailer import ids
-from mailer.events import FINAL_STATES, AttemptState, EventType, RecipientState, WaitReason
+from mailer.events import FINAL_STATES, AttemptState, EventType, NoticeKind, RecipientState, WaitReason
 from mailer.ids import IdMaker
+from mailer.policy import notices
 from mailer.queue import counting
 from mailer.queue.incarnations import hold_live
+from mailer.queue.owing import Owed, owe
 from mailer.queue.telling import tell
 from mailer.store import Store, dialect
 from mailer.store.bare import Hot, as_json, bare
@@ -48,6 +50,7 @@ class Move:
     due_at         None: the due time stays as it was
     event          None: nothing to tell (a release)
     reason         for the event and `explain`: the decision in one word
+    notice         the DSN that it brings about; None: none
     """
 
     attempt_state: AttemptState
@@ -56,6 +59,7 @@ class Move:
     due_at: datetime | None = None
     event: EventType | None = None
     reason: str = ""
+    notice: NoticeKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,7 @@ def apply(
     told = [_event_values(row, s, move, new_id(), now) for row, s, move in moves if move.event]
     if told:
         tell(connection, told)
+    owe(connection, [_owed(row, move.notice) for row, _, move in moves if move.notice], now=now)
     _note_sites(connection, (s for _, s, _ in moves))
     counting.add(connection, _usage(moves), process_number=process_number, now=now)
     return len(moves)
@@ -185,6 +190,10 @@ def _obey_cancel(move: Move, row: _Held) -> Move:
         event=EventType.CANCELLED,
         reason="cancel_wanted",
     )
+
+
+def _owed(row: _Held, kind: NoticeKind) -> Owed:
+    return Owed(row.id, kind, row.tenant_id, row.message_id)
 
 
 def _counts(move: Move) -> bool:
@@ -273,24 +282,35 @@ def _usage(moves: Iterable[tuple[_Held, Settlement, Move]]) -> Mapping[int, Mapp
     return totals
 
 
+@dataclass(frozen=True, slots=True)
+class LateReply:
+    """The answer to a final dot, heard after its attempt was given up.
+
+    passed_on  the peer had been told what the submitter asked of DSNs
+    """
+
+    code: int
+    words: str
+    passed_on: bool = False
+
+
 def note_late_reply(
     store: Store,
     attempt_id: int,
+    late: LateReply,
     *,
-    code: int,
-    reply: str,
     new_id: IdMaker,
     process_number: int,
     now: datetime,
 ) -> bool:
-    """Keeps an answer that came after its attempt was given up; True if it delivered the recipient.
+    """Keeps the answer; True if it delivered the recipient.
 
     A late 2yz stops the retry if that was not yet dialled. If it was, it stays evidence only: the
     recipient is settled by its newer attempt, and both are on record.
     """
     with store.write() as connection:
         kept = update(attempt).where(attempt.c.id == attempt_id, attempt.c.late_code.is_(None))
-        connection.execute(kept.values(late_code=code, late_reply=reply))
+        connection.execute(kept.values(late_code=late.code, late_reply=late.words))
         waiting = (
             select(recipient, attempt.c.site, attempt.c.host)
             .join(attempt, attempt.c.recipient_id == recipient.c.id)
@@ -302,9 +322,11 @@ def note_late_reply(
             .with_for_update(of=recipient)
         )
         row = connection.execute(waiting).first()
-        if row is None or not 200 <= code < 300:
+        if row is None or not 200 <= late.code < 300:
             return False
-        _deliver_late(connection, row, reply, event_id=new_id(), now=now)
+        _deliver_late(connection, row, late.words, event_id=new_id(), now=now)
+        kind = notices.owed(row.notify, EventType.DELIVERED, passed_on=late.passed_on)
+        owe(connection, [Owed(row.id, kind, row.tenant_id, row.message_id)] if kind else [], now=now)
         used = {row.tenant_id: {"delivered": 1, "sent_bytes": row.size_bytes}}
         counting.add(connection, used, process_number=process_number, now=now)
         return True

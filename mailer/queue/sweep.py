@@ -91,6 +91,10 @@ _OPEN_OF = (
         lane.c.domain,
         stream.c.in_doubt.label("on_doubt"),
         stream.c.kind.label("stream_kind"),
+        recipient.c.notify,
+        recipient.c.orcpt,
+        message.c.ret,
+        message.c.envid,
     )
     .join(recipient, recipient.c.id == attempt.c.recipient_id)
     .join(message, message.c.id == attempt.c.message_id)

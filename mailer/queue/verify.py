@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, and_, case, func, or_, select, union_all
 
-from mailer.events import FINAL_STATES, AttemptState, RecipientState
+from mailer.events import FINAL_STATES, AttemptState, NoticeState, RecipientState
 from mailer.store import Store, dialect
 from mailer.store.tables import (
     attempt,
@@ -24,6 +24,7 @@ from mailer.store.tables import (
     lane,
     message,
     message_tag,
+    notice,
     recipient,
     tenant,
     tenant_log,
@@ -252,6 +253,21 @@ def _waiting_without_a_reason() -> Select[tuple[int]]:
     return select(recipient.c.id).where(waits, recipient.c.wait_reason.is_(None))
 
 
+def _notices_astray() -> Select[tuple[int]]:
+    """What is due names a recipient to tell of, what was sent a message that tells, what was dropped a reason."""
+    told_of = select(recipient.c.id).where(recipient.c.id == notice.c.recipient_id).exists()
+    carried = select(message.c.id).where(message.c.id == notice.c.sent_as).exists()
+    is_due, is_dropped = notice.c.state == NoticeState.DUE, notice.c.state == NoticeState.DROPPED
+    return select(notice.c.recipient_id).where(
+        or_(
+            ~told_of,
+            and_(is_due, or_(notice.c.sent_as.is_not(None), notice.c.reason.is_not(None))),
+            and_(is_dropped, notice.c.reason.is_(None)),
+            and_(notice.c.sent_as.is_not(None), ~carried),
+        )
+    )
+
+
 _CHECKS: dict[str, Callable[[], Select[tuple[int]]]] = {
     "every message has the recipients it was accepted with": _messages_short_of_recipients,
     "every message has its content": _messages_without_content,
@@ -264,4 +280,5 @@ _CHECKS: dict[str, Callable[[], Select[tuple[int]]]] = {
     "event numbers have no gaps": _logs_with_gaps,
     "whatever waits says why": _waiting_without_a_reason,
     "messages are found by their tags": _messages_tagged_wrongly,
+    "every notice has whom it tells of, and what carried it": _notices_astray,
 }

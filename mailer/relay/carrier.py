@@ -9,6 +9,20 @@ from typing import Protocol
 from mailer.policy.outcome import Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What its submitter asked of DSNs, for a next hop that offers them (RFC 3461 §5.2.1).
+
+    notify  words between commas; None: not said
+    orcpt   "type;address", decoded; ret: FULL or HDRS; envid: decoded. None: not said
+    """
+
+    notify: str | None
+    orcpt: str | None
+    ret: str | None
+    envid: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consignment:
     """One recipient's copy, ready for the wire.
@@ -22,6 +36,7 @@ class Consignment:
     needs_utf8    an address is not ASCII and has no A-label form (needs SMTPUTF8, RFC 6531)
     in_seven_bits makes the copy for a peer without 8BITMIME, encoded and signed anew; takes CPU, raises
                   CannotDowngrade. None: nothing to encode
+    asked         None: nothing was asked
     """
 
     attempt_id: int
@@ -33,6 +48,7 @@ class Consignment:
     is_8bit: bool = False
     needs_utf8: bool = False
     in_seven_bits: Callable[[], Consignment] | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,7 @@ class Report:
                None when resolving failed
     host       the host that gave the outcome, and its address with port; None before a connection
     tls        "TLSv1.3 TLS_AES_256_GCM_SHA384 verified=no", None in clear
+    passed_on  the host was told what the submitter asked of DSNs: they are its affair now
     """
 
     outcome: Outcome
@@ -65,6 +82,7 @@ class Report:
     address: str | None = None
     egress_ip: str | None = None
     tls: str | None = None
+    passed_on: bool = False
     steps: list[Step] = field(default_factory=list)
 
 
@@ -73,11 +91,12 @@ class DotJournal(Protocol):
 
     `about_to_send_dot` is called just before the write that can carry the final dot; it returns False
     when this worker may no longer send it (its lease is stale), and then the dot must not be sent.
+    `passed_on` as in Report: a successor of a dead worker must know it, too.
     `heard` is called with the reply to the dot as soon as it is read, before anything else happens.
     Both are short synchronous appends.
     """
 
-    def about_to_send_dot(self, attempt_id: int) -> bool: ...
+    def about_to_send_dot(self, attempt_id: int, *, passed_on: bool = False) -> bool: ...
 
     def heard(self, attempt_id: int, code: int, text: str) -> None: ...
 

@@ -8,6 +8,8 @@ same host reads them after a crash (mailer/relay/recovery.py). What they decide:
     dot, no reply       in doubt: the peer may hold the message (RFC 5321 §4.5.3.2.6, RFC 1047)
     dot and reply       settled as heard
 
+A line before that of the dot says that the peer was told what the submitter asked of DSNs.
+
 The journal is cut into segments; one is deleted when all its attempts are settled. A kernel lock on
 `<incarnation>.lock` is held for life, so that a successor sees at once that the owner died.
 """
@@ -19,7 +21,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -31,10 +33,14 @@ _SEGMENT_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class DotRecord:
-    """A final dot was, or may have been, sent. code and text: the reply; None when none was heard."""
+    """A final dot was, or may have been, sent. code and text: the reply; None when none was heard.
+
+    passed_on  as in Report
+    """
 
     code: int | None = None
     text: str = ""
+    passed_on: bool = False
 
 
 class Journal:
@@ -62,14 +68,15 @@ class Journal:
         self._is_torn = False  # the last line was not written whole, so the next one may not follow it
         self._fd = self._open_segment(0)
 
-    def about_to_send_dot(self, attempt_id: int) -> bool:
+    def about_to_send_dot(self, attempt_id: int, *, passed_on: bool = False) -> bool:
         """Notes that the dot of this attempt may go out now; False: it must not.
 
         Without its line on record no dot is sent: a full disk stops deliveries, it hides none.
         """
         with self._guard:
             try:
-                self._append(b"D %d\n" % attempt_id)
+                passing = b"P %d\n" % attempt_id if passed_on else b""
+                self._append(passing + b"D %d\n" % attempt_id)
             except OSError as error:
                 _log.error("journal.unwritable", attempt_id=attempt_id, error=str(error))
                 return False
@@ -111,7 +118,7 @@ class Journal:
         os.close(self._lock_fd)
 
     def _append(self, line: bytes) -> None:
-        # One write call a line: the kernel keeps it whole when the process dies in between.
+        # One write call: the kernel keeps it whole when the process dies in between.
         if self._is_torn:
             line = b"\n" + line
         written = os.write(self._fd, line)
@@ -144,18 +151,21 @@ def read_journal(folder: Path, incarnation_id: int) -> dict[int, DotRecord] | No
     if not segments:
         return None
     records: dict[int, DotRecord] = {}
+    passed_on: set[int] = set()
     for segment in segments:
         for line in segment.read_bytes().split(b"\n"):
-            _read_line(line, records)
-    return records
+            _read_line(line, records, passed_on)
+    return {i: replace(r, passed_on=True) if i in passed_on else r for i, r in records.items()}
 
 
-def _read_line(line: bytes, records: dict[int, DotRecord]) -> None:
+def _read_line(line: bytes, records: dict[int, DotRecord], passed_on: set[int]) -> None:
     fields = line.split(b" ", 3)
     if fields[0] == b"D" and len(fields) == 2 and fields[1].isdigit():
         records.setdefault(int(fields[1]), DotRecord())
     elif fields[0] == b"R" and len(fields) == 4 and fields[1].isdigit() and fields[2].isdigit():
         records[int(fields[1])] = DotRecord(int(fields[2]), fields[3].decode("utf-8", "replace"))
+    elif fields[0] == b"P" and len(fields) == 2 and fields[1].isdigit():
+        passed_on.add(int(fields[1]))
 
 
 def orphans(folder: Path) -> list[tuple[int, int]]:

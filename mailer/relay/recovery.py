@@ -62,7 +62,7 @@ class Recoverer:
         records = journal.read_journal(self.folder, dead)
         moved = 0
         while claimed := sweep.open_attempts(self.store, dead, most=_BATCH):
-            settlements = [self.judge(c, Report(_outcome(c.attempt_id, records))) for c in claimed]
+            settlements = [self.judge(c, _report(c.attempt_id, records)) for c in claimed]
             moved += self._write(dead, settlements)
         if fenced_now or moved:
             _log.warning("worker.recovered", incarnation_id=dead, moved=moved, journal=records is not None)
@@ -88,6 +88,11 @@ class Recoverer:
                 process_number=self.process_number,
                 now=self.now(),
             )
+
+
+def _report(attempt_id: int, records: Mapping[int, DotRecord] | None) -> Report:
+    record = (records or {}).get(attempt_id)
+    return Report(_outcome(attempt_id, records), passed_on=record is not None and record.passed_on)
 
 
 def _outcome(attempt_id: int, records: Mapping[int, DotRecord] | None) -> Outcome:

@@ -19,7 +19,7 @@ from mailer.compose.verp import make_token, reverse_path
 from mailer.queue import bodies
 from mailer.queue.bodies import MissingBody, StoredContent
 from mailer.queue.claim import Claimed
-from mailer.relay.carrier import Consignment
+from mailer.relay.carrier import Asked, Consignment
 from mailer.store import Store
 
 _log = structlog.get_logger(__name__)
@@ -115,12 +115,16 @@ class Signer:
             attempt_id=claimed.attempt_id,
             recipient_id=claimed.recipient_id,
             domain=claimed.domain,
-            reverse_path=reverse_path(token, claimed.return_path_domain),
+            # None of its own: a DSN, which nobody is told of when it fails (RFC 5321 §6.1).
+            reverse_path=reverse_path(token, claimed.return_path_domain)
+            if claimed.return_path_domain
+            else "",
             forward_path=claimed.address,
             content=b"".join((signatures, block, b"\r\n", content.body)),
             is_8bit=content.is_8bit,
             needs_utf8=content.needs_utf8 or not claimed.address.isascii(),
             in_seven_bits=partial(self._in_seven_bits, claimed, content, domain) if content.is_8bit else None,
+            asked=_asked(claimed),
         )
 
     def _in_seven_bits(self, claimed: Claimed, content: StoredContent, domain: SigningDomain) -> Consignment:
@@ -130,3 +134,14 @@ class Signer:
             block, body, dkim.body_hash(body), is_8bit=False, needs_utf8=content.needs_utf8
         )
         return self._copy(claimed, encoded, domain)
+
+
+def _asked(c: Claimed) -> Asked | None:
+    """For the next hop. An empty NOTIFY was not said, and must not be (RFC 3461 §5.2.1).
+
+    The reverse-path is ours, so a DSN of the next hop comes to us. Of mail that came with a null one nothing is
+    asked but NEVER, although RFC 3461 §5.2.1 would pass any NOTIFY on: nobody waits for an answer.
+    """
+    if c.notify is None and c.orcpt is None and c.ret is None and c.envid is None:
+        return None
+    return Asked(c.notify or None, c.orcpt, c.ret, c.envid)

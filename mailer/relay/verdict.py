@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from mailer.events import AttemptState, EventType, RecipientState, WaitReason
-from mailer.policy import disposition
+from mailer.policy import disposition, notices
 from mailer.policy.disposition import (
     Bounce,
     Defer,
@@ -40,11 +41,16 @@ class Judge:
         *,
         now: Callable[[], datetime],
         draw: Callable[[], float],
+        delay_patience: timedelta = timedelta(hours=4),
     ) -> None:
-        """schedules: by stream kind; transactional must be there."""
+        """schedules: by stream kind; transactional must be there.
+
+        delay_patience  how long mail may be delayed before its submitter, who asked for it, is told
+        """
         self._schedules = schedules
         self._now = now
         self._draw = draw
+        self._delay_patience = delay_patience
 
     def __call__(self, claimed: Claimed, report: Report) -> Settlement:
         facts = Facts(
@@ -58,7 +64,15 @@ class Judge:
         )
         decided = disposition.decide(report.outcome, facts)
         heard = _heard(report)
-        return Settlement(claimed.attempt_id, claimed.recipient_id, claimed.lane_id, heard, move_of(decided))
+        move = self._with_notice(move_of(decided), claimed, report)
+        return Settlement(claimed.attempt_id, claimed.recipient_id, claimed.lane_id, heard, move)
+
+    def _with_notice(self, move: Move, claimed: Claimed, report: Report) -> Move:
+        if claimed.notify is None:
+            return move
+        late = notices.is_late(claimed.first_due_at, move.due_at, self._delay_patience)
+        kind = notices.owed(claimed.notify, move.event, passed_on=report.passed_on, is_late=late)
+        return move if kind is None else replace(move, notice=kind)
 
 
 def move_of(decided: Disposition) -> Move:
@@ -113,6 +127,7 @@ def unready(made: Unready) -> Settlement:
         )
     # RFC 7372 §3.3 has 5.7.20 for "no passing DKIM signature": it is what peers would say to it.
     move = move_of(Bounce(EnhancedStatus(5, 7, 20), made.reason))
+    move = replace(move, notice=notices.owed(c.notify, move.event))
     heard = Heard(outcome="unsuitable", status="5.7.20", reply=made.reason)
     return Settlement(c.attempt_id, c.recipient_id, c.lane_id, heard, move)
 

@@ -100,7 +100,7 @@ def test_a_stopped_worker_is_fenced_by_its_journal_and_its_late_yes_kept(
     with pytest.raises(incarnations.Fenced):
         room.settle(claimed, DELIVERED)
     settle.note_late_reply(
-        room.store, claimed[0].attempt_id, code=250, reply="250 ok", new_id=room.new_id,
+        room.store, claimed[0].attempt_id, settle.LateReply(250, "250 ok"), new_id=room.new_id,
         process_number=1, now=clock.now(),
     )  # fmt: skip
 

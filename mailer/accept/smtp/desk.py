@@ -14,17 +14,17 @@ from mailer import ids
 from mailer.accept import times
 from mailer.accept.credentials import Identity
 from mailer.accept.rates import KeyRates
+from mailer.accept.smtp.envelopes import envelopes, mailbox_of
 from mailer.accept.submission import (
     NOTED_BY_INTAKE,
     PASSING,
-    Envelope,
     Fault,
     Submission,
     SubmissionError,
     Taker,
 )
 from mailer.compose import submitted
-from mailer.compose.address import AddressError, Mailbox, parse_addr_spec
+from mailer.compose.address import AddressError
 from mailer.compose.malformed import MalformedMessage
 from mailer.compose.submitted import Submitted
 from mailer.compose.trace import Arrival, smtp_protocol
@@ -103,7 +103,7 @@ class SubmissionDesk:
 
     async def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply:
         try:
-            _mailbox(forward_path)
+            mailbox_of(forward_path)
         except AddressError as error:
             return reply(553, "5.1.3", str(error))
         return _RECIPIENT_OK
@@ -136,7 +136,7 @@ class SubmissionDesk:
             self._intake.refuse(identity.tenant_id, error)
 
     async def _submission(self, session: Session, t: Transaction, identity: Identity) -> Submission:
-        mailboxes = tuple(dict.fromkeys(_mailbox(recipient.path) for recipient in t.recipients))
+        recipients = envelopes(t)
         message_id = self._new_id()
         arrival = Arrival(
             id=ids.show("msg", message_id),
@@ -148,7 +148,7 @@ class SubmissionDesk:
                 is_authenticated=True,
                 is_utf8=t.parameters.smtputf8,
             ),
-            recipient=mailboxes[0] if len(mailboxes) == 1 else None,
+            recipient=recipients[0].mailbox if len(recipients) == 1 else None,
         )
         content = await _read(t, arrival)
         said = content.control
@@ -157,7 +157,7 @@ class SubmissionDesk:
             key_id=identity.key_id,
             secret_hash=identity.secret_hash,
             content=content,
-            recipients=tuple(Envelope(mailbox, "to") for mailbox in mailboxes),
+            recipients=recipients,
             door="smtp",
             stream=said.stream or _STREAM,
             tags=said.tags,
@@ -168,6 +168,8 @@ class SubmissionDesk:
             expires_at=times.expires_at(said.expires_at, said.send_at, now),
             mail_from=t.reverse_path.text,
             message_id=message_id,
+            ret=t.parameters.ret,
+            envid=t.parameters.envid,
         )
 
 
@@ -177,11 +179,6 @@ async def _read(t: Transaction, arrival: Arrival) -> Submitted:
     if len(t.content) < _IN_THREAD_FROM_BYTES:
         return submitted.receive(t.content, arrival, is_utf8=is_utf8)
     return await asyncio.to_thread(submitted.receive, t.content, arrival, is_utf8=is_utf8)
-
-
-def _mailbox(path: Path) -> Mailbox:
-    """Raises AddressError: an address literal, or <postmaster>, which is nobody's here."""
-    return parse_addr_spec(path.text)
 
 
 def refusal(error: SubmissionError) -> ServerReply:

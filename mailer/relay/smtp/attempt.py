@@ -146,6 +146,7 @@ class Attempt:
         about = self._about
         about.host, about.address = session.target.host, session.place
         about.tls, about.egress_ip = session.tls, session.egress_ip
+        about.passed_on = self._wire.passes_on(session.capabilities)
         self.progress.refused = None
         session.protocol.transcript = self._transcript
         try:

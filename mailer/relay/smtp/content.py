@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mailer.policy.outcome import Unsuitable
-from mailer.relay.carrier import Consignment
+from mailer.protocol.xtext import address_text, xtext
+from mailer.relay.carrier import Asked, Consignment
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -22,6 +24,7 @@ class Capabilities:
     size: int | None = None
     eightbit: bool = False
     smtputf8: bool = False
+    dsn: bool = False
 
     @classmethod
     def of(cls, extensions: dict[str, str]) -> Capabilities:
@@ -32,6 +35,7 @@ class Capabilities:
             size=None if size is None else int(size) if size.isascii() and size.isdigit() else 0,
             eightbit="8bitmime" in extensions,
             smtputf8="smtputf8" in extensions,
+            dsn="dsn" in extensions,
         )
 
     def lack(self, mail: Consignment) -> Unsuitable | None:
@@ -73,11 +77,29 @@ class Wire:
         size = "" if offered.size is None else f" SIZE={len(mail.content)}"
         body = " BODY=8BITMIME" if mail.is_8bit else ""
         utf8 = " SMTPUTF8" if mail.needs_utf8 else ""
+        # RFC 3461 §5.2.2: to a host without the extension nothing of it is said.
+        of_mail, of_rcpt = _dsn_parameters(mail.asked) if mail.asked and offered.dsn else ("", "")
         return (
-            f"MAIL FROM:<{mail.reverse_path}>{size}{body}{utf8}",
-            f"RCPT TO:<{mail.forward_path}>",
+            f"MAIL FROM:<{mail.reverse_path}>{size}{body}{utf8}{of_mail}",
+            f"RCPT TO:<{mail.forward_path}>{of_rcpt}",
             "DATA",
         )
+
+    def passes_on(self, offered: Capabilities) -> bool:
+        """Whether this peer is told when the submitter wants a DSN, and so becomes answerable for them."""
+        return offered.dsn and self.mail.asked is not None and self.mail.asked.notify is not None
+
+
+def _dsn_parameters(asked: Asked) -> tuple[str, str]:
+    """Of MAIL and of RCPT: what was said to us, and nothing that was not (RFC 3461 §5.2.1)."""
+    kind, _, address = (asked.orcpt or "").partition(";")
+    of_mail = {"RET": asked.ret, "ENVID": asked.envid and xtext(asked.envid)}
+    of_rcpt = {"NOTIFY": asked.notify, "ORCPT": asked.orcpt and f"{kind};{address_text(kind, address)}"}
+    return _parameters(of_mail), _parameters(of_rcpt)
+
+
+def _parameters(given: Mapping[str, str | None]) -> str:
+    return "".join(f" {keyword}={value}" for keyword, value in given.items() if value)
 
 
 def _stuffed(content: bytes) -> bytes:

@@ -154,7 +154,8 @@ class _Transaction:
                 return self._answered_early(early)
         if protocol.failure is not None:
             raise protocol.failure
-        if not self.journal.about_to_send_dot(wire.mail.attempt_id):
+        passed_on = wire.passes_on(self.session.capabilities)
+        if not self.journal.about_to_send_dot(wire.mail.attempt_id, passed_on=passed_on):
             self.session.discard()  # after 354 there is no other way out
             return NotTried(WaitReason.RELEASED)
         # From here on the peer may hold the message and only its 250 be lost; giving up early sends

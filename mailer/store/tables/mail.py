@@ -41,7 +41,7 @@ message = Table(
     Column("stream_id", Id, nullable=False),
     Column("content_id", Id, nullable=False),
     Column("domain_id", Id, nullable=False),  # the sending domain whose keys sign
-    Column("return_path_domain", String(255), nullable=False),
+    Column("return_path_domain", String(255), nullable=False),  # empty: the null reverse-path, of a DSN
     Column("header_from", String(320), nullable=False),  # addr-spec
     Column("subject", Text, nullable=False),
     Column("rfc_message_id", String(320), nullable=False),  # with angle brackets
@@ -100,7 +100,8 @@ recipient = Table(
     Column("version", Integer, nullable=False),  # one more with every event
     Column("last_reply", Text),  # the peer's last words or our reason; null before the first try
     Column("retry_of", Id),  # the recipient this sends again; null otherwise
-    # When its submitter wants a DSN (RFC 3461 §4.1), words between commas; null: never, as by HTTP
+    # When its submitter wants a DSN (RFC 3461 §4.1), words between commas; empty: not said, which means
+    # FAILURE; null: none is owed, as by HTTP or about a null reverse-path
     Column("notify", String(30)),
     Column("orcpt", String(520)),  # "type;address", decoded (RFC 3461 §4.2); null: not said
     when("settled_at", null=True),  # null until final
@@ -134,12 +135,12 @@ notice = Table(
     metadata,
     # A DSN that is owed to a submitter, written in the transaction of the change that it tells of.
     Column("recipient_id", Id, primary_key=True, autoincrement=False),
-    Column("kind", String(10), primary_key=True),  # failed | delayed | delivered | relayed (RFC 3464 §2.3.3)
+    Column("kind", String(10), primary_key=True),  # failed | delayed | relayed (RFC 3464 §2.3.3)
     Column("tenant_id", Id, nullable=False),
     Column("message_id", Id, nullable=False),
     Column("state", String(10), nullable=False),  # due | sent | dropped
     Column("reason", String(40)),  # why it was dropped; null otherwise
-    Column("sent_as", Id),  # the message that carries it; null until sent
+    Column("sent_as", Id),  # the message that carries it; null until sent, and once that was dropped
     when("created_at"),
     Index("ix_notice_due", "recipient_id", sqlite_where=text("state = 'due'"),
           postgresql_where=text("state = 'due'")),

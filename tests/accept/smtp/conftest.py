@@ -92,7 +92,7 @@ async def opened(
     listener = Listener(
         Rules(
             host="mailer.example.net", auth_in_clear=True,
-            limits=Limits(size_bytes=128 * 1024, recipients=10), desk=desk,
+            limits=Limits(size_bytes=128 * 1024, recipients=10), desk=desk, keeps_dsn=True,
             credentials=KeyLogin(authenticator, clock.monotonic, KeySessions(sessions)), budget=Room(budget),
         )
     )  # fmt: skip
