@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from mailer import ids
+from mailer import ids, shown
 from mailer.events import AttemptState, EventType, RecipientState, WaitReason
 
 _DIGITS = "[0-9a-hjkmnp-tv-z]{13}"
@@ -27,18 +27,13 @@ def _shown(kind: str) -> Any:
     )
 
 
-def _rfc3339(at: datetime) -> str:
-    """UTC with milliseconds and Z (RFC 3339 §5.6)."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 MessageId = Annotated[int, *_shown("msg")]
 RecipientId = Annotated[int, *_shown("rcpt")]
 AttemptId = Annotated[int, *_shown("att")]
 EventId = Annotated[int, *_shown("evt")]
 At = Annotated[
     datetime,
-    PlainSerializer(_rfc3339, return_type=str),
+    PlainSerializer(shown.instant, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-09T14:30:00.123Z"]}),
 ]
 
@@ -98,7 +93,7 @@ class Recipient(_Shape):
 
 
 class Event(_Shape):
-    """One change in a recipient's life."""
+    """One change in a recipient's life. Callbacks show it alike: mailer/shown.py has the same members."""
 
     number: int | None = Field(description="In the tenant's log, without gaps; null until it is numbered")
     id: EventId

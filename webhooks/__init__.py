@@ -1,0 +1,1 @@
+"""Callbacks: a tenant's events, posted to the URLs it named."""
