@@ -9,6 +9,7 @@ from mailer.bootstrap.office import Stop, announce, bell, judge_of, keep_lease, 
 from mailer.config import Settings
 from mailer.relay.recovery import Watch
 from mailer.relay.sweeper import Sweeper, SweeperParts
+from webhooks.fanout import FanOut
 
 
 def run(settings: Settings) -> int:
@@ -24,6 +25,7 @@ def run(settings: Settings) -> int:
                 new_id=own.new_id,
                 process_number=own.registration.process_number,
                 ring=ring,
+                also=FanOut(own.new_id, clock.now),
                 now=clock.now,
                 monotonic=clock.monotonic,
                 sweep_seconds=settings.sweep_seconds,

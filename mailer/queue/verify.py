@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, and_, case, func, or_, select, union_all
 
 from mailer.events import FINAL_STATES, AttemptState, RecipientState
+from mailer.queue import callbacks
 from mailer.store import Store
 from mailer.store.tables import (
     attempt,
@@ -244,4 +245,5 @@ _CHECKS: dict[str, Callable[[], Select[tuple[int]]]] = {
     "every change was told once, and every final state exactly once": _recipients_told_wrongly,
     "event numbers have no gaps": _logs_with_gaps,
     "whatever waits says why": _waiting_without_a_reason,
+    **callbacks.CHECKS,
 }
