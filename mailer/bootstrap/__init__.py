@@ -34,6 +34,13 @@ def run_sweeper(settings: Settings) -> int:
     return sweeper.run(settings)
 
 
+def run_caller(settings: Settings) -> int:
+    """Callbacks to webhook endpoints."""
+    from mailer.bootstrap import caller
+
+    return caller.run(settings)
+
+
 def run_inbox(settings: Settings) -> int:
     """The sandbox inbox."""
     from mailer.bootstrap import inbox

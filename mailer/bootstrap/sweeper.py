@@ -17,6 +17,7 @@ from mailer.identity.vault import Vault
 from mailer.relay.notices import NoticeMaker
 from mailer.relay.recovery import Watch
 from mailer.relay.sweeper import Sweeper, SweeperParts
+from webhooks.fanout import FanOut
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +36,7 @@ def run(settings: Settings) -> int:
                 new_id=own.new_id,
                 process_number=own.registration.process_number,
                 ring=ring,
+                also=FanOut(own.new_id, clock.now),
                 now=clock.now,
                 monotonic=clock.monotonic,
                 sweep_seconds=settings.sweep_seconds,

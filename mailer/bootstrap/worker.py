@@ -23,8 +23,8 @@ from mailer.config import Settings, role_name
 from mailer.identity import custody
 from mailer.identity.installation import secret_of
 from mailer.identity.vault import Vault
+from mailer.outward import addresses
 from mailer.policy.routing import RouteTable
-from mailer.relay import addresses
 from mailer.relay.carrier import Carrier
 from mailer.relay.claimer import ClaimLimits
 from mailer.relay.hosts import MxFinder

@@ -15,6 +15,7 @@ _COMMANDS = {
     "http": "roles",
     "worker": "roles",
     "sweeper": "roles",
+    "caller": "roles",
     "inbox": "roles",
     "check-config": "settings",
     "db": "database",

@@ -73,6 +73,20 @@ def sweeper(follow: int | None, **given: Any) -> None:
 @click.command()
 @data_dir_option
 @_follow
+def caller(follow: int | None, **given: Any) -> None:
+    """Run the caller: post events to webhook endpoints, and again until they are taken.
+
+    One is enough; several share the work. On SIGTERM it claims no more and waits for the answers to come.
+    """
+    settings = _begin(follow, given)
+    from mailer import bootstrap
+
+    _end(bootstrap.run_caller(settings))
+
+
+@click.command()
+@data_dir_option
+@_follow
 def inbox(follow: int | None, **given: Any) -> None:
     """Run the sandbox inbox: an SMTP server that takes everything and keeps it in the data folder."""
     settings = _begin(follow, given)

@@ -81,7 +81,7 @@ def _side_by_side(settings: Settings) -> Settings:
 class _Roles:
     inbox: Child | None
     http: Child
-    others: tuple[Child, ...]  # the sweeper and the workers
+    others: tuple[Child, ...]  # the sweeper, the caller and the workers
 
     @property
     def all(self) -> tuple[Child, ...]:
@@ -124,7 +124,8 @@ class _Instance:
         workers = [self._child(role_name("worker", i), "worker", "--index", str(i)) for i in indexes]
         # In live mode nothing goes to the inbox.
         inbox = None if self._settings.is_live else self._child(_INBOX, _INBOX)
-        return _Roles(inbox, self._child(_HTTP, _HTTP), (self._child("sweeper", "sweeper"), *workers))
+        beside = [self._child(name, name) for name in ("sweeper", "caller")]
+        return _Roles(inbox, self._child(_HTTP, _HTTP), (*beside, *workers))
 
     def _child(self, name: str, *arguments: str) -> Child:
         run_dir, log_dir = self._settings.run_dir, self._settings.log_dir

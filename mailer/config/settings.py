@@ -20,6 +20,7 @@ from mailer.config.values import (
     Durations,
     Folder,
     Hostname,
+    Networks,
     OptionalPath,
     Resolvers,
     Secret,
@@ -305,6 +306,19 @@ class Settings(BaseModel):
     )  # fmt: skip
 
     # ---- keeping and telling
+    callback_delays: Durations = _setting(
+        "5s,5m,30m,2h,5h,10h,10h", "Delays after the first, second, ... call of a webhook endpoint that "
+        "failed; after the last one the callback is given up.",
+        example="5s,1m,10m,1h", unit="durations",
+    )  # fmt: skip
+    callback_timeout_seconds: float = _setting(
+        15.0, "For one call of a webhook endpoint, until the head of its answer is there.",
+        example="5", unit="seconds", least=0.05, most=40,
+    )  # fmt: skip
+    callback_networks: Networks = _setting(
+        (), "Networks that webhook endpoints may be in although they are not public, with commas.",
+        example="10.20.0.0/16, fd12:3456::/48", unit="networks",
+    )  # fmt: skip
     retention_days: int = _setting(
         30, "How long messages in a final state are kept.", example="90", unit="days", least=1, most=3650,
     )  # fmt: skip

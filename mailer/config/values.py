@@ -7,12 +7,14 @@ import binascii
 import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
+
+Network = IPv4Network | IPv6Network
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.ASCII)
@@ -71,6 +73,14 @@ def _resolver(text: str) -> str:
 
 def _bracketed(text: str) -> str:
     return f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text
+
+
+def parse_networks(value: object) -> tuple[Network, ...]:
+    """`10.0.0.0/8, fd12::/16`; a single address is a network of one."""
+    try:
+        return tuple(ip_network(str(item)) for item in _items(value))
+    except ValueError:
+        raise ValueError(f"must list IP networks such as 10.1.0.0/16, not {str(value)!r}") from None
 
 
 def parse_secret(value: object) -> bytes | None:
@@ -174,6 +184,7 @@ def _by(parse: Callable[[object], object]) -> BeforeValidator:
 Duration = Annotated[timedelta, _by(parse_duration)]
 Durations = Annotated[tuple[timedelta, ...], _by(parse_durations)]
 Resolvers = Annotated[tuple[str, ...], _by(parse_resolvers)]
+Networks = Annotated[tuple[Network, ...], _by(parse_networks)]
 Secret = Annotated[bytes | None, _by(parse_secret)]
 Hostname = Annotated[str, _by(parse_hostname)]
 Folder = Annotated[Path, _by(parse_folder)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, and_, case, func, or_, select, union_all
 
 from mailer.events import FINAL_STATES, AttemptState, NoticeState, RecipientState
+from mailer.queue import callbacks
 from mailer.store import Store, dialect
 from mailer.store.tables import (
     attempt,
@@ -281,4 +282,5 @@ _CHECKS: dict[str, Callable[[], Select[tuple[int]]]] = {
     "whatever waits says why": _waiting_without_a_reason,
     "messages are found by their tags": _messages_tagged_wrongly,
     "every notice has whom it tells of, and what carried it": _notices_astray,
+    **callbacks.CHECKS,
 }

@@ -14,8 +14,8 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
 from mailer import clock
+from mailer.outward import addresses
 from mailer.policy.outcome import Unroutable
-from mailer.relay import addresses
 from mailer.relay.smtp.lookup import Found, Lookup, NoAnswer, Nothing
 
 _SHORTEST_SECONDS = 1.0  # a TTL of 0 would ask once a message in a burst

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from mailer.ids import IdMaker
-from mailer.queue import bodies, expire, fanout, incarnations, retention, sweep
+from mailer.queue import bodies, callbacks, expire, fanout, incarnations, retention, sweep
 from mailer.relay.notices import NoticeMaker
 from mailer.relay.recovery import Recoverer, Watch
 from mailer.store import Store, StoreUnavailable
@@ -31,6 +31,7 @@ class SweeperParts:
     """ring: tells the workers that there is work.
 
     notices      makes the DSNs that are due
+    also         writes what follows the events that were just numbered; None: nothing does
     idempotency  how long keys are remembered
     retention    how long finished messages and their events are kept
     stall_seconds  after which an idle transaction's process is taken for stopped: less than a lease
@@ -43,6 +44,7 @@ class SweeperParts:
     new_id: IdMaker
     process_number: int
     ring: Callable[[], None]
+    also: fanout.Also | None = None
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     sweep_seconds: float
@@ -96,6 +98,8 @@ class Sweeper:
             pass
         p.recoverer.recover_orphans()
         p.recoverer.recover_dead(p.watch.dead(incarnations.beats(p.store)))
+        if released := callbacks.release_abandoned(p.store):
+            _log.warning("sweep.callbacks_released", callbacks=released)
         if sweep.any_queued(p.store):
             p.ring()
         p.store.checkpoint(from_bytes=_CHECKPOINT_BYTES)
@@ -113,6 +117,10 @@ class Sweeper:
         while sweep.forget_keys(p.store, before=p.now() - p.idempotency):
             pass
         old = p.now() - p.retention
+        while callbacks.drop_callbacks(p.store, before=old):
+            pass
+        while callbacks.drop_orphaned(p.store):
+            pass
         while retention.drop_messages(p.store, before=old):
             pass
         while retention.drop_events(p.store, before=old):
@@ -122,7 +130,7 @@ class Sweeper:
     def _run_fan_out(self) -> None:
         while not self._stopping.is_set():
             try:
-                numbered = fanout.fan_out(self._p.store, most=_FAN_OUT_MOST)
+                numbered = fanout.fan_out(self._p.store, most=_FAN_OUT_MOST, also=self._p.also)
             except StoreUnavailable as error:
                 _log.warning("fan_out.store_unavailable", error=str(error))
                 numbered = 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from mailer import ids
+from mailer import ids, shown
 from mailer.events import AttemptState, EventType, NoticeKind, NoticeState, RecipientState, WaitReason
 
 _DIGITS = "[0-9a-hjkmnp-tv-z]{13}"
@@ -27,18 +27,13 @@ def shown_as(kind: str) -> Any:
     )
 
 
-def _rfc3339(at: datetime) -> str:
-    """UTC with milliseconds and Z (RFC 3339 §5.6)."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 MessageId = Annotated[int, *shown_as("msg")]
 RecipientId = Annotated[int, *shown_as("rcpt")]
 AttemptId = Annotated[int, *shown_as("att")]
 EventId = Annotated[int, *shown_as("evt")]
 At = Annotated[
     datetime,
-    PlainSerializer(_rfc3339, return_type=str),
+    PlainSerializer(shown.instant, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-09T14:30:00.123Z"]}),
 ]
 
@@ -111,7 +106,7 @@ class Recipient(_Shape):
 
 
 class Event(_Shape):
-    """One change in a recipient's life."""
+    """One change in a recipient's life. Callbacks show it alike: mailer/shown.py has the same members."""
 
     number: int | None = Field(description="In the tenant's log, without gaps; null until it is numbered")
     id: EventId

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import dns.nameserver
 import dns.rdata
 import dns.rdatatype
 import dns.resolver
+from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
 
 # RFC 2308 §5: a negative answer without a SOA should not be cached; a few seconds bridge one batch.
 _NO_SOA_SECONDS = 5.0
@@ -77,6 +80,12 @@ class Lookup:
         if answer.rrset is None:
             return Nothing(name_exists=True, ttl_seconds=_ttl(answer.response))
         return Found(tuple(answer.rrset), float(answer.chaining_result.minimum_ttl))
+
+    async def addresses(self, host: str) -> Sequence[str]:
+        """Every address of the host; empty: there is none, or nobody answered."""
+        asked = (self.ask(host, dns.rdatatype.AAAA), self.ask(host, dns.rdatatype.A))
+        answers = [a for a in await asyncio.gather(*asked) if isinstance(a, Found)]
+        return [r.address for a in answers for r in a.records if isinstance(r, A | AAAA)]
 
 
 def _negative_ttl(error: dns.resolver.NXDOMAIN, name: dns.name.Name) -> float:

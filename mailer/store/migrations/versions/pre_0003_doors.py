@@ -17,7 +17,8 @@ def upgrade() -> None:
     _columns()
     _beside_messages()
     _templates()
-    _webhooks()
+    _callbacks()
+    _webhook_endpoints()
 
 
 def _columns() -> None:
@@ -105,7 +106,7 @@ def _templates() -> None:
     )
 
 
-def _webhooks() -> None:
+def _callbacks() -> None:
     op.create_table(
         "webhook_attempt",
         sa.Column("id", ID, autoincrement=False, nullable=False),
@@ -138,7 +139,7 @@ def _webhooks() -> None:
     op.create_index(
         "ix_webhook_callback_due",
         "webhook_callback",
-        ["due_at"],
+        ["endpoint_id", "due_at"],
         unique=False,
         sqlite_where=sa.text("state = 'due'"),
         postgresql_where=sa.text("state = 'due'"),
@@ -154,6 +155,9 @@ def _webhooks() -> None:
         sqlite_where=sa.text("state = 'held'"),
         postgresql_where=sa.text("state = 'held'"),
     )
+
+
+def _webhook_endpoints() -> None:
     op.create_table(
         "webhook_endpoint",
         sa.Column("id", ID, autoincrement=False, nullable=False),

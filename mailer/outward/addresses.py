@@ -1,7 +1,7 @@
-"""Which addresses a stranger's DNS must not make us dial.
+"""Which addresses a stranger must not make us dial.
 
-Anyone can point an MX at 127.0.0.1, at a router's inside, or at a metadata service; what we connect to
-must be a public unicast address (the registries of RFC 6890), and not our own.
+Anyone can point an MX or a callback's host at 127.0.0.1, at a router's inside, or at a metadata service;
+what we connect to must be a public unicast address (the registries of RFC 6890), and not our own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 §2.4: all that 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 # Blocks that `ipaddress` calls global in some Python releases: protocol assignments (RFC 6890 §2.2.2),
 # 6to4 relays (RFC 7526 §5), documentation (RFC 9637 §6), segment routing (RFC 9602 §3).
-_MORE_SPECIAL_4 = (ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv4Network("192.88.99.0/24"))
+# And one that looks public and is not: Azure's inside, which answers on every virtual machine of it
+# (learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
+_MORE_SPECIAL_4 = (
+    ipaddress.IPv4Network("192.0.0.0/24"),
+    ipaddress.IPv4Network("192.88.99.0/24"),
+    ipaddress.IPv4Network("168.63.129.16/32"),
+)
 _MORE_SPECIAL_6 = (
     ipaddress.IPv6Network("2001::/23"),
     ipaddress.IPv6Network("3fff::/20"),
