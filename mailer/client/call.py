@@ -51,6 +51,21 @@ def json_body(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
+def changing(
+    method: str, path: str, answer: type[T] | None, body: Mapping[str, Any], *, repeatable: bool = False
+) -> Call[T]:
+    """A call with a JSON object; members that are None are left out."""
+    said = {name: value for name, value in body.items() if value is not None}
+    return Call(
+        method=method,
+        path=path,
+        answer=answer,
+        headers={"Content-Type": JSON},
+        body=json_body(said),
+        repeatable=repeatable,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """How often and how long apart a failed call is made again.

@@ -8,7 +8,7 @@ from typing import Self, Unpack
 
 import httpx
 
-from mailer.client.answers import (
+from mailer.client.answers.messages import (
     Accepted,
     Cancelled,
     Event,

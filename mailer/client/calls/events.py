@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailer.client.answers import EventPage
+from mailer.client.answers.messages import EventPage
 from mailer.client.call import Call, pairs
 
 

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypedDict
 
-from mailer.client.answers import Accepted, Cancelled, ExplainedMessage, Message, Retried
-from mailer.client.call import JSON, Call, json_body
+from mailer.client.answers.messages import (
+    Accepted,
+    Cancelled,
+    ExplainedMessage,
+    Message,
+    MessagePage,
+    Retried,
+)
+from mailer.client.call import JSON, Call, json_body, pairs
 from mailer.client.letters import as_request
 
 _PATH = "/v1/messages"
+
+
+class Filters(TypedDict, total=False):
+    """All that is given must be met; state, recipient and domain by one recipient."""
+
+    state: Sequence[str]
+    recipient: str
+    domain: str
+    tag: str
+    stream: str
+    from_domain: str
+    after: datetime
+    before: datetime
 
 
 def send(letter: Mapping[str, Any], idempotency_key: str | None) -> Call[Accepted]:
@@ -27,6 +48,16 @@ def send(letter: Mapping[str, Any], idempotency_key: str | None) -> Call[Accepte
 
 def get(message_id: str) -> Call[Message]:
     return Call(method="GET", path=f"{_PATH}/{message_id}", answer=Message, repeatable=True)
+
+
+def listed(filters: Mapping[str, Any], *, limit: int, cursor: str | None) -> Call[MessagePage]:
+    return Call(
+        method="GET",
+        path=_PATH,
+        answer=MessagePage,
+        params=tuple(pairs(**filters, limit=limit, cursor=cursor)),
+        repeatable=True,
+    )
 
 
 def explain(message_id: str) -> Call[ExplainedMessage]:

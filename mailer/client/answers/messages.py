@@ -1,4 +1,4 @@
-"""What the API answers, as values. Members that a newer server adds are passed over."""
+"""Messages, their recipients, attempts and events."""
 
 from __future__ import annotations
 
@@ -152,3 +152,25 @@ class Retried(Struct, frozen=True, kw_only=True):
     id: str
     due_now: Sequence[str]
     anew: Sequence[TriedAnew]
+
+
+class MessageSummary(Struct, frozen=True, kw_only=True):
+    """A message in a list. states: how many of its recipients are in which state."""
+
+    id: str
+    from_: str = field(name="from")
+    subject: str
+    stream: str
+    accepted_at: datetime
+    due_at: datetime
+    size_bytes: int
+    tags: Sequence[str] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[str, int] = field(default_factory=dict)
+
+
+class MessagePage(Struct, frozen=True, kw_only=True):
+    """A piece of the list; it may be short or empty and not the last: that has no next_cursor."""
+
+    messages: Sequence[MessageSummary]
+    next_cursor: str | None = None
