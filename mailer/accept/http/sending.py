@@ -14,7 +14,7 @@ from mailer import ids
 from mailer.accept.budget import ByteBudget, Hold
 from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http import draft, problems, wire
-from mailer.accept.http.body import BodyLimits, read_body
+from mailer.accept.http.body import Body, BodyLimits, read_body
 from mailer.accept.http.visits import visit_of
 from mailer.accept.submission import (
     NOTED_BY_INTAKE,
@@ -98,7 +98,7 @@ class SendRoute:
             return self._understand(raw, identity, idempotency_key)
         return await asyncio.to_thread(self._understand, raw, identity, idempotency_key)
 
-    def _understand(self, raw: bytes, identity: Identity, idempotency_key: str | None) -> Submission:
+    def _understand(self, raw: Body, identity: Identity, idempotency_key: str | None) -> Submission:
         return draft.submission_of(
             wire.decode(raw),
             identity,

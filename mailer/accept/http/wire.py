@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
+from mailer.accept.http.enclosure import Attachment
 from mailer.accept.submission import Fault, SubmissionError
 from mailer.compose import control
+from mailer.compose.attachments import ATTACHMENTS
 
 _MAILBOX = Meta(
     max_length=8192,
@@ -91,6 +93,13 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
         _Headers,
         Meta(description="Further header fields; those that the mailer writes itself are refused"),
     ] = None
+    attachments: (
+        Annotated[
+            list[Attachment],
+            Meta(max_length=ATTACHMENTS, description="Files, inline images among them"),
+        ]
+        | None
+    ) = None
     tags: (
         Annotated[
             list[_Tag],
@@ -125,7 +134,7 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(SendRequest)
 
 
-def decode(raw: bytes) -> SendRequest:
+def decode(raw: bytes | bytearray) -> SendRequest:
     """The request in `raw`. Raises SubmissionError and nothing else, whatever the octets."""
     try:
         return _decoder.decode(raw)
