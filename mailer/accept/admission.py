@@ -108,12 +108,16 @@ def admit(submission: Submission, facts: Facts, now: datetime) -> Admitted:
     domain, *_ = [_own_domain("From", m.domain, key, facts) for m in submission.authors]
     for mailbox in submission.senders:
         _own_domain("Sender", mailbox.domain, key, facts)
-    stream_id = facts.streams.get((key.tenant_id, submission.stream))
-    if stream_id is None:
-        raise SubmissionError(
-            Fault.UNKNOWN_STREAM, f"this tenant has no stream {submission.stream!r}", pointer="/stream"
-        )
+    stream_id = own_stream(submission.stream, key.tenant_id, facts)
     return Admitted(key.tenant_id, stream_id, domain.id, domain.return_path_domain)
+
+
+def own_stream(name: str, tenant_id: int, facts: Facts) -> int:
+    """The stream's id. Raises SubmissionError."""
+    stream_id = facts.streams.get((tenant_id, name))
+    if stream_id is None:
+        raise SubmissionError(Fault.UNKNOWN_STREAM, f"this tenant has no stream {name!r}", pointer="/stream")
+    return stream_id
 
 
 def _own_domain(field: str, name: str, key: _Key, facts: Facts) -> _Domain:

@@ -79,6 +79,7 @@ class Fault(enum.StrEnum):
 
     MALFORMED_REQUEST = "malformed-request"
     INVALID_FIELD = "invalid-field"
+    MALFORMED_MESSAGE = "malformed-message"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     TENANT_SUSPENDED = "tenant-suspended"
@@ -103,13 +104,17 @@ class SubmissionError(Exception):
 
     detail   one sentence for people, without addresses or content of others
     pointer  RFC 6901 JSON pointer of the fault in the request, None where no field is at fault
+    header   name of the header field at fault, of the request or of the message in it; None: none is
     """
 
-    def __init__(self, fault: Fault, detail: str, *, pointer: str | None = None) -> None:
+    def __init__(
+        self, fault: Fault, detail: str, *, pointer: str | None = None, header: str | None = None
+    ) -> None:
         super().__init__(f"{fault}: {detail}")
         self.fault = fault
         self.detail = detail
         self.pointer = pointer
+        self.header = header
 
 
 # What the accepting transaction refuses it notes itself, and what may pass is no rejection.

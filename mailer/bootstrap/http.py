@@ -117,6 +117,9 @@ def _parts(settings: Settings, own: Office, committer: Committer, changes: Chang
         body_limits=BodyLimits(request_bytes=settings.max_request_mb * _MIB),
         budget=ByteBudget(settings.byte_budget_mb * _MIB),
         most_recipients=settings.max_recipients,
+        message_bytes=settings.max_message_mb * _MIB,
+        new_id=own.new_id,
+        host=settings.hostname,
         routers=_pages(settings, own.store),
     )
 

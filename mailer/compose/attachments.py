@@ -132,12 +132,12 @@ def divide(attachments: Sequence[Attachment], html: str | None) -> tuple[list[At
 
     What nothing calls for is not put beside the HTML: several readers show such a part nowhere.
     """
-    called = _called_for(html) if html and any(a.content_id for a in attachments) else frozenset()
+    called = called_for(html) if html and any(a.content_id for a in attachments) else frozenset()
     shown = [a for a in attachments if a.content_id in called]
     return shown, [a for a in attachments if a.content_id not in called]
 
 
-def _called_for(html: str) -> frozenset[str]:
+def called_for(html: str) -> frozenset[str]:
     """Of a URL the percent-encoding (RFC 2392 §2) and HTML's own way to write "&" are undone."""
     return frozenset(urllib.parse.unquote(url.replace("&amp;", "&")) for url in _CID.findall(html))
 

@@ -11,7 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
-_PIECE = 57 * 1024  # whole lines of base64 (RFC 2045 §6.8: at most 76 characters)
+from mailer.compose.attachments import Attachment
+
+_LINE_CHARS = 76  # RFC 2045 §6.8
+_PIECE = _LINE_CHARS // 4 * 3 * 1024  # whole lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Leaf:
     content    in its transfer encoding already, lines ending in CRLF; or octets, if is_encoded is False
     essence    type/subtype
     encoding   its transfer encoding (RFC 2045 §6)
+    file       the attachment that it carries; None: a text
     """
 
     head: str
@@ -29,10 +33,19 @@ class Leaf:
     essence: str
     encoding: str
     is_encoded: bool = True
+    file: Attachment | None = None
 
     @property
     def leaves(self) -> Iterator[Leaf]:
         yield self
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the body, as sent."""
+        if self.is_encoded:
+            return len(self.content)
+        chars = -(-len(self.content) // 3) * 4
+        return chars + -(-chars // _LINE_CHARS) * len("\r\n")
 
     def body(self) -> bytes:
         if self.is_encoded:

@@ -143,10 +143,10 @@ def _content(draft: Draft, shown: tuple[Leaf, ...], boundaries: tuple[str, ...])
 def _file(given: Attachment, boundaries: tuple[str, ...]) -> Leaf:
     head, essence = attachments.head(given), given.media_type.essence
     if not given.is_message:
-        return Leaf(head, given.content, essence, "base64", is_encoded=False)
+        return Leaf(head, given.content, essence, "base64", is_encoded=False, file=given)
     if _holds(given.content, _delimiters(boundaries)):
         raise AttachmentError("the attached message holds the boundary of this one", "content")
-    return Leaf(head, given.content, essence, "7bit")
+    return Leaf(head, given.content, essence, "7bit", file=given)
 
 
 def _text_entity(subtype: str, text: str, boundaries: tuple[str, ...]) -> Leaf:

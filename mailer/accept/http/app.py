@@ -16,13 +16,17 @@ from starlette.types import ASGIApp, Scope
 from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
-from mailer.accept.http import changing, docs, health, openapi, problems, reading, sending
+from mailer.accept.http import changing, docs, health, openapi, problems, raw, reading, sending, validating
 from mailer.accept.http.body import BodyLimits
+from mailer.accept.http.examining import Examiner
 from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
+from mailer.accept.http.raw import Arrivals, RawRoute
 from mailer.accept.http.sending import SendRoute
+from mailer.accept.http.validating import ValidateRoute
 from mailer.accept.http.visits import Reception
 from mailer.accept.submission import Fault, Taker
+from mailer.ids import IdMaker
 from mailer.queue import read
 from mailer.store import Store
 
@@ -40,6 +44,9 @@ class HttpParts:
     body_limits        of one request
     budget             of all messages that are being received, by whatever door
     most_recipients    of one message
+    message_bytes      of one message as sent, at most
+    host               our name in Received
+    new_id             numbers messages
     readiness          further conditions of /health/ready by name, beside that the database answers
     routers            further pages, such as the inbox of the sandbox; not part of the API document
     """
@@ -52,7 +59,10 @@ class HttpParts:
     version: str
     body_limits: BodyLimits
     budget: ByteBudget
+    new_id: IdMaker
+    host: str
     most_recipients: int = 1000
+    message_bytes: int = 36 * 1024 * 1024
     readiness: Mapping[str, Check] = field(default_factory=dict)
     routers: Sequence[APIRouter] = ()
 
@@ -80,7 +90,18 @@ def create_app(parts: HttpParts) -> FastAPI:
         most_recipients=parts.most_recipients,
         now=parts.now,
     )
-    app.router.routes.append(Route(sending.PATH, send_route, methods=["POST"]))
+    raw_route = RawRoute(
+        parts.intake,
+        authenticator,
+        budget,
+        parts.body_limits,
+        most_recipients=parts.most_recipients,
+        now=parts.now,
+        arrivals=Arrivals(parts.host, parts.new_id, parts.now),
+    )
+    validate_route = ValidateRoute(_examiner(parts), authenticator, budget, parts.body_limits)
+    express = {sending.PATH: send_route, raw.PATH: raw_route, validating.PATH: validate_route}
+    app.router.routes += [Route(path, route, methods=["POST"]) for path, route in express.items()]
     app.include_router(reading.router(parts.store, authenticator))
     app.include_router(changing.router(parts.changes, authenticator))
     app.include_router(
@@ -92,9 +113,19 @@ def create_app(parts: HttpParts) -> FastAPI:
     _publish(app)
     app.add_middleware(
         Reception, metrics=metrics, monotonic=parts.monotonic, apologise=_apology,
-        express={("POST", sending.PATH): send_route},
+        express={("POST", path): route for path, route in express.items()},
     )  # fmt: skip
     return app
+
+
+def _examiner(parts: HttpParts) -> Examiner:
+    return Examiner(
+        parts.store,
+        most_recipients=parts.most_recipients,
+        message_bytes=parts.message_bytes,
+        new_id=parts.new_id,
+        now=parts.now,
+    )
 
 
 def _publish(app: FastAPI) -> None:

@@ -35,16 +35,19 @@ class Complaints:
         self._broken: set[str] = set()
 
     def __call__(self, error: SubmissionError) -> None:
-        place = error.pointer or ""
-        if place in self._places or _field(place) in self._broken:
-            return
-        self._places.add(place)
-        self.found.append(error)
+        if _field(error.pointer or "") not in self._broken:
+            self._add(error)
 
     def leave_out(self, error: SubmissionError) -> None:
         """The whole field is not there, for what follows."""
-        self(error)
+        self._add(error)
         self._broken.add(_field(error.pointer or ""))
+
+    def _add(self, error: SubmissionError) -> None:
+        place = error.pointer or ""
+        if place not in self._places:
+            self._places.add(place)
+            self.found.append(error)
 
 
 def _field(pointer: str) -> str:

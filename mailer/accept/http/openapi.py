@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from mailer import ids
-from mailer.accept.http import problems, sending, wire
+from mailer.accept.http import operations, problems, raw, sending, validating, wire
 from mailer.accept.http.catalogue import CATALOGUE
 from mailer.accept.http.shapes import id_pattern
 from mailer.accept.submission import Fault
@@ -23,6 +23,10 @@ _HTTP_METHODS = ("get", "post", "put", "patch", "delete")
 _KEY_NAME = "api_key"
 _OF_EVERY_KEYED_ROUTE = (Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.UNAVAILABLE, Fault.INTERNAL)
 _OF_SENDING = tuple(fault for fault in Fault if fault not in (Fault.NOT_FOUND, Fault.METHOD_NOT_ALLOWED))
+_OF_TRYING_OUT = (
+    Fault.MALFORMED_REQUEST, Fault.TENANT_SUSPENDED, Fault.REQUEST_TOO_LARGE, Fault.REQUEST_TIMEOUT,
+    Fault.UNSUPPORTED_MEDIA_TYPE, Fault.BUSY, *_OF_EVERY_KEYED_ROUTE,
+)  # fmt: skip
 _SCHEMA = "#/components/schemas/{}"
 
 
@@ -36,14 +40,17 @@ def document(app: FastAPI) -> dict[str, Any]:
     components = made.setdefault("components", {})
     # FastAPI describes its own form of a validation error, which is never answered here.
     kept = {n: s for n, s in components.get("schemas", {}).items() if "ValidationError" not in n}
-    components["schemas"] = {**kept, **schemas, **_OWN_SCHEMAS}
+    components["schemas"] = {**kept, **schemas, **operations.schemas(), **_OWN_SCHEMAS}
     components["securitySchemes"] = {
         _KEY_NAME: {
             "type": "http", "scheme": "bearer", "bearerFormat": "mk_...",
             "description": "An API key of the installation; `mailer key create` makes one.",
         }
     }  # fmt: skip
-    made["paths"] = {sending.PATH: {"post": _send_operation(reference)}, **made["paths"]}
+    send_operation = _send_operation(reference)
+    made["paths"] = {
+        sending.PATH: {"post": send_operation}, **operations.paths(send_operation), **made["paths"],
+    }  # fmt: skip
     for path, operations in made["paths"].items():
         for method in _HTTP_METHODS:
             if method in operations:
@@ -69,8 +76,10 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
 
 
 def _faults_of(path: str, has_parameters: bool) -> Collection[Fault]:
-    if path == sending.PATH:
+    if path in (sending.PATH, raw.PATH):
         return _OF_SENDING
+    if path == validating.PATH:
+        return _OF_TRYING_OUT
     faults = [*_OF_EVERY_KEYED_ROUTE]
     if has_parameters and "{" not in path:
         faults.append(Fault.INVALID_FIELD)
@@ -107,7 +116,8 @@ def _example_problem(fault: Fault) -> Mapping[str, Any]:
     kind = CATALOGUE[fault]
     return {
         "type": f"/problems/{fault}", "title": kind.title, "status": kind.status,
-        "detail": "a sentence about this occurrence", "request_id": "5f2b8c1d90ae-1c",
+        "detail": "a sentence about this occurrence", "doc": problems.doc(fault),
+        "request_id": "5f2b8c1d90ae-1c",
     }  # fmt: skip
 
 
@@ -197,12 +207,16 @@ _OWN_SCHEMAS: Mapping[str, Any] = {
     },
     "Problem": {
         "title": "Problem", "type": "object", "description": "Problem details (RFC 9457)",
-        "required": ["type", "title", "status", "request_id"],
+        "required": ["type", "title", "status", "doc", "request_id"],
         "properties": {
             "type": {"type": "string", "format": "uri-reference", "description": "Stable; can be looked up"},
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string", "description": "About this occurrence"},
+            "doc": {
+                "type": "string", "format": "uri-reference",
+                "description": "Page that says what it means and what to do",
+            },
             "request_id": {"type": "string"},
             "errors": {"type": "array", "items": {"$ref": _SCHEMA.format("ProblemError")}},
         },
@@ -211,6 +225,7 @@ _OWN_SCHEMAS: Mapping[str, Any] = {
         "title": "ProblemError", "type": "object", "required": ["detail"],
         "properties": {
             "pointer": {"type": "string", "description": "JSON pointer into the request body (RFC 6901)"},
+            "header": {"type": "string", "description": "Name of a header field, of request or message"},
             "parameter": {"type": "string", "description": "Name of a path or query parameter"},
             "detail": {"type": "string"},
         },

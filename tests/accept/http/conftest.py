@@ -107,14 +107,16 @@ def parts(keyring: Keyring, tmp_path: Path, rings: list[None]) -> Iterator[HttpP
 
 
 @contextmanager
-def working_parts(room: Mailroom, folder: Path, *, ring: Callable[[], None]) -> Iterator[HttpParts]:
+def working_parts(
+    room: Mailroom, folder: Path, *, ring: Callable[[], None], message_bytes: int = 128 * 1024
+) -> Iterator[HttpParts]:
     """The parts of an application on the mailroom's store, with small limits."""
     committer = Committer(
         room.store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=ring
     )
     intake = Intake(
         committer, data_folder=folder, body_folder=room.store.body_folder,
-        limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0), new_id=room.new_id,
+        limits=IntakeLimits(message_bytes=message_bytes, recipients=10, free_bytes=0), new_id=room.new_id,
         now=clock.now, monotonic=clock.monotonic,
     )  # fmt: skip
     changes = Changes(
@@ -125,7 +127,8 @@ def working_parts(room: Mailroom, folder: Path, *, ring: Callable[[], None]) -> 
         yield HttpParts(
             store=room.store, intake=intake, changes=changes, now=clock.now,
             monotonic=clock.monotonic, version="1.2.3", body_limits=LIMITS,
-            budget=ByteBudget(512 * 1024), most_recipients=10,
+            budget=ByteBudget(512 * 1024), most_recipients=10, message_bytes=message_bytes,
+            new_id=room.new_id, host="mailer.example.net",
         )  # fmt: skip
     finally:
         committer.stop()
