@@ -100,7 +100,11 @@ def create_app(parts: HttpParts) -> FastAPI:
         arrivals=Arrivals(parts.host, parts.new_id, parts.now),
     )
     validate_route = ValidateRoute(_examiner(parts), authenticator, budget, parts.body_limits)
-    express = {sending.PATH: send_route, raw.PATH: raw_route, validating.PATH: validate_route}
+    express: dict[str, ASGIApp] = {
+        sending.PATH: send_route,
+        raw.PATH: raw_route,
+        validating.PATH: validate_route,
+    }
     app.router.routes += [Route(path, route, methods=["POST"]) for path, route in express.items()]
     app.include_router(reading.router(parts.store, authenticator))
     app.include_router(changing.router(parts.changes, authenticator))

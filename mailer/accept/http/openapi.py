@@ -51,10 +51,10 @@ def document(app: FastAPI) -> dict[str, Any]:
     made["paths"] = {
         sending.PATH: {"post": send_operation}, **operations.paths(send_operation), **made["paths"],
     }  # fmt: skip
-    for path, operations in made["paths"].items():
+    for path, methods in made["paths"].items():
         for method in _HTTP_METHODS:
-            if method in operations:
-                _complete(path, operations[method])
+            if method in methods:
+                _complete(path, methods[method])
     return made
 
 

@@ -40,9 +40,9 @@ def _raw_operation(send_operation: Mapping[str, Any]) -> dict[str, Any]:
         "summary": "Send a whole message",
         "description": (
             "Accepts a message as it is written (RFC 5322) and sends it octet for octet, as the SMTP door "
-            "does: Received is added, Date and Message-ID if they are missing, and taken out are Bcc, "
-            "Return-Path and the X-Mailer-* fields, which say what the members of a send request say. Without "
-            "an envelope the recipients are those of To, Cc and Bcc."
+            "does: Received is added, Date and Message-ID if they are missing; Bcc, Return-Path and the "
+            "X-Mailer-* fields are taken out, which say what the members of a send request say. Without an "
+            "envelope the recipients are those of To, Cc and Bcc."
         ),
         "operationId": "send_raw_message",
         "parameters": [
@@ -130,7 +130,8 @@ _SCHEMAS: Mapping[str, Any] = {
         "*",
         **{"from": _TEXT},
         recipients={
-            "type": "array", "items": _object("*", address=_TEXT, kind={"enum": ["to", "cc", "bcc"]}, domain=_TEXT),
+            "type": "array",
+            "items": _object("*", address=_TEXT, kind={"enum": ["to", "cc", "bcc"]}, domain=_TEXT),
         },
         stream=_TEXT, subject=_TEXT, tags=_TEXTS,
         metadata={"type": "object", "additionalProperties": _TEXT},
