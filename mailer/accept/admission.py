@@ -123,13 +123,7 @@ def admit(submission: Submission, facts: Facts, now: datetime) -> Admitted:
     domain, *_ = [_own_domain("From", m.domain, key, facts) for m in submission.authors]
     for mailbox in submission.senders:
         _own_domain("Sender", mailbox.domain, key, facts)
-    stream = facts.streams.get((key.tenant_id, submission.stream))
-    if stream is None:
-        raise SubmissionError(
-            Fault.UNKNOWN_STREAM, f"this tenant has no stream {submission.stream!r}", pointer="/stream"
-        )
-    if stream.state != "active":
-        raise archived(stream.name)
+    stream = own_stream(submission.stream, key.tenant_id, facts)
     return Admitted(key.tenant_id, stream.id, domain.id, domain.return_path_domain)
 
 
@@ -166,6 +160,16 @@ def archived(stream: str) -> SubmissionError:
     return SubmissionError(
         Fault.STREAM_ARCHIVED, f"the stream {stream} is archived and takes nothing more", pointer="/stream"
     )
+
+
+def own_stream(name: str, tenant_id: int, facts: Facts) -> _Stream:
+    """Raises SubmissionError: there is none, or it is archived."""
+    stream = facts.streams.get((tenant_id, name))
+    if stream is None:
+        raise SubmissionError(Fault.UNKNOWN_STREAM, f"this tenant has no stream {name!r}", pointer="/stream")
+    if stream.state != "active":
+        raise archived(stream.name)
+    return stream
 
 
 def _own_domain(field: str, name: str, key: _Key, facts: Facts) -> _Domain:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from mailer.accept.committer import Committer, Prepared, Rejection
 from mailer.accept.rates import KeyRates
 from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
 from mailer.compose import dkim, mime
+from mailer.compose.attachments import AttachmentError
 from mailer.compose.mime import Composed, Draft
 from mailer.compose.submitted import Submitted
 from mailer.ids import IdMaker
@@ -87,6 +88,7 @@ class Intake:
             prepared = await asyncio.to_thread(self._prepare, submission)
         else:
             prepared = self._prepare(submission)
+        del submission  # its files are in the body now, and may be large
         return await self._committer.commit(prepared)
 
     def refuse(self, tenant_id: int, error: SubmissionError) -> None:
@@ -109,7 +111,7 @@ class Intake:
             for r in submission.recipients
         )
         return Prepared(
-            submission=submission,
+            submission=_without_files(submission),
             message_id=message_id,
             rfc_message_id=rfc_message_id,
             content=content,
@@ -119,20 +121,12 @@ class Intake:
 
     def _content_of(self, content: Draft | Submitted, shown: str) -> tuple[str, NewContent]:
         """Its Message-ID, and what is stored. shown: the message's id."""
-        if isinstance(content, Submitted):
-            return content.message_id[:_MESSAGE_ID_CHARS], self._stored(content, is_8bit=content.is_8bit)
-        rfc_message_id = f"<{shown}@{content.from_.domain}>"
-        composed = mime.compose(content, message_id=rfc_message_id, date=self._now(), boundary=f"=_{shown}")
-        # What we compose is 7-bit, but for header addresses that need SMTPUTF8.
-        return rfc_message_id, self._stored(composed, is_8bit=False)
+        rfc_message_id, composed = composed_of(content, shown, self._now())
+        is_8bit = isinstance(composed, Submitted) and composed.is_8bit
+        return rfc_message_id, self._stored(composed, is_8bit=is_8bit)
 
     def _stored(self, composed: Composed | Submitted, *, is_8bit: bool) -> NewContent:
-        size = len(composed.headers) + 2 + len(composed.body)
-        if size > self._limits.message_bytes:
-            raise SubmissionError(
-                Fault.MESSAGE_TOO_LARGE,
-                f"the message is {size} octets as sent, over the limit of {self._limits.message_bytes}",
-            )
+        size = size_of(composed, self._limits.message_bytes)
         try:
             row, file = bodies.keep(self._body_folder, composed.body)
         except OSError as error:  # the disk is full, or failing
@@ -157,10 +151,41 @@ class Intake:
             raise SubmissionError(Fault.BUSY, "too little disk space is free; try again later")
 
 
+def composed_of(content: Draft | Submitted, shown: str, now: datetime) -> tuple[str, Composed | Submitted]:
+    """Message-ID and message. shown: the message's id. Raises SubmissionError."""
+    if isinstance(content, Submitted):
+        return content.message_id[:_MESSAGE_ID_CHARS], content
+    rfc_message_id = f"<{shown}@{content.from_.domain}>"
+    try:
+        # What we compose is 7-bit, but for header addresses that need SMTPUTF8.
+        composed = mime.compose(content, message_id=rfc_message_id, date=now, boundary=f"=_{shown}")
+    except AttachmentError as error:
+        raise SubmissionError(Fault.INVALID_FIELD, str(error), pointer="/attachments") from None
+    return rfc_message_id, composed
+
+
+def size_of(composed: Composed | Submitted, most: int) -> int:
+    """Octets as sent. Raises SubmissionError above `most`."""
+    size = len(composed.headers) + 2 + len(composed.body)
+    if size > most:
+        raise SubmissionError(
+            Fault.MESSAGE_TOO_LARGE, f"the message is {size} octets as sent, over the limit of {most}"
+        )
+    return size
+
+
 def _size(content: Draft | Submitted) -> int:
     if isinstance(content, Submitted):
         return len(content.body)
-    return len(content.text or "") + len(content.html or "")
+    files = sum(len(attachment.content) for attachment in content.attachments)
+    return len(content.text or "") + len(content.html or "") + files
+
+
+def _without_files(submission: Submission) -> Submission:
+    content = submission.content
+    if isinstance(content, Submitted) or not content.attachments:
+        return submission
+    return replace(submission, content=replace(content, attachments=()))
 
 
 def _response(shown: str, recipients: tuple[NewRecipient, ...]) -> bytes:

@@ -87,6 +87,7 @@ class Fault(enum.StrEnum):
 
     MALFORMED_REQUEST = "malformed-request"
     INVALID_FIELD = "invalid-field"
+    MALFORMED_MESSAGE = "malformed-message"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     KEY_LIMITED = "key-limited"  # to streams or domains, and this is none of them
@@ -118,6 +119,7 @@ class SubmissionError(Exception):
 
     detail               one sentence for people, without addresses or content of others
     pointer              RFC 6901 JSON pointer of the fault in the request, None where no field is at fault
+    header               name of the header field at fault, of the request or of the message in it; None: none
     retry_after_seconds  when the same submission may succeed; None: as usual for the fault
     """
 
@@ -127,6 +129,7 @@ class SubmissionError(Exception):
         detail: str,
         *,
         pointer: str | None = None,
+        header: str | None = None,
         retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(f"{fault}: {detail}")
@@ -134,6 +137,7 @@ class SubmissionError(Exception):
         self.detail = detail
         self.pointer = pointer
         self.retry_after_seconds = retry_after_seconds
+        self.header = header
 
 
 # What the accepting transaction refuses it notes itself, and what may pass is no rejection.

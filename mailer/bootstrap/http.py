@@ -135,6 +135,8 @@ def _parts(
         body_limits=BodyLimits(request_bytes=settings.max_request_mb * _MIB),
         budget=ByteBudget(settings.byte_budget_mb * _MIB),
         most_recipients=settings.max_recipients,
+        message_bytes=settings.max_message_mb * _MIB,
+        host=settings.hostname,
         routers=inbox_page(settings, own.store),
         apis=inbox_api(settings, own.store, stop.event.is_set),
     )

@@ -1,8 +1,8 @@
-"""Whose message it is: the mailboxes of From and Sender (RFC 5322 §3.4, §3.6.2, RFC 6854 §2).
+"""Whose message it is, and whose it shall be: mailboxes of fields (RFC 5322 §3.4, §3.6.2, RFC 6854 §2).
 
-Whether a tenant may send as them is decided from what this returns, so it never sees fewer mailboxes than
-a lax reader would: one that stands as a display name without quotes, as in `a@b.example <c@d.example>`,
-is returned beside the other. What could be read in two ways otherwise is refused.
+Whether a tenant may send as the authors is decided from what this returns, so of them it never sees fewer
+mailboxes than a lax reader would: one that stands as a display name without quotes, as in
+`a@b.example <c@d.example>`, is returned beside the other. What else could be read in two ways is refused.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from mailer.compose.address import AddressError, Mailbox, parse_mailbox
-from mailer.compose.malformed import AuthorError
+from mailer.compose.malformed import AuthorError, DestinationError
 
 _VALUE_OCTETS = 8192
+_DESTINATION_OCTETS = 64_000  # a thousand mailboxes with their names
 
 _PLAIN = re.compile(
     r"""(?:"[^"\\]*"[ \t]*|[^"\\<>()\[\],;:@]*)<([^"\\<>()\[\],;: \t]*)>|([^"\\<>()\[\],;: \t]+)"""
@@ -41,7 +42,11 @@ def mailboxes(field: str, value: bytes) -> tuple[Mailbox, ...]:
     text = value.decode("utf-8", "surrogateescape")
     try:
         plain = _PLAIN.fullmatch(text)
-        found = [_read(plain[1] or plain[2] or "")] if plain else [*_list(text)]
+        found = (
+            [_read(plain[1] or plain[2] or "")]
+            if plain
+            else [mailbox for entry in _list(text) for mailbox in entry]
+        )
     except AddressError as error:
         raise AuthorError(f"the field {field} is not a list of mailboxes: {error}", field=field) from None
     if not found:
@@ -49,7 +54,26 @@ def mailboxes(field: str, value: bytes) -> tuple[Mailbox, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _list(text: str) -> Iterator[Mailbox]:
+def destinations(field: str, value: bytes) -> tuple[Mailbox, ...]:
+    """Each mailbox that `value` is addressed to once, without display names; () for an empty group.
+
+    field  To, Cc, Bcc or what stands for them, for the error
+    value  unfolded, in UTF-8
+
+    Raises DestinationError and nothing else.
+    """
+    if len(value) > _DESTINATION_OCTETS:
+        raise DestinationError(f"the field {field} has more than {_DESTINATION_OCTETS} octets", field=field)
+    try:
+        return tuple(dict.fromkeys(entry[0] for entry in _list(value.decode("utf-8", "surrogateescape"))))
+    except AddressError as error:
+        raise DestinationError(
+            f"the field {field} is not a list of mailboxes: {error}", field=field
+        ) from None
+
+
+def _list(text: str) -> Iterator[tuple[Mailbox, ...]]:
+    """The mailboxes of each entry: its own, and those that a lax reader would find in its name."""
     text = _without_comments(text) if "(" in text or ")" in text else text
     # As long as `text`, with nothing in it that only looks like punctuation.
     masked = _OPAQUE.sub(lambda opaque: _MASK * len(opaque[0]), text)
@@ -57,7 +81,9 @@ def _list(text: str) -> Iterator[Mailbox]:
     if _STRAY.search(masked):
         raise AddressError("quotes or square brackets do not match, or a backslash stands outside quotes")
     for start, end in _entries(masked):
-        yield from _entry(text[start:end], masked[start:end])
+        entry = tuple(_entry(text[start:end], masked[start:end]))
+        if entry:
+            yield entry
 
 
 def _entries(masked: str) -> Iterator[tuple[int, int]]:

@@ -31,6 +31,10 @@ class AuthorError(MalformedMessage):
     """From or Sender is missing, doubled or unreadable, so nobody can tell whose message it is."""
 
 
+class DestinationError(MalformedMessage):
+    """To, Cc and Bcc do not tell whom the message is for, where nothing else does."""
+
+
 class ControlFieldError(MalformedMessage):
     """A field that steers this mailer (X-Mailer-*) is unknown, doubled or has no valid value."""
 

@@ -3,6 +3,9 @@
 Text is sent in one of three encodings: as it is where its lines are short and ASCII, quoted-printable, or
 base64 where quoted-printable would be longer. All three decode to the same text: every
 line ended, the last one too, since mail carries whole lines (RFC 5321 §2.3.8).
+
+Parts nest as readers expect: mixed (all files) of alternative (plain text, or what follows) of related (HTML
+with the files that it shows; RFC 2387 §3). A level with one part only is left out.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mailer.compose import fields, headers
+from mailer.compose import attachments, fields, headers
 from mailer.compose.address import Mailbox
+from mailer.compose.attachments import Attachment, AttachmentError
+from mailer.compose.entity import Entity, Leaf, Multipart
 
 _LINE_OCTETS = 78  # RFC 5322 §2.1.1: what a line of text should not pass, so that nobody rewraps it
 _BOUNDARY = re.compile(
@@ -30,10 +34,11 @@ _HIGH = bytes(range(128, 256))
 class Draft:
     """What the submitter wants said. Lists may be empty; Bcc recipients are in the envelope alone.
 
-    subject  without line breaks; "" is written as an empty field
-    text     None: no plain text part. Any of CRLF, CR, LF ends a line
-    html     None: no HTML part. Neither part: a message with an empty body
-    headers  further fields in order, each as `headers.check_custom_header` takes it
+    subject      without line breaks; "" is written as an empty field
+    text         None: no plain text part. Any of CRLF, CR, LF ends a line
+    html         None: no HTML part. Neither part, and no file: a message with an empty body
+    headers      further fields in order, each as `headers.check_custom_header` takes it
+    attachments  in order; a content id at most once
     """
 
     from_: Mailbox
@@ -44,6 +49,7 @@ class Draft:
     text: str | None
     html: str | None
     headers: tuple[tuple[str, str], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +66,6 @@ class Composed:
     needs_utf8: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Entity:
-    """A body with the fields that say what it is (RFC 2045 §2.4). head: lines ending in CRLF."""
-
-    head: str
-    body: bytes
-
-
 def compose(draft: Draft, *, message_id: str, date: datetime, boundary: str) -> Composed:
     """The message of `draft`; the same bytes for the same arguments.
 
@@ -75,13 +73,29 @@ def compose(draft: Draft, *, message_id: str, date: datetime, boundary: str) -> 
     date        aware
     boundary    of the multipart; unlike any line of the message: give it a fresh id
 
-    Raises HeaderError for a subject or field that cannot be one.
+    Raises HeaderError for a subject or field that cannot be one, AttachmentError for an attached message that
+    holds the boundary.
     """
     if _BOUNDARY.fullmatch(boundary) is None:
         raise ValueError("the boundary is not 1 to 60 of the characters that RFC 2046 §5.1.1 allows")
-    entity = _content(draft, boundary)
+    entity = entity_of(draft, boundary)
     head = _header_fields(draft, message_id, date) + entity.head
-    return Composed(head.encode(), entity.body, needs_utf8=not head.isascii())
+    return Composed(head.encode(), entity.body(), needs_utf8=not head.isascii())
+
+
+def entity_of(draft: Draft, boundary: str) -> Entity:
+    """What `compose` writes as the body. Raises AttachmentError."""
+    if not draft.attachments:
+        return _content(draft, (), (boundary,))
+    # None is the beginning of another: a reader may compare the beginning of a line only (RFC 2046 §5.1.1).
+    boundaries = (boundary, f"1{boundary}", f"2{boundary}")
+    shown, others = attachments.divide(draft.attachments, draft.html)
+    content = _content(draft, tuple(_file(a, boundaries) for a in shown), boundaries)
+    if not others:
+        return content
+    # A message of files alone has no empty text in front of them.
+    texts = () if draft.text is None and draft.html is None else (content,)
+    return Multipart("mixed", (*texts, *(_file(a, boundaries) for a in others)), boundaries[2])
 
 
 def quoted_printable(content: bytes) -> bytes:
@@ -112,31 +126,37 @@ def _header_fields(draft: Draft, message_id: str, date: datetime) -> str:
     return "".join(lines)
 
 
-def _content(draft: Draft, boundary: str) -> _Entity:
+def _content(draft: Draft, shown: tuple[Leaf, ...], boundaries: tuple[str, ...]) -> Entity:
+    """shown: the files that the HTML part shows. boundaries: of the alternative, the related part, ..."""
     if draft.html is None:
-        return _text_entity("plain", draft.text or "", boundary)
-    html = _text_entity("html", draft.html, boundary)
+        return _text_entity("plain", draft.text or "", boundaries)
+    html: Entity = _text_entity("html", draft.html, boundaries)
+    if shown:
+        # RFC 2387 §3.1: the type of the root, which comes first.
+        html = Multipart("related", (html, *shown), boundaries[1], (' type="text/html"',))
     if draft.text is None:
         return html
     # RFC 2046 §5.1.4: the best alternative comes last.
-    return _multipart("alternative", (_text_entity("plain", draft.text, boundary), html), boundary)
+    return Multipart("alternative", (_text_entity("plain", draft.text, boundaries), html), boundaries[0])
 
 
-def _multipart(subtype: str, parts: Sequence[_Entity], boundary: str) -> _Entity:
-    """`parts` under one roof; no part holds the delimiter (see `_encoded`)."""
-    delimiter = b"--" + boundary.encode("ascii")
-    pieces = []
-    for part in parts:
-        # The CRLF before a delimiter belongs to it, not to the part (RFC 2046 §5.1.1).
-        pieces += [delimiter, b"\r\n", part.head.encode("ascii"), b"\r\n", part.body, b"\r\n"]
-    content_type = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n'
-    return _Entity(content_type, b"".join((*pieces, delimiter, b"--\r\n")))
+def _file(given: Attachment, boundaries: tuple[str, ...]) -> Leaf:
+    head, essence = attachments.head(given), given.media_type.essence
+    if not given.is_message:
+        return Leaf(head, given.content, essence, "base64", is_encoded=False, file=given)
+    if _holds(given.content, _delimiters(boundaries)):
+        raise AttachmentError("the attached message holds the boundary of this one", "content")
+    return Leaf(head, given.content, essence, "7bit", file=given)
 
 
-def _text_entity(subtype: str, text: str, boundary: str) -> _Entity:
-    encoding, body = _encoded(_lines(text), b"--" + boundary.encode("ascii"))
+def _text_entity(subtype: str, text: str, boundaries: tuple[str, ...]) -> Leaf:
+    encoding, body = _encoded(_lines(text), _delimiters(boundaries))
     head = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n"
-    return _Entity(head, body)
+    return Leaf(head, body, f"text/{subtype}", encoding)
+
+
+def _delimiters(boundaries: tuple[str, ...]) -> list[bytes]:
+    return [b"--" + boundary.encode("ascii") for boundary in boundaries]
 
 
 def _lines(text: str) -> bytes:
@@ -148,17 +168,21 @@ def _lines(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _encoded(content: bytes, delimiter: bytes) -> tuple[str, bytes]:
-    """The transfer encoding (RFC 2045 §6) and `content` in it, lines ending in CRLF, without `delimiter`."""
-    if _is_short_ascii(content) and delimiter not in content and not _has_from_line(content):
+def _encoded(content: bytes, delimiters: list[bytes]) -> tuple[str, bytes]:
+    """The transfer encoding (RFC 2045 §6) and `content` in it, lines ending in CRLF, without `delimiters`."""
+    if _is_short_ascii(content) and not _holds(content, delimiters) and not _has_from_line(content):
         return "7bit", content.replace(b"\n", b"\r\n")
     high = len(content) - len(content.translate(None, _HIGH))
     # Three octets for each above 127 in quoted-printable, four for any three in base64.
     if high * 6 <= len(content):
         quoted = quoted_printable(content)
-        if delimiter not in quoted:
+        if not _holds(quoted, delimiters):
             return "quoted-printable", quoted
     return "base64", _base64(content)
+
+
+def _holds(content: bytes, delimiters: list[bytes]) -> bool:
+    return any(delimiter in content for delimiter in delimiters)
 
 
 def _is_short_ascii(content: bytes) -> bool:

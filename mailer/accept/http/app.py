@@ -24,14 +24,19 @@ from mailer.accept.http import (
     listing,
     openapi,
     problems,
+    raw,
     reading,
     sending,
     streams,
+    validating,
 )
 from mailer.accept.http.body import BodyLimits
+from mailer.accept.http.examining import Examiner
 from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
+from mailer.accept.http.raw import Arrivals, RawRoute
 from mailer.accept.http.sending import SendRoute
+from mailer.accept.http.validating import ValidateRoute
 from mailer.accept.http.visits import Reception
 from mailer.accept.submission import Fault, Taker
 from mailer.ids import IdMaker
@@ -48,11 +53,13 @@ _NO_TELEMETRY: Any = {
 class HttpParts:
     """What the application is made of.
 
-    new_id             of rows that requests make
     now, monotonic     mailer.clock's, or a test's
     body_limits        of one request
     budget             of all messages that are being received, by whatever door
     most_recipients    of one message
+    message_bytes      of one message as sent, at most
+    host               our name in Received
+    new_id             numbers messages and other rows
     readiness          further conditions of /health/ready by name, beside that the database answers
     routers            further pages, such as the inbox of the sandbox; not part of the API document
     apis               further routes of the API, each made with the application's authenticator
@@ -61,13 +68,15 @@ class HttpParts:
     store: Store
     intake: Taker
     changes: Changes
-    new_id: IdMaker
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     version: str
     body_limits: BodyLimits
     budget: ByteBudget
+    new_id: IdMaker
+    host: str
     most_recipients: int = 1000
+    message_bytes: int = 36 * 1024 * 1024
     readiness: Mapping[str, Check] = field(default_factory=dict)
     routers: Sequence[APIRouter] = ()
     apis: Sequence[Callable[[Authenticator], APIRouter]] = ()
@@ -96,7 +105,22 @@ def create_app(parts: HttpParts) -> FastAPI:
         most_recipients=parts.most_recipients,
         now=parts.now,
     )
-    app.router.routes.append(Route(sending.PATH, send_route, methods=["POST"]))
+    raw_route = RawRoute(
+        parts.intake,
+        authenticator,
+        budget,
+        parts.body_limits,
+        most_recipients=parts.most_recipients,
+        now=parts.now,
+        arrivals=Arrivals(parts.host, parts.new_id, parts.now),
+    )
+    validate_route = ValidateRoute(_examiner(parts), authenticator, budget, parts.body_limits)
+    express: dict[str, ASGIApp] = {
+        sending.PATH: send_route,
+        raw.PATH: raw_route,
+        validating.PATH: validate_route,
+    }
+    app.router.routes += [Route(path, route, methods=["POST"]) for path, route in express.items()]
     app.include_router(listing.router(parts.store, authenticator))
     app.include_router(reading.router(parts.store, authenticator))
     app.include_router(changing.router(parts.changes, authenticator))
@@ -113,9 +137,19 @@ def create_app(parts: HttpParts) -> FastAPI:
     _publish(app)
     app.add_middleware(
         Reception, metrics=metrics, monotonic=parts.monotonic, apologise=_apology,
-        express={("POST", sending.PATH): send_route},
+        express={("POST", path): route for path, route in express.items()},
     )  # fmt: skip
     return app
+
+
+def _examiner(parts: HttpParts) -> Examiner:
+    return Examiner(
+        parts.store,
+        most_recipients=parts.most_recipients,
+        message_bytes=parts.message_bytes,
+        new_id=parts.new_id,
+        now=parts.now,
+    )
 
 
 def _publish(app: FastAPI) -> None:

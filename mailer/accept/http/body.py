@@ -27,10 +27,11 @@ class BodyLimits:
     bytes_per_second: int = 64 * 1024
 
 
-async def read_body(
-    headers: Mapping[bytes, bytes], receive: Receive, hold: Hold, limits: BodyLimits
-) -> bytes:
-    """The whole body. Raises SubmissionError (too large, too slow, no room), ClientGone.
+Body = bytes | bytearray
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, hold: Hold, limits: BodyLimits) -> Body:
+    """The whole body, once in memory. Raises SubmissionError (too large, too slow, no room), ClientGone.
 
     A length announced is reserved before the first octet is read, so that uploads which began are not
     refused half-way for want of room.
@@ -41,7 +42,7 @@ async def read_body(
     hold.grow_to(declared)
     try:
         async with asyncio.timeout(limits.grace_seconds) as deadline:
-            return await _read(receive, hold, limits, deadline)
+            return await _read(receive, hold, limits, deadline, declared)
     except TimeoutError:
         raise SubmissionError(
             Fault.REQUEST_TIMEOUT, "the request body did not arrive in time; nothing was accepted"
@@ -56,22 +57,31 @@ def _declared_length(headers: Mapping[bytes, bytes]) -> int:
     return int(length)
 
 
-async def _read(receive: Receive, hold: Hold, limits: BodyLimits, deadline: asyncio.Timeout) -> bytes:
-    chunks: list[bytes] = []
+async def _read(
+    receive: Receive, hold: Hold, limits: BodyLimits, deadline: asyncio.Timeout, declared: int
+) -> Body:
+    body = bytearray()
     size = 0
     grace_ends = deadline.when() or 0.0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        chunk = message.get("body", b"")
+        chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > limits.request_bytes:
             raise _too_large(limits)
         hold.grow_to(size)
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return chunk if len(chunks) == 1 else b"".join(chunks)
+        is_last = not message.get("more_body", False)
+        if is_last and size == len(chunk):
+            return chunk  # nearly every body
+        if not body:
+            # At its size from the first: joining pieces at the end would need the room twice.
+            body = bytearray(declared)
+        body[size - len(chunk) : size] = chunk
+        if is_last:
+            del body[size:]
+            return body
         deadline.reschedule(grace_ends + size / limits.bytes_per_second)
 
 

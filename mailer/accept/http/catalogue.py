@@ -47,6 +47,13 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "holds what a mail header may not hold. `errors` points at it: a JSON pointer (RFC 6901) into "
             "the body, or the name of the query parameter.",
         ),
+        Fault.MALFORMED_MESSAGE: Kind(
+            422,
+            "The message in the request cannot be sent as it is",
+            "It is sent octet for octet, so it must be what every receiver reads alike: lines of at most 998 "
+            "octets that all end in CRLF (or all in LF), a header of whole fields, and one readable From "
+            "(RFC 5322 §2.1, §3.6). The detail says what is wrong, and `errors` in which header field.",
+        ),
         Fault.UNAUTHENTICATED: Kind(
             401,
             "The API key is missing or not good",

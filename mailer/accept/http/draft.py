@@ -1,7 +1,8 @@
 """A decoded send request becomes a Submission: every mailbox and header field parsed, limits kept.
 
 Whatever could not become a message is refused here with a pointer to it, so that composing, which
-knows nothing of JSON, only meets what it can write.
+knows nothing of JSON, only meets what it can write. A dry run is told of every fault, and goes on without
+what is at fault.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from functools import lru_cache
 
 from mailer.accept import times
 from mailer.accept.credentials import Identity
+from mailer.accept.http.complaints import Complain, stop, tried
+from mailer.accept.http.files import attachments_of
 from mailer.accept.http.wire import Address, Addresses, AnyAddress, HeaderField, SendRequest, pointer
 from mailer.accept.submission import Envelope, Fault, Submission, SubmissionError
 from mailer.compose import headers
@@ -20,6 +23,7 @@ from mailer.compose.headers import HeaderError
 from mailer.compose.mime import Draft
 
 _REPLY_TO = 25  # mailboxes; more are a mistake
+_NOBODY = Mailbox("", "nobody", "invalid.invalid")  # RFC 2606 §2: stands for a From that was complained about
 
 
 def submission_of(
@@ -30,20 +34,22 @@ def submission_of(
     idempotency_key: str | None,
     body_sha256: bytes,
     now: datetime,
+    complain: Complain = stop,
 ) -> Submission:
-    """Raises SubmissionError and nothing else, whatever the request."""
+    """Raises what `complain` raises, a SubmissionError, and nothing else, whatever the request."""
     if request.text is None and request.html is None:
-        raise _invalid("a message needs a text, an html, or both", "text")
-    envelopes = _envelopes(request, most_recipients)
+        complain(_invalid("a message needs a text, an html, or both", "text"))
+    envelopes = _envelopes(request, most_recipients, complain)
     draft = Draft(
-        _sender(request.from_) if isinstance(request.from_, str) else _mailbox(request.from_, "from"),
+        tried(complain, _author, request.from_) or _NOBODY,
         tuple([e.mailbox for e in envelopes if e.kind == "to"]),
         tuple([e.mailbox for e in envelopes if e.kind == "cc"]) if request.cc else (),
-        _reply_to(request.reply_to) if request.reply_to else (),
-        _subject(request.subject),
+        _reply_to(request.reply_to, complain) if request.reply_to else (),
+        tried(complain, _subject, request.subject) or "",
         request.text,
         request.html,
-        _header_fields(request.headers) if request.headers else (),
+        _header_fields(request.headers, complain) if request.headers else (),
+        attachments_of(request.attachments, complain) if request.attachments else (),
     )
     return Submission(
         key_id=identity.key_id,
@@ -55,19 +61,23 @@ def submission_of(
         metadata=request.metadata or {},
         idempotency_key=idempotency_key,
         body_sha256=body_sha256,
-        due_at=times.due_at(request.send_at, now),
-        expires_at=times.expires_at(request.expires_at, request.send_at, now),
+        due_at=tried(complain, times.due_at, request.send_at, now),
+        expires_at=tried(complain, times.expires_at, request.expires_at, request.send_at, now),
     )
 
 
-def _envelopes(request: SendRequest, most: int) -> list[Envelope]:
+def _envelopes(request: SendRequest, most: int, complain: Complain) -> list[Envelope]:
     """One for each mailbox, of the first field that names it: who is in To and Cc gets one copy, as To."""
     groups = {"to": request.to, "cc": request.cc, "bcc": request.bcc}
-    _check_number(groups, most)
+    try:
+        _check_number(groups, most)
+    except SubmissionError as error:
+        complain(error)
+        return []
     envelopes = []
     seen = set()
     for kind, given in groups.items():
-        for mailbox in _mailboxes(kind, given):
+        for mailbox in _mailboxes(kind, given, complain):
             # Local parts are compared as they are (RFC 5321 §2.4).
             key = (mailbox.local, mailbox.domain)
             if key not in seen:
@@ -96,12 +106,18 @@ def _number(given: Addresses) -> int:
     return len(given) if isinstance(given, list) else 1
 
 
-def _mailboxes(field: str, given: Addresses) -> list[Mailbox]:
+def _mailboxes(field: str, given: Addresses, complain: Complain) -> list[Mailbox]:
     if given is None:
         return []
     if isinstance(given, list):
-        return [_mailbox(address, field, index) for index, address in enumerate(given)]
-    return [_mailbox(given, field)]
+        found = [tried(complain, _mailbox, address, field, index) for index, address in enumerate(given)]
+    else:
+        found = [tried(complain, _mailbox, given, field)]
+    return [mailbox for mailbox in found if mailbox is not None]
+
+
+def _author(given: AnyAddress) -> Mailbox:
+    return _sender(given) if isinstance(given, str) else _mailbox(given, "from")
 
 
 @lru_cache(maxsize=1024)
@@ -122,10 +138,11 @@ def _mailbox(given: AnyAddress, *steps: str | int) -> Mailbox:
         raise _invalid(str(error), *steps) from None
 
 
-def _reply_to(given: Addresses) -> tuple[Mailbox, ...]:
+def _reply_to(given: Addresses, complain: Complain) -> tuple[Mailbox, ...]:
     if _number(given) > _REPLY_TO:
-        raise _invalid(f"reply_to may name {_REPLY_TO} mailboxes", "reply_to")
-    return tuple(_mailboxes("reply_to", given))
+        complain(_invalid(f"reply_to may name {_REPLY_TO} mailboxes", "reply_to"))
+        return ()
+    return tuple(_mailboxes("reply_to", given, complain))
 
 
 def _subject(subject: str) -> str:
@@ -136,23 +153,29 @@ def _subject(subject: str) -> str:
     return subject
 
 
-def _header_fields(fields: dict[str, str] | list[HeaderField]) -> tuple[tuple[str, str], ...]:
+def _header_fields(
+    fields: dict[str, str] | list[HeaderField], complain: Complain
+) -> tuple[tuple[str, str], ...]:
     """Checked one by one, so that a fault has its place, then together for those that stand alone."""
     steps: Sequence[str | int]
     if isinstance(fields, dict):
         steps, given = tuple(fields), tuple(fields.items())
     else:
         steps, given = range(len(fields)), tuple((field.name, field.value) for field in fields)
+    good = []
     for step, (name, value) in zip(steps, given, strict=True):
         try:
             headers.check_custom_header(name, value)
         except HeaderError as error:
-            raise _invalid(str(error), "headers", step) from None
+            complain(_invalid(str(error), "headers", step))
+        else:
+            good.append((name, value))
     try:
-        headers.check_custom_headers(given)
+        headers.check_custom_headers(good)
     except HeaderError as error:
-        raise _invalid(str(error), "headers") from None
-    return given
+        complain(_invalid(str(error), "headers"))
+        return ()
+    return tuple(good)
 
 
 def _invalid(detail: str, *steps: str | int) -> SubmissionError:

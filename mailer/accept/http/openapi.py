@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from mailer import ids
-from mailer.accept.http import problems, sending, wire
+from mailer.accept.http import operations, problems, raw, sending, validating, wire
 from mailer.accept.http.catalogue import CATALOGUE
 from mailer.accept.http.shapes import id_pattern
 from mailer.accept.submission import Fault
@@ -33,6 +33,10 @@ _NOT_OF_SENDING = (
 _OF_SENDING = tuple(fault for fault in Fault if fault not in _NOT_OF_SENDING)
 # Key of `openapi_extra`: the faults of a route beside those that its path tells.
 FAULTS = "x-faults"
+_OF_TRYING_OUT = (
+    Fault.MALFORMED_REQUEST, Fault.TENANT_SUSPENDED, Fault.REQUEST_TOO_LARGE, Fault.REQUEST_TIMEOUT,
+    Fault.UNSUPPORTED_MEDIA_TYPE, Fault.BUSY, *_OF_EVERY_KEYED_ROUTE,
+)  # fmt: skip
 _SCHEMA = "#/components/schemas/{}"
 
 
@@ -46,19 +50,20 @@ def document(app: FastAPI) -> dict[str, Any]:
     components = made.setdefault("components", {})
     # FastAPI describes its own form of a validation error, which is never answered here.
     kept = {n: s for n, s in components.get("schemas", {}).items() if "ValidationError" not in n}
-    components["schemas"] = {**kept, **schemas, **_OWN_SCHEMAS}
+    components["schemas"] = {**kept, **schemas, **operations.schemas(), **_OWN_SCHEMAS}
     components["securitySchemes"] = {
         _KEY_NAME: {
             "type": "http", "scheme": "bearer", "bearerFormat": "mk_...",
             "description": "An API key of the installation; `mailer key create` makes one.",
         }
     }  # fmt: skip
-    send = {"post": _send_operation(reference), **made["paths"].pop(sending.PATH)}
-    made["paths"] = {sending.PATH: send, **made["paths"]}
-    for path, operations in made["paths"].items():
+    send_operation = _send_operation(reference)
+    send = {"post": send_operation, **made["paths"].pop(sending.PATH)}
+    made["paths"] = {sending.PATH: send, **operations.paths(send_operation), **made["paths"]}
+    for path, methods in made["paths"].items():
         for method in _HTTP_METHODS:
-            if method in operations:
-                _complete(path, method, operations[method])
+            if method in methods:
+                _complete(path, method, methods[method])
     return made
 
 
@@ -82,8 +87,10 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
 
 
 def _faults_of(path: str, method: str, operation: Mapping[str, Any]) -> Collection[Fault]:
-    if (method, path) == ("post", sending.PATH):
+    if (method, path) in (("post", sending.PATH), ("post", raw.PATH)):
         return _OF_SENDING
+    if path == validating.PATH:
+        return _OF_TRYING_OUT
     faults = [*_OF_EVERY_KEYED_ROUTE]
     if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
         faults.append(Fault.INVALID_FIELD)
@@ -127,7 +134,8 @@ def _example_problem(fault: Fault) -> Mapping[str, Any]:
     kind = CATALOGUE[fault]
     return {
         "type": f"/problems/{fault}", "title": kind.title, "status": kind.status,
-        "detail": "a sentence about this occurrence", "request_id": "5f2b8c1d90ae-1c",
+        "detail": "a sentence about this occurrence", "doc": problems.doc(fault),
+        "request_id": "5f2b8c1d90ae-1c",
     }  # fmt: skip
 
 
@@ -217,12 +225,16 @@ _OWN_SCHEMAS: Mapping[str, Any] = {
     },
     "Problem": {
         "title": "Problem", "type": "object", "description": "Problem details (RFC 9457)",
-        "required": ["type", "title", "status", "request_id"],
+        "required": ["type", "title", "status", "doc", "request_id"],
         "properties": {
             "type": {"type": "string", "format": "uri-reference", "description": "Stable; can be looked up"},
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string", "description": "About this occurrence"},
+            "doc": {
+                "type": "string", "format": "uri-reference",
+                "description": "Page that says what it means and what to do",
+            },
             "request_id": {"type": "string"},
             "errors": {"type": "array", "items": {"$ref": _SCHEMA.format("ProblemError")}},
         },
@@ -231,6 +243,7 @@ _OWN_SCHEMAS: Mapping[str, Any] = {
         "title": "ProblemError", "type": "object", "required": ["detail"],
         "properties": {
             "pointer": {"type": "string", "description": "JSON pointer into the request body (RFC 6901)"},
+            "header": {"type": "string", "description": "Name of a header field, of request or message"},
             "parameter": {"type": "string", "description": "Name of a path or query parameter"},
             "detail": {"type": "string"},
         },

@@ -1,7 +1,8 @@
 """Refusals as problem details (RFC 9457), for every route and for what reaches no route.
 
 The type is a URI reference with an absolute path (RFC 9457 §3.1.1 asks for a full path where it is
-relative): it holds whatever name this server is reached by, and GET on it explains the problem.
+relative): it holds whatever name this server is reached by, and GET on it explains the problem. Programs
+compare `type`, which stays as it is for ever; people follow `doc`, which leads to the page that explains it.
 """
 
 from __future__ import annotations
@@ -62,12 +63,18 @@ def problem(
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
+        "doc": doc(fault),
         "request_id": visit.request_id,
     }
     if errors:
         document["errors"] = list(errors)
     fields = {**_headers_of(fault, kind), **(headers or {})}
     return Response(msgspec.json.encode(document), kind.status, fields, MEDIA_TYPE)
+
+
+def doc(fault: Fault) -> str:
+    """Where people read what to do about it: an absolute path on this server."""
+    return f"/problems/{fault}"
 
 
 def _headers_of(fault: Fault, kind: Kind) -> dict[str, str]:
@@ -87,7 +94,9 @@ def _headers_of(fault: Fault, kind: Kind) -> dict[str, str]:
 
 
 def refusal(scope: Scope, error: SubmissionError) -> Response:
-    errors = [] if error.pointer is None else [{"pointer": error.pointer, "detail": error.detail}]
+    place = {"pointer": error.pointer, "header": error.header}
+    at = {kind: where for kind, where in place.items() if where is not None}
+    errors = [{**at, "detail": error.detail}] if at else []
     wait = error.retry_after_seconds
     headers = None if wait is None else {"Retry-After": str(wait)}
     return problem(scope, error.fault, error.detail, errors=errors, headers=headers)
@@ -125,6 +134,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
         "type": "about:blank",
         "title": HTTPStatus(error.status_code).phrase,
         "status": error.status_code,
+        "doc": "/docs",
         "request_id": visit_of(request.scope).request_id,
     }
     return Response(msgspec.json.encode(document), error.status_code, error.headers, MEDIA_TYPE)

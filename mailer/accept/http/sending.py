@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 from starlette.types import Receive, Scope, Send
@@ -14,7 +14,7 @@ from mailer import ids
 from mailer.accept.budget import ByteBudget, Hold
 from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http import draft, problems, wire
-from mailer.accept.http.body import BodyLimits, read_body
+from mailer.accept.http.body import Body, BodyLimits, read_body
 from mailer.accept.http.visits import visit_of
 from mailer.accept.submission import (
     NOTED_BY_INTAKE,
@@ -32,11 +32,14 @@ SCOPE = "send"
 # A field value of one word; draft-ietf-httpapi-idempotency-key-header asks for quotes, vendors do not:
 # with or without them, the octets are the key.
 _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY_PATTERN.encode("ascii"))
-_IN_THREAD_FROM_BYTES = 256 * 1024  # decoding more than this would hold up the other requests
+IN_THREAD_FROM_BYTES = 256 * 1024  # decoding more than this would hold up the other requests
 
 
 class SendRoute:
     """An ASGI application; a repeat of a request without Idempotency-Key sends a second message."""
+
+    path = PATH
+    media_types = frozenset({b"application/json"})
 
     def __init__(
         self,
@@ -65,40 +68,40 @@ class SendRoute:
 
     async def _accept(self, scope: Scope, receive: Receive) -> Receipt:
         visit = visit_of(scope)
-        visit.route = PATH
-        headers = dict(scope["headers"])
-        identity = await self._authenticator.identify(_text(headers.get(b"authorization")))
+        visit.route = self.path
+        identity = await self._authenticator.identify(authorization_of(scope))
         visit.tenant_id = identity.tenant_id
         # The octets count as held until the message is on disk: its copies live about as long.
         with self._budget.hold() as hold:
             try:
-                submission = await self._submission(identity, headers, receive, hold)
+                # Not kept in a name here: what was large in it may go once it is composed.
+                taking = self._intake.take(await self._submission(identity, scope, receive, hold))
             except SubmissionError as error:
                 if error.fault not in PASSING:
                     self._intake.refuse(identity.tenant_id, error)
                 raise
             try:
-                return await self._intake.take(submission)
+                return await taking
             except SubmissionError as error:
                 if error.fault not in PASSING | NOTED_BY_INTAKE:
                     self._intake.refuse(identity.tenant_id, error)
                 raise
 
-    async def _submission(
-        self, identity: Identity, headers: Mapping[bytes, bytes], receive: Receive, hold: Hold
-    ) -> Submission:
+    async def _submission(self, identity: Identity, scope: Scope, receive: Receive, hold: Hold) -> Submission:
         """Cheap refusals first: nothing is read of a body that will not be taken."""
-        identity.require(SCOPE)
-        if identity.is_suspended:
-            raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
-        _check_format(headers)
+        check_sender(identity)
+        headers = dict(scope["headers"])
+        check_format(headers, self.media_types)
         idempotency_key = _idempotency_key(headers.get(b"idempotency-key"))
         raw = await read_body(headers, receive, hold, self._limits)
-        if len(raw) < _IN_THREAD_FROM_BYTES:
-            return self._understand(raw, identity, idempotency_key)
-        return await asyncio.to_thread(self._understand, raw, identity, idempotency_key)
+        if len(raw) < IN_THREAD_FROM_BYTES:
+            return self.understand(raw, scope, identity, idempotency_key)
+        return await asyncio.to_thread(self.understand, raw, scope, identity, idempotency_key)
 
-    def _understand(self, raw: bytes, identity: Identity, idempotency_key: str | None) -> Submission:
+    def understand(
+        self, raw: Body, scope: Scope, identity: Identity, idempotency_key: str | None
+    ) -> Submission:
+        """What the body says. Raises SubmissionError."""
         return draft.submission_of(
             wire.decode(raw),
             identity,
@@ -109,16 +112,30 @@ class SendRoute:
         )
 
 
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")
+def check_sender(identity: Identity) -> None:
+    """Raises SubmissionError: the key may not send, or its tenant not now."""
+    identity.require(SCOPE)
+    if identity.is_suspended:
+        raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
 
 
-def _check_format(headers: Mapping[bytes, bytes]) -> None:
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if media_type != b"application/json":
-        raise SubmissionError(Fault.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+def media_type_of(headers: Mapping[bytes, bytes]) -> bytes:
+    """Without parameters, in lower case."""
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+def check_format(headers: Mapping[bytes, bytes], media_types: Collection[bytes]) -> None:
+    """Raises SubmissionError unless the body is of one of these, in no content coding."""
+    if media_type_of(headers) not in media_types:
+        taken = " or ".join(sorted(media_type.decode("ascii") for media_type in media_types))
+        raise SubmissionError(Fault.UNSUPPORTED_MEDIA_TYPE, f"the body must be {taken}")
     if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise SubmissionError(Fault.UNSUPPORTED_MEDIA_TYPE, "no content coding of the body is supported")
+
+
+def authorization_of(scope: Scope) -> str | None:
+    value: bytes | None = dict(scope["headers"]).get(b"authorization")
+    return None if value is None else value.decode("latin-1")
 
 
 def _idempotency_key(value: bytes | None) -> str | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
+from mailer.accept.http.enclosure import Attachment
 from mailer.accept.submission import Fault, SubmissionError
 from mailer.compose import control
+from mailer.compose.attachments import ATTACHMENTS
 
 _MAILBOX = Meta(
     max_length=8192,
@@ -18,6 +20,7 @@ _MAILBOX = Meta(
     extra_json_schema={"format": "mailbox"},
     examples=["Ada <ada@example.org>"],
 )
+T = TypeVar("T")
 _SHOWN_CHARS = 60  # of what the sender wrote, in a sentence about it
 _STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+|\.\.\.)\]")
 _OF_A_FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
@@ -91,6 +94,13 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
         _Headers,
         Meta(description="Further header fields; those that the mailer writes itself are refused"),
     ] = None
+    attachments: (
+        Annotated[
+            list[Attachment],
+            Meta(max_length=ATTACHMENTS, description="Files, inline images among them"),
+        ]
+        | None
+    ) = None
     tags: (
         Annotated[
             list[_Tag],
@@ -125,10 +135,15 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(SendRequest)
 
 
-def decode(raw: bytes) -> SendRequest:
+def decode(raw: bytes | bytearray) -> SendRequest:
     """The request in `raw`. Raises SubmissionError and nothing else, whatever the octets."""
+    return decode_by(_decoder, raw)
+
+
+def decode_by(decoder: msgspec.json.Decoder[T], raw: bytes | bytearray | msgspec.Raw) -> T:
+    """What `decoder` reads in `raw`. Raises SubmissionError and nothing else, whatever the octets."""
     try:
-        return _decoder.decode(raw)
+        return decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import structlog
 
 from mailer import ids
-from mailer.accept import times
+from mailer.accept import whole
 from mailer.accept.credentials import Identity
 from mailer.accept.rates import KeyRates
 from mailer.accept.smtp.envelopes import envelopes, mailbox_of
@@ -23,6 +23,7 @@ from mailer.accept.submission import (
     SubmissionError,
     Taker,
 )
+from mailer.accept.whole import Handover
 from mailer.compose import submitted
 from mailer.compose.address import AddressError
 from mailer.compose.malformed import MalformedMessage
@@ -34,7 +35,6 @@ from mailer.listener import MailParameters, Path, RcptParameters, ServerReply, S
 _log = structlog.get_logger(__name__)
 
 _SCOPE = "send"
-_STREAM = "transactional"
 _IN_THREAD_FROM_BYTES = 256 * 1024  # reading more than this would hold up the other sessions
 _SENDER_OK = reply(250, "2.1.0", "Sender noted")
 _RECIPIENT_OK = reply(250, "2.1.5", "Recipient noted")
@@ -151,26 +151,18 @@ class SubmissionDesk:
             recipient=recipients[0].mailbox if len(recipients) == 1 else None,
         )
         content = await _read(t, arrival)
-        said = content.control
-        now = self._now()
-        return Submission(
-            key_id=identity.key_id,
-            secret_hash=identity.secret_hash,
-            content=content,
-            recipients=recipients,
+        key = content.control.idempotency_key
+        handover = Handover(
+            identity=identity,
             door="smtp",
-            stream=said.stream or _STREAM,
-            tags=said.tags,
-            metadata=said.metadata,
-            idempotency_key=said.idempotency_key,
-            body_sha256=hashlib.sha256(t.content).digest() if said.idempotency_key else b"",
-            due_at=times.due_at(said.send_at, now),
-            expires_at=times.expires_at(said.expires_at, said.send_at, now),
             mail_from=t.reverse_path.text,
             message_id=message_id,
             ret=t.parameters.ret,
             envid=t.parameters.envid,
+            idempotency_key=key,
+            sha256=hashlib.sha256(t.content).digest() if key else b"",
         )
+        return whole.submission_of(content, recipients, handover, self._now())
 
 
 async def _read(t: Transaction, arrival: Arrival) -> Submitted:

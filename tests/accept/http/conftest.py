@@ -113,7 +113,12 @@ def parts(keyring: Keyring, tmp_path: Path, rings: list[None]) -> Iterator[HttpP
 
 @contextmanager
 def working_parts(
-    room: Mailroom, folder: Path, *, ring: Callable[[], None], rates: KeyRates | None = None
+    room: Mailroom,
+    folder: Path,
+    *,
+    ring: Callable[[], None],
+    rates: KeyRates | None = None,
+    message_bytes: int = 128 * 1024,
 ) -> Iterator[HttpParts]:
     """The parts of an application on the mailroom's store, with small limits."""
     committer = Committer(
@@ -121,7 +126,7 @@ def working_parts(
     )
     intake = Intake(
         committer, data_folder=folder, body_folder=room.store.body_folder,
-        limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0, rates=rates),
+        limits=IntakeLimits(message_bytes=message_bytes, recipients=10, free_bytes=0, rates=rates),
         new_id=room.new_id, now=clock.now, monotonic=clock.monotonic,
     )  # fmt: skip
     changes = Changes(
@@ -130,9 +135,10 @@ def working_parts(
     committer.start()
     try:
         yield HttpParts(
-            store=room.store, intake=intake, changes=changes, new_id=room.new_id, now=clock.now,
+            store=room.store, intake=intake, changes=changes, now=clock.now,
             monotonic=clock.monotonic, version="1.2.3", body_limits=LIMITS,
-            budget=ByteBudget(512 * 1024), most_recipients=10,
+            budget=ByteBudget(512 * 1024), most_recipients=10, message_bytes=message_bytes,
+            new_id=room.new_id, host="mailer.example.net",
         )  # fmt: skip
     finally:
         committer.stop()

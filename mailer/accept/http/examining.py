@@ -1,0 +1,135 @@
+"""A dry run: a send request goes the way of a real one up to the point where something would be written.
+
+It is read by the same functions, composed by the same, and admitted by the same from the same rows, in a
+transaction that only reads. Where a real request ends at its first fault, this one goes on to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from mailer import ids
+from mailer.accept import admission
+from mailer.accept.admission import Admitted
+from mailer.accept.credentials import Identity
+from mailer.accept.http import draft, wire
+from mailer.accept.http.complaints import Complaints, tried
+from mailer.accept.http.salvage import salvage
+from mailer.accept.intake import composed_of, size_of
+from mailer.accept.submission import Fault, Submission, SubmissionError
+from mailer.compose.advice import Advice, advise
+from mailer.compose.entity import Leaf
+from mailer.compose.mime import Draft, entity_of
+from mailer.identity import custody
+from mailer.ids import IdMaker
+from mailer.store import Store
+from mailer.store.tables import stream
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A message that nobody sent. parts: the undivided ones; selectors: of the keys that would sign."""
+
+    submission: Submission
+    draft: Draft
+    headers: bytes
+    size_bytes: int
+    parts: tuple[Leaf, ...]
+    selectors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """message: None if it would be refused, for the reasons in `problems`."""
+
+    problems: tuple[SubmissionError, ...]
+    warnings: tuple[Advice, ...]
+    message: Foreseen | None
+
+
+class _Rows(NamedTuple):
+    is_broadcast: bool
+    selectors: tuple[str, ...]
+
+
+class Examiner:
+    """Safe from any thread; writes nothing."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        most_recipients: int,
+        message_bytes: int,
+        new_id: IdMaker,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._most_recipients = most_recipients
+        self._message_bytes = message_bytes
+        self._new_id = new_id
+        self._now = now
+
+    def examine(self, raw: bytes | bytearray, identity: Identity) -> Finding:
+        """Raises SubmissionError for a body that cannot be read at all, StoreUnavailable."""
+        complaints = Complaints()
+        now = self._now()
+        submission = draft.submission_of(
+            _request(raw, complaints),
+            identity,
+            most_recipients=self._most_recipients,
+            idempotency_key=None,
+            body_sha256=b"",
+            now=now,
+            complain=complaints,
+        )
+        content = submission.content
+        assert isinstance(content, Draft)
+        shown = ids.show("msg", self._new_id())
+        composed = tried(complaints, composed_of, content, shown, now)
+        headers, size = b"", 0
+        if composed is not None:
+            headers = composed[1].headers
+            size = tried(complaints, size_of, composed[1], self._message_bytes) or 0
+        rows = self._admit(submission, complaints, identity, now)
+        warnings = advise(content, is_broadcast=rows.is_broadcast, size_bytes=size)
+        if complaints.found:
+            return Finding(tuple(complaints.found), tuple(warnings), None)
+        parts = tuple(entity_of(content, f"=_{shown}").leaves)
+        message = Foreseen(submission, content, headers, size, parts, rows.selectors)
+        return Finding((), tuple(warnings), message)
+
+    def _admit(
+        self, submission: Submission, complaints: Complaints, identity: Identity, now: datetime
+    ) -> _Rows:
+        with self._store.read() as connection:
+            facts = admission.read_facts(connection, [submission])
+            try:
+                return _rows(connection, admission.admit(submission, facts, now))
+            except SubmissionError as error:
+                complaints(error)
+                if error.fault is Fault.FROM_NOT_ALLOWED:  # the stream was not looked at
+                    tried(complaints, admission.own_stream, submission.stream, identity.tenant_id, facts)
+        return _Rows(is_broadcast=False, selectors=())
+
+
+def _request(raw: bytes | bytearray, complaints: Complaints) -> wire.SendRequest:
+    try:
+        return wire.decode(raw)
+    except SubmissionError as error:
+        if error.fault is not Fault.INVALID_FIELD:
+            raise
+        request = salvage(raw, complaints)
+        complaints(error)  # what decoding each field by itself found is there already
+        return request
+
+
+def _rows(connection: Connection, admitted: Admitted) -> _Rows:
+    kind = connection.execute(select(stream.c.kind).where(stream.c.id == admitted.stream_id)).scalar_one()
+    keys = custody.published(connection, admitted.domain_id)
+    return _Rows(kind == "broadcast", tuple(k.selector for k in keys if k.state == custody.ACTIVE))

@@ -1,0 +1,171 @@
+"""POST /v1/messages/raw: a message as its submitter wrote it, as the SMTP door takes it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from starlette.types import Receive, Scope
+
+from mailer import ids
+from mailer.accept import whole
+from mailer.accept.budget import ByteBudget
+from mailer.accept.credentials import Authenticator, Identity
+from mailer.accept.http import letter
+from mailer.accept.http.body import Body, BodyLimits
+from mailer.accept.http.letter import MAIL_FROM, RCPT_TO, Letter
+from mailer.accept.http.sending import SendRoute, media_type_of
+from mailer.accept.submission import Envelope, Fault, Receipt, Submission, SubmissionError, Taker
+from mailer.accept.whole import Handover
+from mailer.compose import submitted
+from mailer.compose.address import Mailbox
+from mailer.compose.destination import destinations_of
+from mailer.compose.malformed import MalformedMessage
+from mailer.compose.submitted import Submitted
+from mailer.compose.trace import Arrival
+from mailer.ids import IdMaker
+
+PATH = "/v1/messages/raw"
+JSON = b"application/json"
+MESSAGE = b"message/rfc822"
+# RFC 5321 §4.4 wants the name of a protocol; what gateways from HTTP write there is this.
+_PROTOCOL = "HTTP"
+_ENVELOPE = frozenset(name.lower().encode("ascii") for name in (MAIL_FROM, RCPT_TO))
+# Where in the message it stands what the shared code calls by its place in a send request.
+_FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "/from": "From", "/to": "To", "/stream": "X-Mailer-Stream", "/send_at": "X-Mailer-Send-At",
+        "/expires_at": "X-Mailer-Expires-At",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """How messages reach us here. host: our name in Received."""
+
+    host: str
+    new_id: IdMaker
+    now: Callable[[], datetime]
+
+    def next(self, rcpt_to: Sequence[Mailbox]) -> tuple[int, Arrival]:
+        """The message's id, and what Received says."""
+        message_id = self.new_id()
+        return message_id, Arrival(
+            id=ids.show("msg", message_id),
+            host=self.host,
+            at=self.now(),
+            protocol=_PROTOCOL,
+            recipient=rcpt_to[0] if len(rcpt_to) == 1 else None,
+        )
+
+
+class RawRoute(SendRoute):
+    """An ASGI application; a repeat of a request without an idempotency key sends a second message."""
+
+    path = PATH
+    media_types = frozenset({JSON, MESSAGE})
+
+    def __init__(
+        self,
+        intake: Taker,
+        authenticator: Authenticator,
+        budget: ByteBudget,
+        limits: BodyLimits,
+        *,
+        most_recipients: int,
+        now: Callable[[], datetime],
+        arrivals: Arrivals,
+    ) -> None:
+        super().__init__(intake, authenticator, budget, limits, most_recipients=most_recipients, now=now)
+        self._arrivals = arrivals
+
+    async def _accept(self, scope: Scope, receive: Receive) -> Receipt:
+        try:
+            return await super()._accept(scope, receive)
+        except SubmissionError as error:
+            field = _FIELDS.get(error.pointer or "")
+            if field is None:
+                raise
+            place = "/message" if _is_json(scope) else None
+            raise SubmissionError(error.fault, error.detail, pointer=place, header=field) from error
+
+    def understand(
+        self, raw: Body, scope: Scope, identity: Identity, idempotency_key: str | None
+    ) -> Submission:
+        is_json = _is_json(scope)
+        sha256 = _digest(raw, scope)
+        if is_json:
+            given = letter.of_json(raw, self._most_recipients)
+        else:
+            given = letter.of_rfc822(raw, scope["headers"], self._most_recipients)
+        if isinstance(raw, bytearray):
+            raw.clear()  # the message may be large, and stands in `given` now
+        message_id, arrival = self._arrivals.next(given.rcpt_to or ())
+        try:
+            content = submitted.receive(_with_line_ends(given.message), arrival, is_utf8=False)
+            recipients = self._recipients(given, content)
+        except MalformedMessage as error:
+            raise SubmissionError(
+                Fault.MALFORMED_MESSAGE,
+                str(error),
+                pointer="/message" if is_json else None,
+                header=error.field,
+            ) from None
+        handover = Handover(
+            identity=identity,
+            door="http",
+            mail_from=_sender(content) if given.mail_from is None else given.mail_from,
+            message_id=message_id,
+            idempotency_key=_one_key(idempotency_key, content),
+            sha256=sha256,
+        )
+        return whole.submission_of(content, recipients, handover, self._now())
+
+    def _recipients(self, given: Letter, content: Submitted) -> list[Envelope]:
+        """Raises SubmissionError, MalformedMessage."""
+        if given.rcpt_to is not None:
+            return [Envelope(mailbox, "to") for mailbox in given.rcpt_to]
+        found = destinations_of(content)
+        letter.check_number(len(found), self._most_recipients, header="To")
+        return [Envelope(mailbox, kind) for kind, mailbox in found]
+
+
+def _is_json(scope: Scope) -> bool:
+    return media_type_of(dict(scope["headers"])) == JSON
+
+
+def _digest(raw: Body, scope: Scope) -> bytes:
+    """Of the body, and of an envelope beside it: to other people it is another message."""
+    digest = hashlib.sha256(raw)
+    for name, value in scope["headers"]:
+        if name in _ENVELOPE:
+            digest.update(b"\r\n%b: %b" % (name, value))
+    return digest.digest()
+
+
+def _with_line_ends(message: bytes) -> bytes:
+    """CRLF where every line ends in LF, as in a file on a disk (RFC 5321 §2.3.8).
+
+    A mixture stays as it is and is refused: who mixes them shows one host another message than the next one.
+    """
+    return message if b"\r" in message else message.replace(b"\n", b"\r\n")
+
+
+def _sender(content: Submitted) -> str:
+    """RFC 5322 §3.6.2: who sent it, for those who wrote it."""
+    return (*content.senders, *content.authors)[0].addr_spec
+
+
+def _one_key(in_request: str | None, content: Submitted) -> str | None:
+    in_message = content.control.idempotency_key
+    if in_request is not None and in_message not in (None, in_request):
+        raise SubmissionError(
+            Fault.INVALID_FIELD,
+            "Idempotency-Key and X-Mailer-Idempotency-Key name two different keys",
+            header="Idempotency-Key",
+        )
+    return in_request or in_message
