@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -84,6 +84,9 @@ class Fault(enum.StrEnum):
     TENANT_SUSPENDED = "tenant-suspended"
     FROM_NOT_ALLOWED = "from-not-allowed"
     UNKNOWN_STREAM = "unknown-stream"
+    UNKNOWN_TEMPLATE = "unknown-template"
+    TEMPLATE_FAILED = "template-failed"  # it is wrong, or cannot be filled with this data
+    NAME_TAKEN = "name-taken"
     NO_RECIPIENTS = "no-recipients"
     TOO_MANY_RECIPIENTS = "too-many-recipients"
     MESSAGE_TOO_LARGE = "message-too-large"
@@ -103,13 +106,28 @@ class SubmissionError(Exception):
 
     detail   one sentence for people, without addresses or content of others
     pointer  RFC 6901 JSON pointer of the fault in the request, None where no field is at fault
+    errors   every fault with its pointer, where there may be several; else the one above
     """
 
-    def __init__(self, fault: Fault, detail: str, *, pointer: str | None = None) -> None:
+    def __init__(
+        self,
+        fault: Fault,
+        detail: str,
+        *,
+        pointer: str | None = None,
+        errors: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(f"{fault}: {detail}")
         self.fault = fault
         self.detail = detail
         self.pointer = pointer
+        self.errors = tuple(errors) if errors or pointer is None else ((pointer, detail),)
+
+    def moved(self, place: Callable[[str], str]) -> SubmissionError:
+        """The same refusal of a request that lies within another one. place: a pointer's place there."""
+        pointer = None if self.pointer is None else place(self.pointer)
+        errors = [(place(pointer), detail) for pointer, detail in self.errors]
+        return SubmissionError(self.fault, self.detail, pointer=pointer, errors=errors)
 
 
 # What the accepting transaction refuses it notes itself, and what may pass is no rejection.

@@ -57,7 +57,8 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             403,
             "The API key may not do this",
             "The key is good but lacks the scope that this operation needs: `send` to submit messages, "
-            "`read` to look at messages and events. Scopes are given when a key is made.",
+            "`read` to look at messages and events, `templates` to write templates. Scopes are given when a "
+            "key is made.",
         ),
         Fault.TENANT_SUSPENDED: Kind(
             403,
@@ -76,6 +77,24 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "There is no such stream",
             "`stream` names a stream of the tenant; every tenant has `transactional`, the default, and "
             "`broadcast`.",
+        ),
+        Fault.UNKNOWN_TEMPLATE: Kind(
+            422,
+            "There is no such template",
+            "`template` names a template of the tenant by its name or id, and a version that it has. Without "
+            "a `version` the published one is sent: publish one with `POST /v1/templates/{name}/publish`.",
+        ),
+        Fault.TEMPLATE_FAILED: Kind(
+            422,
+            "The template cannot be filled",
+            "The template is not written as Liquid is, or speaks of a variable that is not in `data`, or "
+            "costs too much. `errors` names every missing variable at once, with the line that wants it. "
+            "`POST /v1/templates/{name}/render` shows what would be sent.",
+        ),
+        Fault.NAME_TAKEN: Kind(
+            409,
+            "The name is taken",
+            "Another one of this tenant's has the name. Choose another name, or change what has it.",
         ),
         Fault.NO_RECIPIENTS: Kind(
             422,

@@ -21,6 +21,7 @@ from starlette.types import Scope
 from mailer.accept.http import page
 from mailer.accept.http.catalogue import CATALOGUE, Kind
 from mailer.accept.http.visits import visit_of
+from mailer.accept.http.wire import pointer
 from mailer.accept.submission import Fault, SubmissionError
 from mailer.store import StoreUnavailable
 
@@ -86,8 +87,11 @@ def _headers_of(fault: Fault, kind: Kind) -> dict[str, str]:
 
 
 def refusal(scope: Scope, error: SubmissionError) -> Response:
-    errors = [] if error.pointer is None else [{"pointer": error.pointer, "detail": error.detail}]
-    return problem(scope, error.fault, error.detail, errors=errors)
+    return problem(scope, error.fault, error.detail, errors=errors_of(error))
+
+
+def errors_of(error: SubmissionError) -> list[dict[str, str]]:
+    return [{"pointer": pointer, "detail": detail} for pointer, detail in error.errors[:_MOST_ERRORS]]
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -101,14 +105,23 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:
-    """FastAPI's own validation: of path and query, as our routes take no body by it."""
+    """FastAPI's own validation: of path, query, and the body of a management route."""
     assert isinstance(error, RequestValidationError)
-    found = [{"parameter": str(fault["loc"][-1]), "detail": str(fault["msg"])} for fault in error.errors()][
-        :_MOST_ERRORS
-    ]
-    return problem(
-        request.scope, Fault.INVALID_FIELD, "a parameter of the request is not valid", errors=found
-    )
+    faults = error.errors()[:_MOST_ERRORS]
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return problem(request.scope, Fault.MALFORMED_REQUEST, "the body is not JSON")
+    is_body = any(fault["loc"][0] == "body" for fault in faults)
+    what = "a field of the request" if is_body else "a parameter of the request"
+    found = [_place(fault) for fault in faults]
+    return problem(request.scope, Fault.INVALID_FIELD, f"{what} is not valid", errors=found)
+
+
+def _place(fault: Mapping[str, Any]) -> dict[str, str]:
+    """Where in a body a fault lies is a JSON pointer (RFC 6901), and else the name of a parameter."""
+    where, *steps = fault["loc"]
+    if where == "body":
+        return {"pointer": pointer(*steps), "detail": str(fault["msg"])}
+    return {"parameter": str(fault["loc"][-1]), "detail": str(fault["msg"])}
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
