@@ -72,15 +72,16 @@ class Stationery:
 
     def forget(self, tenant_id: int) -> None:
         """A template of the tenant was changed in this process: its next message already knows."""
-        self._known = {key: known for key, known in self._known.items() if key[0] != tenant_id}
+        for key in [key for key in list(self._known) if key[0] == tenant_id]:
+            self._known.pop(key, None)
 
     def _pointer(self, tenant_id: int, name: str, number: int | None) -> Pointer:
         known = self._known.get((tenant_id, name))
         asked_at = self._monotonic()
-        if known is not None and asked_at - known.read_at < _POINTER_SECONDS:
-            # A version that is newer than what we know may have been made in this second.
-            if number is None or number <= known.pointer.latest:
-                return known.pointer
+        is_fresh = known is not None and asked_at - known.read_at < _POINTER_SECONDS
+        # A version that is newer than what we know may have been made in this second.
+        if known is not None and is_fresh and (number is None or number <= known.pointer.latest):
+            return known.pointer
         pointer = reading.pointer(self._store, tenant_id, name)
         if pointer is None:
             raise SubmissionError(Fault.UNKNOWN_TEMPLATE, "this tenant has no such template")

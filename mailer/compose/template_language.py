@@ -35,6 +35,7 @@ _VALUE_CHARS = 1_000_000  # of one value that a filter makes
 _TERMS = 100  # in one tag; `a and b and c` has five
 _RANGE_ITEMS = 10_000
 _DATA_DEPTH = 50
+_DATA_CHARS = 250_000  # and items
 _NUMBER_BITS = 512
 _MISSING = 100  # named at once
 _NOTHING = object()
@@ -64,7 +65,8 @@ class Reading(RenderContext):
         self.missing: dict[tuple[str | int, ...], int] = {}
         self.written = 0
         self._weights: dict[int, int] = {}
-        self._learn(data, _DATA_DEPTH)
+        if self._learn(data, _DATA_DEPTH) > _DATA_CHARS:
+            raise Refusal(f"the data of one message may have {_DATA_CHARS} characters", token=None)
 
     def spend(self, steps: int = 1) -> None:
         self.steps_left -= steps
@@ -136,7 +138,8 @@ class Reading(RenderContext):
         if not isinstance(value, (dict, list)):
             return self._weigh(value)
         inside = value.values() if isinstance(value, dict) else value
-        weight = 1 + len(value) + sum(self._learn(item, depth - 1) for item in inside)
+        names = sum(map(len, value)) if isinstance(value, dict) else 0
+        weight = 1 + len(value) + names + sum(self._learn(item, depth - 1) for item in inside)
         self._weights[id(value)] = weight
         return weight
 

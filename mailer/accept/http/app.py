@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.routing import Route
@@ -16,15 +16,36 @@ from starlette.types import ASGIApp, Scope
 from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
-from mailer.accept.http import changing, docs, health, openapi, problems, reading, sending
+from mailer.accept.crowd import CrowdTaker
+from mailer.accept.http import (
+    batching,
+    changing,
+    docs,
+    health,
+    openapi,
+    problems,
+    reading,
+    sending,
+    templating,
+)
+from mailer.accept.http.batching import BatchParts, BatchRoute
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
 from mailer.accept.http.sending import SendRoute
+from mailer.accept.http.small import SmallBodies
+from mailer.accept.http.templating import TemplateParts
 from mailer.accept.http.visits import Reception
+from mailer.accept.stationery import Stationery
 from mailer.accept.submission import Fault, Taker
+from mailer.ids import IdMaker
 from mailer.queue import read
 from mailer.store import Store
+
+
+class Doorway(Taker, CrowdTaker, Protocol):
+    """The one way in, for one submission and for many."""
+
 
 # FastAPI would hand request bodies to whatever exporter the environment names; content stays here.
 _NO_TELEMETRY: Any = {
@@ -45,8 +66,9 @@ class HttpParts:
     """
 
     store: Store
-    intake: Taker
+    intake: Doorway
     changes: Changes
+    new_id: IdMaker
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     version: str
@@ -67,6 +89,7 @@ def create_app(parts: HttpParts) -> FastAPI:
     metrics = HttpMetrics()
     authenticator = Authenticator(parts.store, monotonic=parts.monotonic, now=parts.now)
     budget = parts.budget
+    stationery = Stationery(parts.store, monotonic=parts.monotonic)
     metrics.add(
         QueueMetrics(
             lambda: read.gauges(parts.store, now=parts.now()), lambda: budget.held_bytes, parts.monotonic
@@ -77,12 +100,24 @@ def create_app(parts: HttpParts) -> FastAPI:
         authenticator,
         budget,
         parts.body_limits,
+        stationery,
         most_recipients=parts.most_recipients,
         now=parts.now,
     )
+    batch_route = BatchRoute(
+        BatchParts(
+            store=parts.store, intake=parts.intake, authenticator=authenticator, budget=budget,
+            limits=parts.body_limits, stationery=stationery, most_recipients=parts.most_recipients,
+            now=parts.now,
+        )
+    )  # fmt: skip
     app.router.routes.append(Route(sending.PATH, send_route, methods=["POST"]))
+    app.router.routes.append(Route(batching.PATH, batch_route, methods=["POST"]))
     app.include_router(reading.router(parts.store, authenticator))
     app.include_router(changing.router(parts.changes, authenticator))
+    app.include_router(
+        templating.router(TemplateParts(parts.store, stationery, authenticator, parts.new_id, parts.now))
+    )
     app.include_router(
         health.router({"database": health.store_check(parts.store), **parts.readiness}, metrics)
     )
@@ -90,9 +125,10 @@ def create_app(parts: HttpParts) -> FastAPI:
         app.include_router(router, include_in_schema=False)
     problems.install(app)
     _publish(app)
+    app.add_middleware(SmallBodies)
     app.add_middleware(
         Reception, metrics=metrics, monotonic=parts.monotonic, apologise=_apology,
-        express={("POST", sending.PATH): send_route},
+        express={("POST", sending.PATH): send_route, ("POST", batching.PATH): batch_route},
     )  # fmt: skip
     return app
 

@@ -83,7 +83,8 @@ def _fields(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterato
     if body is not None:
         shape = schemas[body["content"]["application/json"]["schema"]["$ref"].removeprefix(_REFERENCE)]
         for name, schema in shape["properties"].items():
-            yield Field(name, "body", _type(schema), name in shape["required"], _meaning(schema))
+            required = name in shape.get("required", ())
+            yield Field(name, "body", _type(schema), required, _meaning(schema))
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -112,7 +113,7 @@ def _example(base_url: str, path: str, method: str, operation: Mapping[str, Any]
     if method == "post" and "requestBody" not in operation:
         lines.insert(1, "-X POST")
     elif method == "post":
-        examples = operation["requestBody"]["content"]["application/json"]["examples"]
-        value = next(iter(examples.values()))["value"]
+        examples = operation["requestBody"]["content"]["application/json"].get("examples", {})
+        value: Any = next((example["value"] for example in examples.values()), {})
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(value, indent=2))}"]
     return " \\\n  ".join(lines)

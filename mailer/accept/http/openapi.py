@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from mailer import ids
-from mailer.accept.http import problems, sending, wire
+from mailer.accept.http import batch_document, batching, problems, sending, wire
 from mailer.accept.http.catalogue import CATALOGUE
 from mailer.accept.http.shapes import id_pattern
 from mailer.accept.submission import Fault
@@ -22,7 +22,8 @@ DESCRIPTION = (
 _HTTP_METHODS = ("get", "post", "put", "patch", "delete")
 _KEY_NAME = "api_key"
 _OF_EVERY_KEYED_ROUTE = (Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.UNAVAILABLE, Fault.INTERNAL)
-_OF_SENDING = tuple(fault for fault in Fault if fault not in (Fault.NOT_FOUND, Fault.METHOD_NOT_ALLOWED))
+_NOT_OF_SENDING = (Fault.NOT_FOUND, Fault.METHOD_NOT_ALLOWED, Fault.NAME_TAKEN)
+_OF_SENDING = tuple(fault for fault in Fault if fault not in _NOT_OF_SENDING)
 _SCHEMA = "#/components/schemas/{}"
 
 
@@ -36,14 +37,18 @@ def document(app: FastAPI) -> dict[str, Any]:
     components = made.setdefault("components", {})
     # FastAPI describes its own form of a validation error, which is never answered here.
     kept = {n: s for n, s in components.get("schemas", {}).items() if "ValidationError" not in n}
-    components["schemas"] = {**kept, **schemas, **_OWN_SCHEMAS}
+    components["schemas"] = {**kept, **schemas, **_OWN_SCHEMAS, **batch_document.schemas()}
     components["securitySchemes"] = {
         _KEY_NAME: {
             "type": "http", "scheme": "bearer", "bearerFormat": "mk_...",
             "description": "An API key of the installation; `mailer key create` makes one.",
         }
     }  # fmt: skip
-    made["paths"] = {sending.PATH: {"post": _send_operation(reference)}, **made["paths"]}
+    made["paths"] = {
+        sending.PATH: {"post": _send_operation(reference)},
+        batching.PATH: {"post": batch_document.operation([IDEMPOTENCY_KEY])},
+        **made["paths"],
+    }
     for path, operations in made["paths"].items():
         for method in _HTTP_METHODS:
             if method in operations:
@@ -56,7 +61,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if path.startswith("/v1/"):
         operation["security"] = [{_KEY_NAME: []}]
-        faults = _faults_of(path, "422" in responses)
+        faults = _faults_of(path, "422" in responses, "requestBody" in operation)
         responses.pop("422", None)
         responses.update(_problem_responses(faults))
     else:
@@ -68,12 +73,16 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         )
 
 
-def _faults_of(path: str, has_parameters: bool) -> Collection[Fault]:
-    if path == sending.PATH:
+def _faults_of(path: str, has_parameters: bool, has_body: bool) -> Collection[Fault]:
+    if path in (sending.PATH, batching.PATH):
         return _OF_SENDING
     faults = [*_OF_EVERY_KEYED_ROUTE]
-    if has_parameters and "{" not in path:
+    if (has_parameters and "{" not in path) or has_body:
         faults.append(Fault.INVALID_FIELD)
+    if has_body:
+        faults += [Fault.MALFORMED_REQUEST, Fault.REQUEST_TOO_LARGE]
+    if path.startswith("/v1/templates"):
+        faults += [Fault.TEMPLATE_FAILED, *([Fault.NAME_TAKEN] if path == "/v1/templates" else [])]
     if "{" in path:
         faults.append(Fault.NOT_FOUND)
     return faults
@@ -124,14 +133,7 @@ def _send_operation(reference: Mapping[str, Any]) -> dict[str, Any]:
             "`Idempotency-Key` the request may be repeated safely: the repeat gets the first answer."
         ),
         "operationId": "send_message",
-        "parameters": [
-            {
-                "name": "Idempotency-Key", "in": "header", "required": False,
-                "description": "Stands for this very body; remembered for a day unless configured otherwise",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-                "example": "order-4711-confirmation",
-            }
-        ],
+        "parameters": [IDEMPOTENCY_KEY],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": dict(reference), "examples": _EXAMPLES}},
@@ -140,12 +142,25 @@ def _send_operation(reference: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key", "in": "header", "required": False,
+    "description": "Stands for this very body; remembered for a day unless configured otherwise",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "example": "order-4711-confirmation",
+}  # fmt: skip
 _EXAMPLES = {
     "simple": {
         "summary": "A text to one recipient",
         "value": {
             "from": "Shop <shop@example.org>", "to": "ada@example.net",
             "subject": "Your order 4711", "text": "Thank you. It ships tomorrow.",
+        },
+    },
+    "template": {
+        "summary": "A stored template, filled",
+        "value": {
+            "from": "Shop <shop@example.org>", "to": "ada@example.net",
+            "template": {"name": "order-shipped", "data": {"name": "Ada", "order": {"number": 4711}}},
         },
     },
     "full": {

@@ -90,6 +90,20 @@ def refusal(scope: Scope, error: SubmissionError) -> Response:
     return problem(scope, error.fault, error.detail, errors=errors_of(error))
 
 
+def within(error: SubmissionError) -> dict[str, Any]:
+    """The refusal of a part of a request, in an answer about all of it."""
+    kind = CATALOGUE[error.fault]
+    document: dict[str, Any] = {
+        "type": f"/problems/{error.fault}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": error.detail,
+    }
+    if error.errors:
+        document["errors"] = errors_of(error)
+    return document
+
+
 def errors_of(error: SubmissionError) -> list[dict[str, str]]:
     return [{"pointer": pointer, "detail": detail} for pointer, detail in error.errors[:_MOST_ERRORS]]
 

@@ -13,9 +13,11 @@ from starlette.types import Receive, Scope, Send
 from mailer import ids
 from mailer.accept.budget import ByteBudget, Hold
 from mailer.accept.credentials import Authenticator, Identity
-from mailer.accept.http import draft, problems, wire
+from mailer.accept.http import draft, filling, problems, wire
 from mailer.accept.http.body import BodyLimits, read_body
 from mailer.accept.http.visits import visit_of
+from mailer.accept.http.wire import SendRequest
+from mailer.accept.stationery import Stationery
 from mailer.accept.submission import (
     NOTED_BY_INTAKE,
     PASSING,
@@ -44,6 +46,7 @@ class SendRoute:
         authenticator: Authenticator,
         budget: ByteBudget,
         limits: BodyLimits,
+        stationery: Stationery,
         *,
         most_recipients: int,
         now: Callable[[], datetime],
@@ -52,6 +55,7 @@ class SendRoute:
         self._authenticator = authenticator
         self._budget = budget
         self._limits = limits
+        self._stationery = stationery
         self._most_recipients = most_recipients
         self._now = now
 
@@ -67,7 +71,7 @@ class SendRoute:
         visit = visit_of(scope)
         visit.route = PATH
         headers = dict(scope["headers"])
-        identity = await self._authenticator.identify(_text(headers.get(b"authorization")))
+        identity = await self._authenticator.identify(text_of(headers.get(b"authorization")))
         visit.tenant_id = identity.tenant_id
         # The octets count as held until the message is on disk: its copies live about as long.
         with self._budget.hold() as hold:
@@ -91,16 +95,24 @@ class SendRoute:
         identity.require(SCOPE)
         if identity.is_suspended:
             raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
-        _check_format(headers)
-        idempotency_key = _idempotency_key(headers.get(b"idempotency-key"))
+        check_format(headers)
+        idempotency_key = idempotency_key_of(headers.get(b"idempotency-key"))
         raw = await read_body(headers, receive, hold, self._limits)
-        if len(raw) < _IN_THREAD_FROM_BYTES:
-            return self._understand(raw, identity, idempotency_key)
-        return await asyncio.to_thread(self._understand, raw, identity, idempotency_key)
+        if len(raw) >= _IN_THREAD_FROM_BYTES:
+            return await asyncio.to_thread(self._decode, raw, identity, idempotency_key)
+        request = wire.decode(raw)
+        if filling.is_wanted(request):  # which reads the database, and takes its time
+            return await asyncio.to_thread(self._understand, request, raw, identity, idempotency_key)
+        return self._understand(request, raw, identity, idempotency_key)
 
-    def _understand(self, raw: bytes, identity: Identity, idempotency_key: str | None) -> Submission:
+    def _decode(self, raw: bytes, identity: Identity, idempotency_key: str | None) -> Submission:
+        return self._understand(wire.decode(raw), raw, identity, idempotency_key)
+
+    def _understand(
+        self, request: SendRequest, raw: bytes, identity: Identity, idempotency_key: str | None
+    ) -> Submission:
         return draft.submission_of(
-            wire.decode(raw),
+            filling.fill(request, self._stationery, identity.tenant_id),
             identity,
             most_recipients=self._most_recipients,
             idempotency_key=idempotency_key,
@@ -109,11 +121,11 @@ class SendRoute:
         )
 
 
-def _text(value: bytes | None) -> str | None:
+def text_of(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def _check_format(headers: Mapping[bytes, bytes]) -> None:
+def check_format(headers: Mapping[bytes, bytes]) -> None:
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise SubmissionError(Fault.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
@@ -121,7 +133,7 @@ def _check_format(headers: Mapping[bytes, bytes]) -> None:
         raise SubmissionError(Fault.UNSUPPORTED_MEDIA_TYPE, "no content coding of the body is supported")
 
 
-def _idempotency_key(value: bytes | None) -> str | None:
+def idempotency_key_of(value: bytes | None) -> str | None:
     if value is None:
         return None
     if _IDEMPOTENCY_KEY.fullmatch(value) is None:

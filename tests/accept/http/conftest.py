@@ -123,7 +123,7 @@ def working_parts(room: Mailroom, folder: Path, *, ring: Callable[[], None]) -> 
     committer.start()
     try:
         yield HttpParts(
-            store=room.store, intake=intake, changes=changes, now=clock.now,
+            store=room.store, intake=intake, changes=changes, new_id=room.new_id, now=clock.now,
             monotonic=clock.monotonic, version="1.2.3", body_limits=LIMITS,
             budget=ByteBudget(512 * 1024), most_recipients=10,
         )  # fmt: skip
