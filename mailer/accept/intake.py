@@ -71,6 +71,28 @@ class Intake:
 
     async def take(self, submission: Submission) -> Receipt:
         """The message is on disk when this returns. Raises SubmissionError, then nothing was written."""
+        self._check(submission)
+        if _size(submission.content) > _IN_THREAD_FROM_BYTES:
+            prepared = await asyncio.to_thread(self._prepare, submission)
+        else:
+            prepared = self._prepare(submission)
+        del submission  # its files are in the body now, and may be large
+        return await self._committer.commit(prepared)
+
+    def prepare(self, submission: Submission) -> Prepared:
+        """Composed, to be committed. Safe in any thread. Raises SubmissionError."""
+        self._check(submission)
+        return self._prepare(submission)
+
+    async def commit(self, prepared: Prepared) -> Receipt:
+        """The message is on disk when this returns. Raises SubmissionError, then nothing was written."""
+        return await self._committer.commit(prepared)
+
+    def refuse(self, tenant_id: int, error: SubmissionError) -> None:
+        """Leaves the `rejected` event of a submission that a door refused; soon, and without waiting."""
+        self._committer.note(Rejection(tenant_id, error))
+
+    def _check(self, submission: Submission) -> None:
         self._check_room()
         if not submission.recipients:
             raise SubmissionError(
@@ -84,16 +106,6 @@ class Intake:
             )
         if self._limits.rates is not None:
             self._limits.rates.count(submission.key_id, len(submission.recipients))
-        if _size(submission.content) > _IN_THREAD_FROM_BYTES:
-            prepared = await asyncio.to_thread(self._prepare, submission)
-        else:
-            prepared = self._prepare(submission)
-        del submission  # its files are in the body now, and may be large
-        return await self._committer.commit(prepared)
-
-    def refuse(self, tenant_id: int, error: SubmissionError) -> None:
-        """Leaves the `rejected` event of a submission that a door refused; soon, and without waiting."""
-        self._committer.note(Rejection(tenant_id, error))
 
     def _prepare(self, submission: Submission) -> Prepared:
         message_id = self._new_id() if submission.message_id is None else submission.message_id

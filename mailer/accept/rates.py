@@ -7,6 +7,7 @@ many times as much. The store of limits that all processes share comes with the 
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,32 +38,35 @@ class RateLimits:
 
 
 class KeyRates:
-    """Lives on one event loop. A refused submission is not counted, so that whoever tries on gets through."""
+    """Safe from any thread. A refused submission is not counted, so that whoever tries on gets through."""
 
     def __init__(self, limits: RateLimits, monotonic: Callable[[], float]) -> None:
         self._limits = tuple(limit for limit in limits if limit[1])
         self._monotonic = monotonic
         self._keys: dict[int, tuple[_Window, ...]] = {}
         self._prune_at = _KEYS_KEPT
+        self._lock = threading.Lock()
 
     def check(self, key_id: int) -> None:
         """Raises SubmissionError (RATE_LIMITED) if not even one recipient more is allowed now."""
-        windows = self._keys.get(key_id)
-        if windows is not None:
-            self._weigh(windows, 1, self._monotonic())
+        with self._lock:
+            windows = self._keys.get(key_id)
+            if windows is not None:
+                self._weigh(windows, 1, self._monotonic())
 
     def count(self, key_id: int, recipients: int) -> None:
         """One message more, to so many recipients. Raises SubmissionError, then none more."""
         if not self._limits:
             return
-        now = self._monotonic()
-        windows = self._keys.get(key_id)
-        if windows is None:
-            self._prune(now)
-            windows = self._keys[key_id] = tuple(_Window(*limit) for limit in self._limits)
-        self._weigh(windows, recipients, now)
-        for window in windows:
-            window.add(1 if window.what == "messages" else recipients, now)
+        with self._lock:
+            now = self._monotonic()
+            windows = self._keys.get(key_id)
+            if windows is None:
+                self._prune(now)
+                windows = self._keys[key_id] = tuple(_Window(*limit) for limit in self._limits)
+            self._weigh(windows, recipients, now)
+            for window in windows:
+                window.add(1 if window.what == "messages" else recipients, now)
 
     def _weigh(self, windows: tuple[_Window, ...], recipients: int, now: float) -> None:
         """The longest wait decides: after a shorter one the next attempt would be refused again.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -95,6 +95,8 @@ class Fault(enum.StrEnum):
     FROM_NOT_ALLOWED = "from-not-allowed"
     UNKNOWN_STREAM = "unknown-stream"
     STREAM_ARCHIVED = "stream-archived"
+    UNKNOWN_TEMPLATE = "unknown-template"
+    TEMPLATE_FAILED = "template-failed"  # it is wrong, or cannot be filled with this data
     NO_RECIPIENTS = "no-recipients"
     TOO_MANY_RECIPIENTS = "too-many-recipients"
     MESSAGE_TOO_LARGE = "message-too-large"
@@ -119,6 +121,7 @@ class SubmissionError(Exception):
 
     detail               one sentence for people, without addresses or content of others
     pointer              RFC 6901 JSON pointer of the fault in the request, None where no field is at fault
+    errors               every fault with its pointer, where there may be several; else the one above
     header               name of the header field at fault, of the request or of the message in it; None: none
     retry_after_seconds  when the same submission may succeed; None: as usual for the fault
     """
@@ -129,6 +132,7 @@ class SubmissionError(Exception):
         detail: str,
         *,
         pointer: str | None = None,
+        errors: Sequence[tuple[str, str]] = (),
         header: str | None = None,
         retry_after_seconds: int | None = None,
     ) -> None:
@@ -136,8 +140,22 @@ class SubmissionError(Exception):
         self.fault = fault
         self.detail = detail
         self.pointer = pointer
+        self.errors = tuple(errors) if errors or pointer is None else ((pointer, detail),)
         self.retry_after_seconds = retry_after_seconds
         self.header = header
+
+    def moved(self, place: Callable[[str], str]) -> SubmissionError:
+        """The same refusal of a request that lies within another one. place: a pointer's place there."""
+        pointer = None if self.pointer is None else place(self.pointer)
+        errors = [(place(pointer), detail) for pointer, detail in self.errors]
+        return SubmissionError(
+            self.fault,
+            self.detail,
+            pointer=pointer,
+            errors=errors,
+            header=self.header,
+            retry_after_seconds=self.retry_after_seconds,
+        )
 
 
 # What the accepting transaction refuses it notes itself, and what may pass is no rejection.

@@ -313,6 +313,20 @@ def reject(store: Store, refusals: Sequence[tuple[int, int, str, str]], *, now: 
         tell(connection, rows)
 
 
+_EARLIER = Hot(
+    select(*(bare(idempotency).c[name] for name in ("key", "message_id", "body_sha256", "response"))).where(
+        bare(idempotency).c.tenant_id == bindparam("tenant"), dialect.OneOf(bare(idempotency).c.key, "keys")
+    )
+)
+
+
+def earlier(store: Store, tenant_id: int, keys: Sequence[str]) -> dict[str, Earlier]:
+    """What those of the tenant's idempotency `keys` that were used stand for."""
+    with store.read() as connection:
+        found = _EARLIER.rows(connection, {"tenant": tenant_id, "keys": dialect.listed(connection, keys)})
+    return {key: Earlier(i, bytes(sha), text.encode()) for key, i, sha, text in found}
+
+
 _STANDS = select(message.c.id).where(message.c.id == bindparam("wanted"))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.routing import Route
@@ -16,7 +16,9 @@ from starlette.types import ASGIApp, Scope
 from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
+from mailer.accept.crowd import CrowdTaker
 from mailer.accept.http import (
+    batching,
     changing,
     docs,
     health,
@@ -28,20 +30,29 @@ from mailer.accept.http import (
     reading,
     sending,
     streams,
+    templating,
     validating,
 )
+from mailer.accept.http.batching import BatchParts, BatchRoute
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.http.examining import Examiner
 from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
 from mailer.accept.http.raw import Arrivals, RawRoute
 from mailer.accept.http.sending import SendRoute
+from mailer.accept.http.templating import TemplateParts
 from mailer.accept.http.validating import ValidateRoute
 from mailer.accept.http.visits import Reception
+from mailer.accept.stationery import Stationery
 from mailer.accept.submission import Fault, Taker
 from mailer.ids import IdMaker
 from mailer.queue import read
 from mailer.store import Store
+
+
+class Doorway(Taker, CrowdTaker, Protocol):
+    """The one way in, for one submission and for many."""
+
 
 # FastAPI would hand request bodies to whatever exporter the environment names; content stays here.
 _NO_TELEMETRY: Any = {
@@ -66,7 +77,7 @@ class HttpParts:
     """
 
     store: Store
-    intake: Taker
+    intake: Doorway
     changes: Changes
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
@@ -92,40 +103,22 @@ def create_app(parts: HttpParts) -> FastAPI:
     metrics = HttpMetrics()
     authenticator = Authenticator(parts.store, monotonic=parts.monotonic, now=parts.now)
     budget = parts.budget
+    stationery = Stationery(parts.store, monotonic=parts.monotonic)
     metrics.add(
         QueueMetrics(
             lambda: read.gauges(parts.store, now=parts.now()), lambda: budget.held_bytes, parts.monotonic
         )
     )
-    send_route = SendRoute(
-        parts.intake,
-        authenticator,
-        budget,
-        parts.body_limits,
-        most_recipients=parts.most_recipients,
-        now=parts.now,
-    )
-    raw_route = RawRoute(
-        parts.intake,
-        authenticator,
-        budget,
-        parts.body_limits,
-        most_recipients=parts.most_recipients,
-        now=parts.now,
-        arrivals=Arrivals(parts.host, parts.new_id, parts.now),
-    )
-    validate_route = ValidateRoute(_examiner(parts), authenticator, budget, parts.body_limits)
-    express: dict[str, ASGIApp] = {
-        sending.PATH: send_route,
-        raw.PATH: raw_route,
-        validating.PATH: validate_route,
-    }
+    express = _sending_routes(parts, authenticator, stationery)
     app.router.routes += [Route(path, route, methods=["POST"]) for path, route in express.items()]
     app.include_router(listing.router(parts.store, authenticator))
     app.include_router(reading.router(parts.store, authenticator))
     app.include_router(changing.router(parts.changes, authenticator))
     for managing in (streams.router, keys.router):
         app.include_router(managing(parts.store, authenticator, new_id=parts.new_id, now=parts.now))
+    app.include_router(
+        templating.router(TemplateParts(parts.store, stationery, authenticator, parts.new_id, parts.now))
+    )
     app.include_router(
         health.router({"database": health.store_check(parts.store), **parts.readiness}, metrics)
     )
@@ -142,9 +135,50 @@ def create_app(parts: HttpParts) -> FastAPI:
     return app
 
 
-def _examiner(parts: HttpParts) -> Examiner:
+def _sending_routes(
+    parts: HttpParts, authenticator: Authenticator, stationery: Stationery
+) -> dict[str, ASGIApp]:
+    """The routes that take messages, by path; all are POST."""
+    send_route = SendRoute(
+        parts.intake,
+        authenticator,
+        parts.budget,
+        parts.body_limits,
+        stationery=stationery,
+        most_recipients=parts.most_recipients,
+        now=parts.now,
+    )
+    raw_route = RawRoute(
+        parts.intake,
+        authenticator,
+        parts.budget,
+        parts.body_limits,
+        most_recipients=parts.most_recipients,
+        now=parts.now,
+        arrivals=Arrivals(parts.host, parts.new_id, parts.now),
+    )
+    batch_route = BatchRoute(
+        BatchParts(
+            store=parts.store, intake=parts.intake, authenticator=authenticator, budget=parts.budget,
+            limits=parts.body_limits, stationery=stationery, most_recipients=parts.most_recipients,
+            now=parts.now,
+        )
+    )  # fmt: skip
+    validate_route = ValidateRoute(
+        _examiner(parts, stationery), authenticator, parts.budget, parts.body_limits
+    )
+    return {
+        sending.PATH: send_route,
+        batching.PATH: batch_route,
+        raw.PATH: raw_route,
+        validating.PATH: validate_route,
+    }
+
+
+def _examiner(parts: HttpParts, stationery: Stationery) -> Examiner:
     return Examiner(
         parts.store,
+        stationery,
         most_recipients=parts.most_recipients,
         message_bytes=parts.message_bytes,
         new_id=parts.new_id,

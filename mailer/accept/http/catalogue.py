@@ -98,6 +98,24 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "An archived stream takes nothing more; what waited in it when it was archived is delivered. "
             "Send to another stream, or restore this one: `POST /v1/streams/{name}/restore`.",
         ),
+        Fault.UNKNOWN_TEMPLATE: Kind(
+            422,
+            "There is no such template",
+            "`template` names a template of the tenant by its name or id, and a version that it has. Without "
+            "a `version` the published one is sent: publish one with `POST /v1/templates/{name}/publish`.",
+        ),
+        Fault.TEMPLATE_FAILED: Kind(
+            422,
+            "The template cannot be filled",
+            "The template is not written as Liquid is, or speaks of a variable that is not in `data`, or "
+            "costs too much. `errors` names every missing variable at once, with the line that wants it. "
+            "`POST /v1/templates/{name}/render` shows what would be sent.",
+        ),
+        Fault.NAME_TAKEN: Kind(
+            409,
+            "The name is taken",
+            "Another one of this tenant's has the name. Choose another name, or change what has it.",
+        ),
         Fault.NO_RECIPIENTS: Kind(
             422,
             "The message has no recipients",

@@ -83,7 +83,8 @@ def _fields(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterato
     if body is not None:
         shape = schemas[_named(body["content"]["application/json"]["schema"])]
         for name, schema in shape["properties"].items():
-            yield Field(name, "body", _type(schema), name in shape.get("required", ()), _meaning(schema))
+            required = name in shape.get("required", ())
+            yield Field(name, "body", _type(schema), required, _meaning(schema))
 
 
 def _named(schema: Mapping[str, Any]) -> str:
@@ -118,7 +119,7 @@ def _example(base_url: str, path: str, method: str, operation: Mapping[str, Any]
     if method not in ("get", "post") or (method == "post" and "requestBody" not in operation):
         lines.insert(1, f"-X {method.upper()}")
     if "requestBody" in operation:
-        examples = operation["requestBody"]["content"]["application/json"]["examples"]
-        value = next(iter(examples.values()))["value"]
+        examples = operation["requestBody"]["content"]["application/json"].get("examples", {})
+        value: Any = next((example["value"] for example in examples.values()), {})
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(value, indent=2))}"]
     return " \\\n  ".join(lines)

@@ -17,14 +17,16 @@ from mailer import ids
 from mailer.accept import admission
 from mailer.accept.admission import Admitted
 from mailer.accept.credentials import Identity
-from mailer.accept.http import draft, wire
+from mailer.accept.http import draft, filling, wire
 from mailer.accept.http.complaints import Complaints, tried
 from mailer.accept.http.salvage import salvage
 from mailer.accept.intake import composed_of, size_of
+from mailer.accept.stationery import Stationery
 from mailer.accept.submission import Fault, Submission, SubmissionError
 from mailer.compose.advice import Advice, advise
 from mailer.compose.entity import Leaf
 from mailer.compose.mime import Draft, entity_of
+from mailer.compose.wording import Filled
 from mailer.identity import custody
 from mailer.ids import IdMaker
 from mailer.store import Store
@@ -63,6 +65,7 @@ class Examiner:
     def __init__(
         self,
         store: Store,
+        stationery: Stationery,
         *,
         most_recipients: int,
         message_bytes: int,
@@ -70,6 +73,7 @@ class Examiner:
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
+        self._stationery = stationery
         self._most_recipients = most_recipients
         self._message_bytes = message_bytes
         self._new_id = new_id
@@ -80,7 +84,7 @@ class Examiner:
         complaints = Complaints()
         now = self._now()
         submission = draft.submission_of(
-            _request(raw, complaints),
+            self._filled(_request(raw, complaints), complaints, identity),
             identity,
             most_recipients=self._most_recipients,
             idempotency_key=None,
@@ -103,6 +107,13 @@ class Examiner:
         parts = tuple(entity_of(content, f"=_{shown}").leaves)
         message = Foreseen(submission, content, headers, size, parts, rows.selectors)
         return Finding((), tuple(warnings), message)
+
+    def _filled(
+        self, request: wire.SendRequest, complaints: Complaints, identity: Identity
+    ) -> wire.SendRequest:
+        filled = tried(complaints, filling.fill, request, self._stationery, identity.tenant_id)
+        # What its words would have been cannot be told: that of the rest which can be judged still is.
+        return filled or filling.with_words(request, Filled(request.subject or "", "", request.html))
 
     def _admit(
         self, submission: Submission, complaints: Complaints, identity: Identity, now: datetime

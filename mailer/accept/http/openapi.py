@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from mailer import ids
-from mailer.accept.http import operations, problems, raw, sending, validating, wire
+from mailer.accept.http import batch_document, batching, operations, problems, raw, sending, validating, wire
 from mailer.accept.http.catalogue import CATALOGUE
 from mailer.accept.http.shapes import id_pattern
 from mailer.accept.submission import Fault
@@ -50,7 +50,9 @@ def document(app: FastAPI) -> dict[str, Any]:
     components = made.setdefault("components", {})
     # FastAPI describes its own form of a validation error, which is never answered here.
     kept = {n: s for n, s in components.get("schemas", {}).items() if "ValidationError" not in n}
-    components["schemas"] = {**kept, **schemas, **operations.schemas(), **_OWN_SCHEMAS}
+    components["schemas"] = {
+        **kept, **schemas, **operations.schemas(), **batch_document.schemas(), **_OWN_SCHEMAS,
+    }  # fmt: skip
     components["securitySchemes"] = {
         _KEY_NAME: {
             "type": "http", "scheme": "bearer", "bearerFormat": "mk_...",
@@ -58,8 +60,12 @@ def document(app: FastAPI) -> dict[str, Any]:
         }
     }  # fmt: skip
     send_operation = _send_operation(reference)
-    send = {"post": send_operation, **made["paths"].pop(sending.PATH)}
-    made["paths"] = {sending.PATH: send, **operations.paths(send_operation), **made["paths"]}
+    made["paths"] = {
+        sending.PATH: {"post": send_operation, **made["paths"].pop(sending.PATH)},
+        batching.PATH: {"post": batch_document.operation([IDEMPOTENCY_KEY])},
+        **operations.paths(send_operation),
+        **made["paths"],
+    }
     for path, methods in made["paths"].items():
         for method in _HTTP_METHODS:
             if method in methods:
@@ -87,13 +93,15 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
 
 
 def _faults_of(path: str, method: str, operation: Mapping[str, Any]) -> Collection[Fault]:
-    if (method, path) in (("post", sending.PATH), ("post", raw.PATH)):
+    if method == "post" and path in (sending.PATH, batching.PATH, raw.PATH):
         return _OF_SENDING
     if path == validating.PATH:
         return _OF_TRYING_OUT
     faults = [*_OF_EVERY_KEYED_ROUTE]
     if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
         faults.append(Fault.INVALID_FIELD)
+    if path.startswith("/v1/templates"):
+        faults.append(Fault.TEMPLATE_FAILED)
     if "{" in path:
         faults.append(Fault.NOT_FOUND)
     if "requestBody" in operation:
@@ -152,14 +160,7 @@ def _send_operation(reference: Mapping[str, Any]) -> dict[str, Any]:
             "`Idempotency-Key` the request may be repeated safely: the repeat gets the first answer."
         ),
         "operationId": "send_message",
-        "parameters": [
-            {
-                "name": "Idempotency-Key", "in": "header", "required": False,
-                "description": "Stands for this very body; remembered for a day unless configured otherwise",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-                "example": "order-4711-confirmation",
-            }
-        ],
+        "parameters": [IDEMPOTENCY_KEY],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": dict(reference), "examples": _EXAMPLES}},
@@ -168,12 +169,25 @@ def _send_operation(reference: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key", "in": "header", "required": False,
+    "description": "Stands for this very body; remembered for a day unless configured otherwise",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "example": "order-4711-confirmation",
+}  # fmt: skip
 _EXAMPLES = {
     "simple": {
         "summary": "A text to one recipient",
         "value": {
             "from": "Shop <shop@example.org>", "to": "ada@example.net",
             "subject": "Your order 4711", "text": "Thank you. It ships tomorrow.",
+        },
+    },
+    "template": {
+        "summary": "A stored template, filled",
+        "value": {
+            "from": "Shop <shop@example.org>", "to": "ada@example.net",
+            "template": {"name": "order-shipped", "data": {"name": "Ada", "order": {"number": 4711}}},
         },
     },
     "full": {

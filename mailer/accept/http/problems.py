@@ -27,6 +27,7 @@ from mailer.accept.submission import Fault, SubmissionError
 from mailer.store import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
+_MOST_ERRORS = 20  # listed in one answer
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _BY_STATUS = {
     400: Fault.MALFORMED_REQUEST,
@@ -94,12 +95,31 @@ def _headers_of(fault: Fault, kind: Kind) -> dict[str, str]:
 
 
 def refusal(scope: Scope, error: SubmissionError) -> Response:
-    place = {"pointer": error.pointer, "header": error.header}
-    at = {kind: where for kind, where in place.items() if where is not None}
-    errors = [{**at, "detail": error.detail}] if at else []
     wait = error.retry_after_seconds
     headers = None if wait is None else {"Retry-After": str(wait)}
-    return problem(scope, error.fault, error.detail, errors=errors, headers=headers)
+    return problem(scope, error.fault, error.detail, errors=errors_of(error), headers=headers)
+
+
+def within(error: SubmissionError) -> dict[str, Any]:
+    """The refusal of a part of a request, in an answer about all of it."""
+    kind = CATALOGUE[error.fault]
+    document: dict[str, Any] = {
+        "type": f"/problems/{error.fault}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": error.detail,
+        "doc": f"/problems/{error.fault}",
+    }
+    if errors := errors_of(error):
+        document["errors"] = errors
+    return document
+
+
+def errors_of(error: SubmissionError) -> list[dict[str, str]]:
+    if error.header is not None:
+        at = {"pointer": error.pointer, "header": error.header}
+        return [{**{kind: where for kind, where in at.items() if where is not None}, "detail": error.detail}]
+    return [{"pointer": pointer, "detail": detail} for pointer, detail in error.errors[:_MOST_ERRORS]]
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -17,7 +17,7 @@ from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http import letter
 from mailer.accept.http.body import Body, BodyLimits
 from mailer.accept.http.letter import MAIL_FROM, RCPT_TO, Letter
-from mailer.accept.http.sending import SendRoute, media_type_of
+from mailer.accept.http.sending import SubmittingRoute, media_type_of
 from mailer.accept.submission import Envelope, Fault, Receipt, Submission, SubmissionError, Taker
 from mailer.accept.whole import Handover
 from mailer.compose import submitted
@@ -63,8 +63,8 @@ class Arrivals:
         )
 
 
-class RawRoute(SendRoute):
-    """An ASGI application; a repeat of a request without an idempotency key sends a second message."""
+class RawRoute(SubmittingRoute):
+    """The route of a whole message. An idempotency key may also stand in its X-Mailer-Idempotency-Key."""
 
     path = PATH
     media_types = frozenset({JSON, MESSAGE})
@@ -80,7 +80,9 @@ class RawRoute(SendRoute):
         now: Callable[[], datetime],
         arrivals: Arrivals,
     ) -> None:
-        super().__init__(intake, authenticator, budget, limits, most_recipients=most_recipients, now=now)
+        super().__init__(intake, authenticator, budget, limits)
+        self._most_recipients = most_recipients
+        self._now = now
         self._arrivals = arrivals
 
     async def _accept(self, scope: Scope, receive: Receive) -> Receipt:

@@ -13,9 +13,11 @@ from starlette.types import Receive, Scope, Send
 from mailer import ids
 from mailer.accept.budget import ByteBudget, Hold
 from mailer.accept.credentials import Authenticator, Identity
-from mailer.accept.http import draft, problems, wire
+from mailer.accept.http import draft, filling, problems, wire
 from mailer.accept.http.body import Body, BodyLimits, read_body
 from mailer.accept.http.visits import visit_of
+from mailer.accept.http.wire import SendRequest
+from mailer.accept.stationery import Stationery
 from mailer.accept.submission import (
     NOTED_BY_INTAKE,
     PASSING,
@@ -35,28 +37,23 @@ _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY_PATTERN.encode("ascii"))
 IN_THREAD_FROM_BYTES = 256 * 1024  # decoding more than this would hold up the other requests
 
 
-class SendRoute:
-    """An ASGI application; a repeat of a request without Idempotency-Key sends a second message."""
+class SubmittingRoute:
+    """An ASGI application; a repeat of a request without Idempotency-Key sends a second message.
 
-    path = PATH
-    media_types = frozenset({b"application/json"})
+    path         of the route, for the log and the metrics
+    media_types  that its body may have
+    """
+
+    path: str
+    media_types: frozenset[bytes]
 
     def __init__(
-        self,
-        intake: Taker,
-        authenticator: Authenticator,
-        budget: ByteBudget,
-        limits: BodyLimits,
-        *,
-        most_recipients: int,
-        now: Callable[[], datetime],
+        self, intake: Taker, authenticator: Authenticator, budget: ByteBudget, limits: BodyLimits
     ) -> None:
         self._intake = intake
         self._authenticator = authenticator
         self._budget = budget
         self._limits = limits
-        self._most_recipients = most_recipients
-        self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -92,18 +89,65 @@ class SendRoute:
         check_sender(identity)
         headers = dict(scope["headers"])
         check_format(headers, self.media_types)
-        idempotency_key = _idempotency_key(headers.get(b"idempotency-key"))
+        idempotency_key = idempotency_key_of(headers.get(b"idempotency-key"))
         raw = await read_body(headers, receive, hold, self._limits)
         if len(raw) < IN_THREAD_FROM_BYTES:
-            return self.understand(raw, scope, identity, idempotency_key)
+            return await self.understand_small(raw, scope, identity, idempotency_key)
         return await asyncio.to_thread(self.understand, raw, scope, identity, idempotency_key)
+
+    async def understand_small(
+        self, raw: Body, scope: Scope, identity: Identity, idempotency_key: str | None
+    ) -> Submission:
+        """What a body says that is read faster than a thread is asked. Raises SubmissionError."""
+        return self.understand(raw, scope, identity, idempotency_key)
 
     def understand(
         self, raw: Body, scope: Scope, identity: Identity, idempotency_key: str | None
     ) -> Submission:
-        """What the body says. Raises SubmissionError."""
+        """What the body says. Not for an event loop. Raises SubmissionError."""
+        raise NotImplementedError
+
+
+class SendRoute(SubmittingRoute):
+    """The route of a message in JSON."""
+
+    path = PATH
+    media_types = frozenset({b"application/json"})
+
+    def __init__(
+        self,
+        intake: Taker,
+        authenticator: Authenticator,
+        budget: ByteBudget,
+        limits: BodyLimits,
+        *,
+        stationery: Stationery,
+        most_recipients: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        super().__init__(intake, authenticator, budget, limits)
+        self._stationery = stationery
+        self._most_recipients = most_recipients
+        self._now = now
+
+    async def understand_small(
+        self, raw: Body, scope: Scope, identity: Identity, idempotency_key: str | None
+    ) -> Submission:
+        request = wire.decode(raw)
+        if filling.is_wanted(request):  # which reads the database, and takes its time
+            return await asyncio.to_thread(self._submission_of, request, raw, identity, idempotency_key)
+        return self._submission_of(request, raw, identity, idempotency_key)
+
+    def understand(
+        self, raw: Body, scope: Scope, identity: Identity, idempotency_key: str | None
+    ) -> Submission:
+        return self._submission_of(wire.decode(raw), raw, identity, idempotency_key)
+
+    def _submission_of(
+        self, request: SendRequest, raw: Body, identity: Identity, idempotency_key: str | None
+    ) -> Submission:
         return draft.submission_of(
-            wire.decode(raw),
+            filling.fill(request, self._stationery, identity.tenant_id),
             identity,
             most_recipients=self._most_recipients,
             idempotency_key=idempotency_key,
@@ -138,7 +182,7 @@ def authorization_of(scope: Scope) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def _idempotency_key(value: bytes | None) -> str | None:
+def idempotency_key_of(value: bytes | None) -> str | None:
     if value is None:
         return None
     if _IDEMPOTENCY_KEY.fullmatch(value) is None:

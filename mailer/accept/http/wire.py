@@ -14,6 +14,7 @@ from mailer.accept.submission import Fault, SubmissionError
 from mailer.compose import control
 from mailer.compose.attachments import ATTACHMENTS
 
+Shape = TypeVar("Shape")
 _MAILBOX = Meta(
     max_length=8192,
     description="`local@domain` or `Name <local@domain>`",
@@ -50,7 +51,7 @@ _TAG = Meta(
     pattern=rf"^{control.TAG_PATTERN}\Z", max_length=control.TAG_CHARS, description="Visible ASCII",
     extra_json_schema={"pattern": f"^{control.TAG_PATTERN}$"},
 )  # fmt: skip
-_Tag = Annotated[str, _TAG]
+Tag = Annotated[str, _TAG]
 _Headers = (
     Annotated[
         dict[
@@ -62,7 +63,7 @@ _Headers = (
     | Annotated[list[HeaderField], Meta(max_length=50)]
     | None
 )
-_Metadata = (
+Metadata = (
     Annotated[
         dict[
             Annotated[str, Meta(min_length=1, max_length=control.METADATA_KEY_CHARS)],
@@ -74,8 +75,23 @@ _Metadata = (
 )
 
 
+class TemplateUse(Struct, frozen=True, forbid_unknown_fields=True):
+    """A stored template, by name or id, and what fills it."""
+
+    name: (
+        Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema={"format": "template"})] | None
+    ) = None
+    id: Annotated[str, Meta(min_length=1, max_length=100, description="`tmpl_...`")] | None = None
+    version: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Without it, the published one")] | None = (
+        None
+    )
+    data: Annotated[
+        dict[str, Any], Meta(description="Every variable that the template speaks of; null is a value")
+    ] = field(default_factory=dict)
+
+
 class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A message to send: at least one recipient in to, cc or bcc, and a text, an html, or both."""
+    """A message to send: at least one recipient in to, cc or bcc; a text, an html, or both; or a template."""
 
     from_: Annotated[AnyAddress, Meta(description="Author; its domain is a sending domain of the tenant")] = (
         field(name="from")
@@ -90,6 +106,13 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
     text: Annotated[str, Meta(description="Plain text part")] | None = None
     html: Annotated[str, Meta(description="HTML part")] | None = None
+    template: TemplateUse | None = None  # instead of subject, text and html
+    inline_css: (
+        Annotated[bool, Meta(description="Write style rules into the elements; true for a template")] | None
+    ) = None
+    auto_text: (
+        Annotated[bool, Meta(description="Make a text of an html that has none; true for a template")] | None
+    ) = None
     headers: Annotated[
         _Headers,
         Meta(description="Further header fields; those that the mailer writes itself are refused"),
@@ -103,13 +126,13 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
     ) = None
     tags: (
         Annotated[
-            list[_Tag],
+            list[Tag],
             Meta(max_length=control.TAGS, description="Words to find the message by; never sent"),
         ]
         | None
     ) = None
     metadata: Annotated[
-        _Metadata, Meta(description="Your own data, kept and shown with the message; never sent")
+        Metadata, Meta(description="Your own data, kept and shown with the message; never sent")
     ] = None
     stream: Annotated[
         str,
@@ -132,15 +155,20 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
     ) = None
 
 
+# What a message that is made of a template does not say itself.
+_OF_A_TEMPLATE = {
+    "template": {"type": "object"}, "subject": {"const": ""},
+    "text": {"type": "null"}, "html": {"type": "null"},
+}  # fmt: skip
 _decoder = msgspec.json.Decoder(SendRequest)
 
 
-def decode(raw: bytes | bytearray) -> SendRequest:
+def decode(raw: bytes | bytearray | msgspec.Raw) -> SendRequest:
     """The request in `raw`. Raises SubmissionError and nothing else, whatever the octets."""
     return decode_by(_decoder, raw)
 
 
-def decode_by(decoder: msgspec.json.Decoder[T], raw: bytes | bytearray | msgspec.Raw) -> T:
+def decode_by(decoder: msgspec.json.Decoder[Shape], raw: bytes | bytearray | msgspec.Raw) -> Shape:
     """What `decoder` reads in `raw`. Raises SubmissionError and nothing else, whatever the octets."""
     try:
         return decoder.decode(raw)
@@ -156,7 +184,12 @@ def schema() -> tuple[dict[str, Any], dict[str, Any]]:
         [SendRequest], ref_template="#/components/schemas/{name}"
     )
     components["SendRequest"]["anyOf"] = [
-        {"required": [part], "properties": {part: {"type": "string"}}} for part in ("text", "html")
+        {"required": [part], "properties": {part: {"type": "string"}, "template": {"type": "null"}}}
+        for part in ("text", "html")
+    ] + [{"required": ["template"], "properties": _OF_A_TEMPLATE}]
+    components["TemplateUse"]["oneOf"] = [
+        {"required": [given], "properties": {given: {"type": "string"}, other: {"type": "null"}}}
+        for given, other in (("name", "id"), ("id", "name"))
     ]
     return reference, components
 

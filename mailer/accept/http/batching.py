@@ -1,0 +1,162 @@
+"""POST /v1/messages/batch: up to 1,000 messages in one request, each answered for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from mailer.accept import crowd
+from mailer.accept.budget import ByteBudget
+from mailer.accept.credentials import Authenticator
+from mailer.accept.crowd import Answer, CrowdTaker, Item
+from mailer.accept.http import problems
+from mailer.accept.http.batch import Reader
+from mailer.accept.http.body import Body, BodyLimits, read_body
+from mailer.accept.http.sending import authorization_of, check_format, check_sender, idempotency_key_of
+from mailer.accept.http.visits import visit_of
+from mailer.accept.stationery import Stationery
+from mailer.accept.submission import (
+    NOTED_BY_INTAKE,
+    PASSING,
+    Fault,
+    Receipt,
+    SubmissionError,
+)
+from mailer.queue import enqueue
+from mailer.queue.enqueue import Earlier
+from mailer.store import Store, StoreUnavailable
+
+PATH = "/v1/messages/batch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchParts:
+    """What the route works with; see HttpParts."""
+
+    store: Store
+    intake: CrowdTaker
+    authenticator: Authenticator
+    budget: ByteBudget
+    limits: BodyLimits
+    stationery: Stationery
+    most_recipients: int
+    now: Callable[[], datetime]
+
+
+class BatchRoute:
+    """An ASGI application.
+
+    With an Idempotency-Key a repeat gives the answers of what was accepted before, by whatever part of the
+    batch came through, and tries the rest again: a batch that a crash cut short is completed by it. Without
+    one a repeat sends everything twice.
+    """
+
+    def __init__(self, parts: BatchParts) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self._accept(scope, receive)
+        except SubmissionError as error:
+            await problems.refusal(scope, error)(scope, receive, send)
+        else:
+            await _answer(body, send)
+
+    async def _accept(self, scope: Scope, receive: Receive) -> bytes:
+        parts = self._parts
+        visit = visit_of(scope)
+        visit.route = PATH
+        headers = dict(scope["headers"])
+        identity = await parts.authenticator.identify(authorization_of(scope))
+        visit.tenant_id = identity.tenant_id
+        with parts.budget.hold() as hold:
+            try:
+                check_sender(identity)
+                check_format(headers, frozenset({b"application/json"}))
+                key = idempotency_key_of(headers.get(b"idempotency-key"))
+                raw = await read_body(headers, receive, hold, parts.limits)
+                reader = Reader(identity, parts.stationery, parts.most_recipients, key, parts.now())
+                items, earlier = await asyncio.to_thread(self._read, reader, raw)
+            except SubmissionError as error:
+                if error.fault not in PASSING:
+                    parts.intake.refuse(identity.tenant_id, error)
+                raise
+            rest = [item for index, item in enumerate(items) if index not in earlier]
+            answers = await crowd.take_all(parts.intake, rest)
+        for answer in answers:
+            if isinstance(answer, SubmissionError) and answer.fault not in PASSING | NOTED_BY_INTAKE:
+                parts.intake.refuse(identity.tenant_id, answer)
+        if not earlier:
+            _refuse_if_all_may_pass(answers)
+        return _results(_merged(len(items), earlier, answers))
+
+    def _read(self, reader: Reader, raw: Body) -> tuple[list[Item], dict[int, Receipt]]:
+        """The items, and the receipts of those that were accepted before. Raises SubmissionError."""
+        sha256 = hashlib.sha256(raw).digest() if reader.idempotency_key is not None else b""
+        items = reader.items(raw, sha256)
+        keys = {key: index for index in range(len(items)) if (key := reader.key(index)) is not None}
+        if not keys:
+            return items, {}
+        try:
+            found = enqueue.earlier(self._parts.store, reader.identity.tenant_id, list(keys))
+        except StoreUnavailable as error:
+            raise SubmissionError(Fault.UNAVAILABLE, "the database did not answer; try again") from error
+        if any(one.body_sha256 != sha256 for one in found.values()):
+            raise SubmissionError(
+                Fault.IDEMPOTENCY_KEY_REUSED, "this idempotency key was used before with another request body"
+            )
+        return items, {keys[key]: _receipt(one) for key, one in found.items()}
+
+
+def _receipt(earlier: Earlier) -> Receipt:
+    return Receipt(earlier.message_id, earlier.response, replayed=True)
+
+
+def _refuse_if_all_may_pass(answers: Sequence[Answer]) -> None:
+    """A batch of which nothing came through for a passing reason is put off as a whole, so that a client
+    that knows nothing of batches tries again. Raises SubmissionError."""
+    reasons = [a for a in answers if isinstance(a, SubmissionError) and a.fault in PASSING]
+    if answers and len(reasons) == len(answers):
+        first = reasons[0]
+        raise SubmissionError(first.fault, first.detail, retry_after_seconds=first.retry_after_seconds)
+
+
+def _merged(number: int, earlier: Mapping[int, Receipt], answers: Sequence[Answer]) -> list[Answer]:
+    rest = iter(answers)
+    return [earlier[index] if index in earlier else next(rest) for index in range(number)]
+
+
+def _results(answers: Sequence[Answer]) -> bytes:
+    accepted = sum(isinstance(answer, Receipt) for answer in answers)
+    return msgspec.json.encode(
+        {
+            "accepted": accepted,
+            "refused": len(answers) - accepted,
+            "results": [_result(answer) for answer in answers],
+        }
+    )
+
+
+def _result(answer: Answer) -> Any:
+    if isinstance(answer, Receipt):
+        if not answer.replayed:
+            return msgspec.Raw(answer.body)
+        return {**msgspec.json.decode(answer.body), "replayed": True}
+    return {"status": "refused", "problem": problems.within(answer)}
+
+
+async def _answer(body: bytes, send: Send) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode("ascii")),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
