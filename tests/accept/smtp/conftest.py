@@ -23,6 +23,7 @@ from mailer.accept.smtp.sessions import KeySessions
 from mailer.identity import keys
 from mailer.identity.api_keys import insert
 from mailer.identity.keys import PresentedKey
+from mailer.identity.rights import Rights
 from mailer.identity.tenants import ACTIVE, Tenant
 from mailer.listener import Limits, Listener, Rules
 from mailer.store import Store
@@ -68,7 +69,7 @@ def issue(room: Mailroom, *, scopes: tuple[str, ...] = ("send",)) -> str:
     owner = Tenant(room.tenant_id, "acme", ACTIVE, clock.now())
     with room.store.write() as c:
         presented = PresentedKey(made.key_id, made.secret_hash)
-        insert(c, owner, "test", presented, scopes=scopes, expires_at=None, now=clock.now())
+        insert(c, owner, "test", presented, rights=Rights(scopes=scopes), expires_at=None, now=clock.now())
     return made.text
 
 
