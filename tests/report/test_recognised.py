@@ -27,7 +27,8 @@ def test_a_feedback_report_is_a_complaint(kind: str, boundary: str) -> None:
     """RFC 5965 §2, §7.3."""
     found = recognise(report(kind, boundary=boundary))
 
-    assert found == Finding(EventType.COMPLAINED, {"feedback_type": kind.lower(), "user_agent": "Isp/1"})
+    facts = {"reason": "feedback_report", "feedback_type": kind.lower(), "user_agent": "Isp/1"}
+    assert found == Finding(EventType.COMPLAINED, facts)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_an_automatic_reply_says_so_itself(value: str) -> None:
     """RFC 3834 §5."""
     found = recognise(f"Subject: Auto: hello\r\nAuto-Submitted: {value}\r\n\r\naway\r\n".encode())
 
-    assert found == Finding(EventType.AUTO_REPLIED, {"subject": "Auto: hello"})
+    assert found == Finding(EventType.AUTO_REPLIED, {"reason": "auto_submitted", "subject": "Auto: hello"})
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,9 @@ def test_an_automatic_reply_says_so_itself(value: str) -> None:
 )
 def test_a_mail_that_says_unsubscribe_is_one(header: str) -> None:
     """RFC 2369 §3.2."""
-    assert recognise(f"{header}\r\n\r\n".encode()) == Finding(EventType.UNSUBSCRIBED, {"method": "mail"})
+    found = recognise(f"{header}\r\n\r\n".encode())
+
+    assert found == Finding(EventType.UNSUBSCRIBED, {"reason": "unsubscribe_mail"})
 
 
 @pytest.mark.parametrize(

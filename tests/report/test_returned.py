@@ -113,9 +113,17 @@ def files(folder: Path) -> list[bytes]:
 @pytest.mark.parametrize(
     ("local", "event", "facts"),
     [
-        ("complaint", "complained", {"feedback_type": "abuse", "user_agent": "ECM-Mailer-Simulator/1"}),
-        ("unsubscribe", "unsubscribed", {"method": "mail"}),
-        ("OOF+holiday", "auto_replied", {"subject": "Auto: hello"}),
+        (
+            "complaint",
+            "complained",
+            {
+                "reason": "feedback_report",
+                "feedback_type": "abuse",
+                "user_agent": "ECM-Mailer-Simulator/1",
+            },
+        ),
+        ("unsubscribe", "unsubscribed", {"reason": "unsubscribe_mail"}),
+        ("OOF+holiday", "auto_replied", {"reason": "auto_submitted", "subject": "Auto: hello"}),
     ],
 )
 def test_what_a_simulated_recipient_sends_back_is_told(
