@@ -8,7 +8,7 @@ from __future__ import annotations
 from mailer import clock
 from mailer.bootstrap.office import Office, Stop, announce, keep_lease, office
 from mailer.config import Settings
-from mailer.identity.installation import secret_of
+from mailer.identity.installation import recognise, secret_of
 from mailer.identity.vault import Vault
 from mailer.report import inbox
 from mailer.report.returned import ReturnPaths
@@ -36,4 +36,5 @@ def run(settings: Settings) -> int:
 
 def _return_paths(settings: Settings, own: Office) -> ReturnPaths:
     vault = Vault(secret_of(settings.secret_file, settings.secret))
+    recognise(own.store, vault)
     return ReturnPaths(store=own.store, secrets=(vault.derive("verp"),), new_id=own.new_id, now=clock.now)

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from mailer import clock
 from mailer.config import Settings
 from mailer.identity import custody
-from mailer.identity.installation import secret_of
+from mailer.identity.installation import recognise, secret_of
 from mailer.identity.vault import Vault
 from mailer.queue.ownership import owners_of
 from mailer.store import Store
@@ -30,10 +30,11 @@ def inbox_page(settings: Settings, store: Store) -> tuple[APIRouter, ...]:
 
 
 def inbox_api(settings: Settings, store: Store, is_closing: Callable[[], bool]) -> tuple[InboxApi, ...]:
-    """/v1/inbox; in live mode there is no inbox."""
+    """/v1/inbox; in live mode there is no inbox. Raises WrongSecret."""
     if settings.is_live:
         return ()
     vault = Vault(secret_of(settings.secret_file, settings.secret))
+    recognise(store, vault)  # with another secret nobody's mail would be found, without a word
     shelf = Shelf(settings.data_dir / "inbox")
     mail = OwnMail(shelf, (vault.derive("verp"),), partial(owners_of, store))
     waiting = WaitingRoom(mail, monotonic=clock.monotonic, is_closing=is_closing)

@@ -88,7 +88,10 @@ def caller(follow: int | None, **given: Any) -> None:
 @data_dir_option
 @_follow
 def inbox(follow: int | None, **given: Any) -> None:
-    """Run the sandbox inbox: an SMTP server that takes everything and keeps it in the data folder."""
+    """Run the sandbox inbox: an SMTP server that takes everything and keeps it in the data folder.
+
+    It also plays the recipients at simulator.mailer.test, and reads what they send back.
+    """
     settings = _begin(follow, given)
     from mailer import bootstrap
 

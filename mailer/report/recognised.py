@@ -26,7 +26,10 @@ _COMPLAINTS = frozenset({"abuse", "fraud", "virus", "other"})
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """type: the event it means. facts: for the event's data; words of a stranger, printable and short."""
+    """type: the event it means.
+
+    facts  for the event's data: `reason`, how it is known, and words of a stranger, printable and short
+    """
 
     type: EventType
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -44,9 +47,11 @@ def recognise(content: bytes) -> Finding | None:
         return _complaint(content[:_REPORT_OCTETS], kind) if _REPORT_TYPE.search(kind) else None
     submitted = fields.get("auto-submitted", "no").partition(";")[0].strip().lower()  # RFC 3834 §5
     if submitted == "auto-replied":
-        return Finding(EventType.AUTO_REPLIED, _said(subject=fields.get("subject", "")))
+        return Finding(
+            EventType.AUTO_REPLIED, _said(reason="auto_submitted", subject=fields.get("subject", ""))
+        )
     if submitted == "no" and fields.get("subject", "").lower() == "unsubscribe":
-        return Finding(EventType.UNSUBSCRIBED, _said(method="mail"))
+        return Finding(EventType.UNSUBSCRIBED, _said(reason="unsubscribe_mail"))
     return None
 
 
@@ -61,7 +66,8 @@ def _complaint(content: bytes, kind: str) -> Finding | None:
             feedback_type = report.get("feedback-type", "").lower()
             if feedback_type not in _COMPLAINTS:
                 return None
-            facts = _said(feedback_type=feedback_type, user_agent=report.get("user-agent", ""))
+            agent = report.get("user-agent", "")
+            facts = _said(reason="feedback_report", feedback_type=feedback_type, user_agent=agent)
             return Finding(EventType.COMPLAINED, facts)
     return None
 

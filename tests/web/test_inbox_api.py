@@ -17,10 +17,10 @@ from mailer import clock, ids
 from mailer.accept.http.app import create_app
 from mailer.compose.verp import make_token
 from mailer.identity import tenants
-from mailer.queue.ownership import owners_of
+from mailer.queue.ownership import Owner, owners_of
 from mailer.report.maildir import Delivery, Maildir
 from mailer.report.trace import trace_fields
-from mailer.store import Store
+from mailer.store import Store, StoreUnavailable
 from mailer.web.inbox_api import InboxApi
 from mailer.web.owned import OwnMail
 from mailer.web.shelf import Shelf
@@ -219,6 +219,24 @@ async def test_a_suspended_tenant_may_look_and_delete_nothing(
     refused = await api.delete("/v1/inbox")
     assert (refused.status_code, refused.json()["type"]) == (403, "/problems/tenant-suspended")
     assert await listed(api) == [key]
+
+
+@pytest.mark.parametrize("path", ["/v1/inbox", "/v1/inbox/wait", "/v1/inbox/{key}"])
+async def test_while_the_database_is_away_nobody_is_told_whose_it_is(
+    keyring: Keyring, post: Post, folder: Path, tmp_path: Path, path: str
+) -> None:
+    def away(recipient_ids: object) -> dict[int, Owner]:
+        raise StoreUnavailable("away")
+
+    key = post.keep()
+    mail = OwnMail(Shelf(folder), (SECRET,), away)
+    api = InboxApi(mail, WaitingRoom(mail, monotonic=clock.monotonic), lambda name: None)
+    with working_parts(keyring.room, tmp_path, ring=lambda: None) as parts:
+        transport = httpx.ASGITransport(app=create_app(replace(parts, apis=[api])))
+        async with httpx.AsyncClient(transport=transport, base_url="http://mailer.test") as client:
+            answer = await client.get(path.format(key=key), headers=bearer(keyring.issue()))
+
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
 
 
 # ---- what is found
