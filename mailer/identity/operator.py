@@ -50,8 +50,8 @@ def ensure(
         made = domains.ensure(connection, owner, new, new_id=new_id, now=now).domain
         if made.tenant != owner.name:
             raise NameTaken(
-                f"the domain {made.name} belongs to the tenant {made.tenant!r}: notices of failure need one of"
-                " their own, set MAILER_OPERATOR_DOMAIN"
+                f"the domain {made.name} belongs to the tenant {made.tenant!r}: notices of failure need one"
+                " of their own, set MAILER_OPERATOR_DOMAIN"
             )
         missing = provision.missing_keys(connection, made, (), spare)
         custody.take_in(connection, vault, made.id, missing, new_id=new_id, now=now)

@@ -132,8 +132,10 @@ def due(store: Store, *, most: int, before: datetime) -> list[Due]:
 
 
 def _with_more_to_come(connection: Connection, message_ids: Iterable[int]) -> set[int]:
-    under_way = select(recipient.c.message_id.distinct()).where(
-        recipient.c.message_id.in_(list(message_ids)), recipient.c.state.in_(_UNDER_WAY)
+    under_way = (
+        select(recipient.c.message_id)
+        .where(recipient.c.message_id.in_(list(message_ids)), recipient.c.state.in_(_UNDER_WAY))
+        .distinct()
     )
     return set(connection.execute(under_way).scalars())
 

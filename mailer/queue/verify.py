@@ -255,7 +255,7 @@ def _waiting_without_a_reason() -> Select[tuple[int]]:
 
 
 def _notices_astray() -> Select[tuple[int]]:
-    """What is due names a recipient to tell of, what was sent a message that tells, what was dropped a reason."""
+    """Each names a recipient to tell of; one that was sent its carrier, one that was dropped its reason."""
     told_of = select(recipient.c.id).where(recipient.c.id == notice.c.recipient_id).exists()
     carried = select(message.c.id).where(message.c.id == notice.c.sent_as).exists()
     is_due, is_dropped = notice.c.state == NoticeState.DUE, notice.c.state == NoticeState.DROPPED

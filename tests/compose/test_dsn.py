@@ -23,8 +23,8 @@ from mailer.events import NoticeKind
 NOON = datetime(2026, 3, 9, 12, tzinfo=UTC)
 REFUSED = Reported(
     address="ann@example.net", orcpt="rfc822;Ann+Sales@example.org", status="5.1.1",
-    remote_mta="mx.example.net", diagnostic="550 5.1.1 no such mailbox", is_reply=True, last_attempt_at=NOON + timedelta(minutes=5),
-    retry_until=None,
+    remote_mta="mx.example.net", diagnostic="550 5.1.1 no such mailbox", is_reply=True,
+    last_attempt_at=NOON + timedelta(minutes=5), retry_until=None,
 )  # fmt: skip
 UNHEARD = Reported(
     address="bob@example.com", orcpt=None, status="4.4.7", remote_mta=None,
