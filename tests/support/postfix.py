@@ -120,7 +120,6 @@ class Postfix(Server):
         return _listens(self.port)
 
 
-
 def smart_host_client(port: int, key: str, *, certificate: Path | None) -> Postfix:
     """One that hands everything to the door on `port`, with an API key. No certificate: without TLS."""
     options = {
