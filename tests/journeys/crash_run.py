@@ -90,7 +90,8 @@ class Reckoning:
         stuck = [s.stuck_seconds for s in self.struck if s.stuck_seconds is not None]
         lines = [
             f"{self.plan.name}: seed {SEED}, {f.messages} messages {dict(self.by_door)}, "
-            f"{f.recipients} recipients {dict(f.states)}, {len(self.struck)} faults, {self.unknown} answers missed and asked for again",
+            f"{f.recipients} recipients {dict(f.states)}, {len(self.struck)} faults, "
+            f"{self.unknown} answers missed and asked for again",
             f"  {len(f.broken)} promises broken, {f.duplicates} duplicates (all in doubt unless said), "
             f"{f.doubts} attempts in doubt ({f.scripted_doubts} by the sink), "
             f"dead leases stood at most {max(stuck, default=0):.2f} s",
