@@ -73,7 +73,8 @@ def test_by_data_a_fake_end_is_content_or_refused(ready: Ready, end: bytes) -> N
 
 @pytest.mark.parametrize("end", [*FAKE_ENDS, REAL_END], ids=repr)
 def test_by_bdat_even_the_real_end_is_content(ready: Ready, end: bytes) -> None:
-    answer = by_bdat(ready, letter(ready, end), "ann@example.net")
+    with by_bdat(ready) as door:
+        answer = door(letter(ready, end), "ann@example.net")
 
     is_clean = not re.search(rb"\0|\r(?!\n)|(?<!\r)\n", end)
     assert answer.is_accepted == is_clean

@@ -10,7 +10,8 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from tests.support.instance import Ready
@@ -20,15 +21,17 @@ _REPLY = re.compile(rb"(?:\d{3}-[^\r\n]*\r\n)*(\d{3}) ([^\r\n]*)\r\n")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """To the whole message. is_proper: of the form that the door's protocol has for it."""
+    """To the whole message. is_put_off: it may be tried again. is_proper: as the door's protocol has it."""
 
     is_accepted: bool
+    is_put_off: bool
     is_proper: bool
     words: str
     seconds: float
 
 
-RawDoor = Callable[[Ready, bytes, str], Answer]
+# A message and its recipient; called for one message after another.
+RawDoor = Callable[[bytes, str], Answer]
 
 
 class SmtpSession:
@@ -67,25 +70,34 @@ class SmtpSession:
         self._socket.close()
 
 
-def by_data(ready: Ready, message: bytes, recipient: str) -> Answer:
+def by_data(ready: Ready) -> AbstractContextManager[RawDoor]:
     """The message's lines, as they are, with dots doubled after every CRLF and the end behind it."""
-    stuffed = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:]
-    end = b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"
-    return _by_smtp(ready, recipient, b"DATA\r\n", stuffed + end)
+
+    def parts(message: bytes) -> tuple[bytes, bytes]:
+        stuffed = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:]
+        return b"DATA\r\n", stuffed + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n")
+
+    return _by_smtp(ready, parts)
 
 
-def by_bdat(ready: Ready, message: bytes, recipient: str) -> Answer:
+def by_bdat(ready: Ready) -> AbstractContextManager[RawDoor]:
     """The very octets, in two chunks (RFC 3030 §2)."""
-    half = len(message) // 2
-    first = b"BDAT %d\r\n" % half + message[:half]
-    return _by_smtp(ready, recipient, first, b"BDAT %d LAST\r\n" % (len(message) - half) + message[half:])
+
+    def parts(message: bytes) -> tuple[bytes, bytes]:
+        first, rest = message[: len(message) // 2], message[len(message) // 2 :]
+        return b"BDAT %d\r\n" % len(first) + first, b"BDAT %d LAST\r\n" % len(rest) + rest
+
+    return _by_smtp(ready, parts)
 
 
-def _by_smtp(ready: Ready, recipient: str, first: bytes, rest: bytes) -> Answer:
+@contextmanager
+def _by_smtp(ready: Ready, parts: Callable[[bytes], tuple[bytes, bytes]]) -> Iterator[RawDoor]:
     session = SmtpSession(ready)
-    try:
+
+    def door(message: bytes, recipient: str) -> Answer:
         assert session.ask(b"MAIL FROM:<app@example.org> BODY=8BITMIME\r\n")[0] == 250
         assert session.ask(b"RCPT TO:<%s>\r\n" % recipient.encode())[0] == 250
+        first, rest = parts(message)
         began = time.monotonic()
         code, words = session.ask(first)
         if code < 400:
@@ -93,11 +105,14 @@ def _by_smtp(ready: Ready, recipient: str, first: bytes, rest: bytes) -> Answer:
         seconds = time.monotonic() - began
         # Whatever it was, the session is where it should be.
         assert session.ask(b"NOOP\r\n")[0] == 250
+        status = words.partition(" ")[0]
+        is_proper = re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", status) is not None and status[0] == str(code)[0]
+        return Answer(code == 250, 400 <= code < 500, is_proper, f"{code} {words}", seconds)
+
+    try:
+        yield door
     finally:
         session.close()
-    status = words.partition(" ")[0]
-    is_proper = re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", status) is not None and status[0] == str(code)[0]
-    return Answer(code == 250, is_proper, f"{code} {words}", seconds)
 
 
-DOORS: Mapping[str, RawDoor] = {"data": by_data, "bdat": by_bdat}
+DOORS: Mapping[str, Callable[[Ready], AbstractContextManager[RawDoor]]] = {"data": by_data, "bdat": by_bdat}
