@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 from tests.journeys.inbox_receiver import InboxReceiver
 from tests.support.faults import Fault, Receiver, Scene, Server, Struck, set_clock, strike
 from tests.support.instance import Instance, Ledger, installed, wait_for
-from tests.support.load import MIXED, Load, LoadPlan, running_load
+from tests.support.load import MIXED, Accepted, Load, LoadPlan, running_load
+from tests.support.processes import free_port
 from tests.support.reconcile import Findings, Told, reconcile
 from tests.support.sink import UNANSWERED, DotRead, Sink, running_sink
 from tests.support.tcp_proxy import CommitThief
@@ -42,7 +44,7 @@ class CrashPlan:
     """What a journey does.
 
     name       prefix of its messages' ids
-    messages   202s that there are at least at the end
+    messages   202s and 250s that there are at least at the end
     settings   of the product beside those of every journey
     ledger_url the database as the harness reaches it; None: SQLite in the data folder
     clock      whether the product runs under libfaketime
@@ -69,6 +71,7 @@ class Reckoning:
     doubts_by_fault  attempts in doubt that the sink did not bring about, by the fault they were open at
     refused          answers that refused for good: none is expected
     unknown          requests whose answer was missed and asked for again
+    by_door          messages accepted
     """
 
     plan: CrashPlan
@@ -77,6 +80,7 @@ class Reckoning:
     doubts_by_fault: Mapping[int, int]
     refused: Sequence[str]
     unknown: int
+    by_door: Mapping[str, int]
     verify_code: int
     verify: Mapping[str, Any]
 
@@ -85,8 +89,9 @@ class Reckoning:
         f = self.findings
         stuck = [s.stuck_seconds for s in self.struck if s.stuck_seconds is not None]
         lines = [
-            f"{self.plan.name}: seed {SEED}, {f.messages} messages, {f.recipients} recipients "
-            f"{dict(f.states)}, {len(self.struck)} faults, {self.unknown} answers missed and asked for again",
+            f"{self.plan.name}: seed {SEED}, {f.messages} messages {dict(self.by_door)}, "
+            f"{f.recipients} recipients {dict(f.states)}, {len(self.struck)} faults, "
+            f"{self.unknown} answers missed and asked for again",
             f"  {len(f.broken)} promises broken, {f.duplicates} duplicates (all in doubt unless said), "
             f"{f.doubts} attempts in doubt ({f.scripted_doubts} by the sink), "
             f"dead leases stood at most {max(stuck, default=0):.2f} s",
@@ -109,6 +114,7 @@ class Reckoning:
             out.append(f"`mailer verify` found {self.verify}")
         if self.findings.messages < self.plan.messages:
             out.append(f"only {self.findings.messages} messages were accepted")
+        out += [f"nothing came by {door}" for door in ("http", "smtp") if not self.by_door.get(door)]
         out += [line for number, s in enumerate(self.struck) for line in self._wrong_with(number, s)]
         sessions = sum(s.seen.sessions for s in self.struck)
         if self.findings.unscripted_doubts > sessions:
@@ -150,6 +156,7 @@ def _settings(sink: Sink | None, plan: CrashPlan, step_file: Path) -> dict[str, 
         "MAILER_DOMAIN": SENDER_DOMAIN,
         "MAILER_LOG_LEVEL": "warning",
         "MAILER_INBOX_PORT": "0",
+        "MAILER_SMTP_PORT": str(free_port()),  # the same when `up` itself was killed
         "MAILER_LEASE_SECONDS": f"{LEASE_SECONDS:g}",
         "MAILER_SWEEP_SECONDS": f"{SWEEP_SECONDS:g}",
         "MAILER_RETRY_DELAYS": "1s,2s",
@@ -183,9 +190,11 @@ def _libfaketime() -> str:
 def _run(folder: Path, plan: CrashPlan, receiver: Receiver, instance: Instance, step_file: Path) -> Reckoning:
     assert instance.ready is not None
     ledger = Ledger(plan.ledger_url or f"sqlite:///{folder / 'data' / 'mailer.sqlite3'}")
+    ready = instance.ready
     load_plan = LoadPlan(
-        url=instance.ready.http_url, key=instance.ready.api_key, sender=f"shop@{SENDER_DOMAIN}", seed=SEED,
-        prefix=plan.name, per_second=plan.per_second, behaviours={} if plan.to_inbox else MIXED,
+        url=ready.http_url, smtp=(ready.smtp_host, ready.smtp_port), key=ready.api_key,
+        sender=f"shop@{SENDER_DOMAIN}", seed=SEED, prefix=plan.name, per_second=plan.per_second,
+        behaviours={} if plan.to_inbox else MIXED,
     )  # fmt: skip
     with running_load(folder, load_plan) as load:
         dice = random.Random(f"{SEED}/{plan.name}")
@@ -213,8 +222,9 @@ def _reckon(
     dots = receiver.records()
     log = instance.events()
     last_words = _last_words(log)
-    message_of = {r: a.message_id for a in load.accepted for r in a.recipients.values()}
-    seen = _by_recipient_id(load, dots)
+    accepted = _with_ids(instance, load.accepted)
+    message_of = {r: a.message_id for a in accepted for r in a.recipients.values()}
+    seen = _by_recipient_id(accepted, dots)
     suspects = {e["recipient_id"] for e in log if e["data"].get("in_doubt")}
     suspects |= {r for r, of_one in seen.items() if len(of_one) > 1}
     sample = random.Random(SEED).sample(sorted(message_of), min(_SAMPLE, len(message_of)))
@@ -228,11 +238,12 @@ def _reckon(
     }
     return Reckoning(
         plan=plan,
-        findings=reconcile(load.accepted, dots, told),
+        findings=reconcile(accepted, dots, told),
         struck=struck,
         doubts_by_fault=_by_fault(unscripted, struck),
         refused=[f"{r.bid}: {r.status} {r.body}" for r in load.refused],
         unknown=load.unknown,
+        by_door=Counter(a.door for a in accepted),
         verify_code=code,
         verify=verdict,
     )
@@ -248,8 +259,23 @@ def _last_words(log: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return words
 
 
-def _by_recipient_id(load: Load, dots: Sequence[DotRead]) -> dict[str, list[DotRead]]:
-    ids = {address: r for a in load.accepted for address, r in a.recipients.items()}
+def _with_ids(instance: Instance, accepted: Sequence[Accepted]) -> list[Accepted]:
+    """With the ids of recipients whose door did not tell them; a recipient that is not there keeps none."""
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda one: _with_ids_of_one(instance, one), accepted))
+
+
+def _with_ids_of_one(instance: Instance, one: Accepted) -> Accepted:
+    if all(one.recipients.values()):
+        return one
+    told = instance.get(f"/v1/messages/{one.message_id}")["recipients"]
+    ids = {r["address"]: r["id"] for r in told}
+    assert ids.keys() <= one.recipients.keys(), f"{one.message_id} has recipients that nobody named: {ids}"
+    return replace(one, recipients={address: ids.get(address, "") for address in one.recipients})
+
+
+def _by_recipient_id(accepted: Sequence[Accepted], dots: Sequence[DotRead]) -> dict[str, list[DotRead]]:
+    ids = {address: r for a in accepted for address, r in a.recipients.items()}
     found: dict[str, list[DotRead]] = defaultdict(list)
     for dot in dots:
         if dot.recipient in ids:

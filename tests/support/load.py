@@ -1,9 +1,9 @@
-"""Clients of the HTTP door that remember every 202, in a process of their own.
+"""Clients of the HTTP and the SMTP door that remember every 202 and 250, in a process of their own.
 
 Each message bears a unique id: in its subject ("bid=..."), in its recipients' local parts and as its
-Idempotency-Key. A request that ends without an answer, or with 5xx, is noted as unknown and repeated with the
-same key until it is answered: it counts as accepted only when its 202 was read, and that is written down
-with one write call before the client goes on.
+idempotency key. A submission that ends without an answer, or with 5xx by HTTP and 4yz by SMTP, is noted as
+unknown and repeated with the same key until it is answered: it counts as accepted only when its 202 or 250
+was read, and that is written down with one write call before the client goes on.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
 import uvloop
+
+from tests.support.load_doors import Door, HttpDoor, Lost, Message, No, SmtpDoor, Yes
 
 ROOT = Path(__file__).parents[2]
 # Of a thousand recipients; what is left is "ok" (tests/support/sink.py has the words).
@@ -33,8 +35,6 @@ MIXED: Mapping[str, int] = {
 }  # fmt: skip
 DOMAINS = 12
 _REPEAT_SECONDS = 0.1
-# AttributeError: how anyio fails on uvloop where the peer was killed just after it took the connection.
-_LOST = (httpx.TransportError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,11 @@ class LoadPlan:
     """What is sent.
 
     seed        makes behaviours and recipient counts; the same seed sends the same messages
+    smtp        host and port of the SMTP door
     prefix      of every id, so that two loads on one instance do not meet
-    per_second  submissions begun a second, over all clients
-    most        submissions after which it ends by itself
+    per_second  messages begun a second, over all clients
+    clients     by HTTP; smtp_clients: by SMTP, a connection each
+    most        messages after which it ends by itself
     behaviours  recipients of a thousand that get each behaviour
     """
 
@@ -54,20 +56,27 @@ class LoadPlan:
     seed: int
     prefix: str
     per_second: float
-    clients: int = 16
+    smtp: tuple[str, int]
+    clients: int = 10
+    smtp_clients: int = 6
     most: int = 1_000_000
     behaviours: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A 202 as the client read it. recipients: id by address. unknown: answers missed before it."""
+    """A 202 or 250 as the client read it. recipients: id by address; "" where the door did not tell it.
+
+    unknown  answers missed before it
+    door     by which it came
+    """
 
     ns: int
     bid: str
     message_id: str
     recipients: Mapping[str, str]
     unknown: int
+    door: str = "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +88,22 @@ class Refused:
     body: str
 
 
-def compose(plan: LoadPlan, number: int) -> tuple[str, dict[str, object]]:
-    """The id and the JSON body of submission `number`; always the same for the same plan."""
+def compose(plan: LoadPlan, number: int) -> Message:
+    """Message `number`; always the same for the same plan."""
     dice = random.Random(f"{plan.seed}/{plan.prefix}/{number}")
     bid = f"{plan.prefix}{number:06d}"
     count = dice.choices((1, 2, 3), weights=(8, 1, 1))[0]
     domains = dice.sample(range(DOMAINS), count)
     to = [f"{_behaviour(plan, dice)}.{bid}@d{domain:02d}.example.net" for domain in domains]
     text = f"This is message {bid}.\n" * dice.randint(1, 30)
-    return bid, {"from": plan.sender, "to": to, "subject": f"bid={bid}", "text": text}
+    return Message(bid, {"from": plan.sender, "to": to, "subject": f"bid={bid}", "text": text})
+
+
+def doors_of(plan: LoadPlan, http: httpx.AsyncClient) -> list[Door]:
+    """One for each client."""
+    by_http: list[Door] = [HttpDoor(http) for _ in range(plan.clients)]
+    by_smtp: list[Door] = [SmtpDoor(*plan.smtp, plan.key) for _ in range(plan.smtp_clients)]
+    return by_http + by_smtp
 
 
 def _behaviour(plan: LoadPlan, dice: random.Random) -> str:
@@ -106,7 +122,7 @@ class _Clients:
     def __init__(self, plan: LoadPlan, record: Path) -> None:
         self._plan = plan
         self._fd = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._numbers = itertools.count()
+        self._next = 0
         self._stopping = False
         self._began = time.monotonic()
 
@@ -117,7 +133,7 @@ class _Clients:
         async with httpx.AsyncClient(
             base_url=self._plan.url, headers=headers, limits=limits, timeout=10, trust_env=False
         ) as http:
-            await asyncio.gather(*(self._client(http) for _ in range(self._plan.clients)))
+            await asyncio.gather(*(self._client(door) for door in doors_of(self._plan, http)))
 
     def _stop(self) -> None:
         self._stopping = True
@@ -125,33 +141,38 @@ class _Clients:
     def _write(self, fact: object) -> None:
         os.write(self._fd, json.dumps(fact).encode() + b"\n")
 
-    async def _client(self, http: httpx.AsyncClient) -> None:
-        while not self._stopping and (number := next(self._numbers)) < self._plan.most:
-            due = self._began + number / self._plan.per_second
+    async def _client(self, door: Door) -> None:
+        while not self._stopping and (numbers := self._take(door.size)):
+            due = self._began + numbers[0] / self._plan.per_second
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             if not self._stopping:
-                await self._submit(http, *compose(self._plan, number))
+                await self._submit(door, [compose(self._plan, number) for number in numbers])
+        await door.close()
 
-    async def _submit(self, http: httpx.AsyncClient, bid: str, body: dict[str, object]) -> None:
+    def _take(self, count: int) -> range:
+        """The next numbers of messages; empty after the last."""
+        first = self._next
+        self._next = min(first + count, self._plan.most)
+        return range(first, self._next)
+
+    async def _submit(self, door: Door, messages: Sequence[Message]) -> None:
         for unknown in itertools.count():
             try:
-                answer = await http.post("/v1/messages", json=body, headers={"Idempotency-Key": bid})
-            except _LOST as error:
-                self._write({"unknown": bid, "why": type(error).__name__})
+                answers = await door.submit(messages)
+            except Lost as error:
+                self._write({"unknown": messages[0].bid, "why": str(error)})
             else:
-                if answer.status_code < 500:
-                    self._write(_noted(bid, answer, unknown))
-                    return
-                self._write({"unknown": bid, "why": str(answer.status_code)})
+                for message, answer in zip(messages, answers, strict=True):
+                    self._write(_noted(message.bid, answer, unknown, door.name))
+                return
             await asyncio.sleep(_REPEAT_SECONDS)
 
 
-def _noted(bid: str, answer: httpx.Response, unknown: int) -> dict[str, object]:
-    if answer.status_code != 202:
-        return {"refused": asdict(Refused(bid, answer.status_code, answer.text))}
-    body = answer.json()
-    recipients = {r["address"]: r["id"] for r in body["recipients"]}
-    return {"accepted": asdict(Accepted(time.monotonic_ns(), bid, body["id"], recipients, unknown))}
+def _noted(bid: str, answer: Yes | No, unknown: int, door: str) -> dict[str, object]:
+    if isinstance(answer, No):
+        return {"refused": asdict(Refused(bid, answer.status, answer.words))}
+    now = time.monotonic_ns()
+    return {"accepted": asdict(Accepted(now, bid, answer.message_id, answer.recipients, unknown, door))}
 
 
 class Load:
@@ -209,7 +230,7 @@ def running_load(folder: Path, plan: LoadPlan) -> Iterator[Load]:
     record = folder / f"load-{plan.prefix}.jsonl"
     record.touch()
     command = [sys.executable, "-m", "tests.support.load", str(record), json.dumps(asdict(plan))]
-    load = Load(subprocess.Popen(command, cwd=ROOT), record, plan.clients)
+    load = Load(subprocess.Popen(command, cwd=ROOT), record, plan.clients + plan.smtp_clients)
     try:
         yield load
     finally:
