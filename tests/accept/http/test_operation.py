@@ -166,9 +166,9 @@ async def test_what_reaches_no_route_is_a_problem_too(
 
 async def test_a_refused_method_lists_those_that_are_taken(door: Door) -> None:
     """RFC 9110 §15.5.6: MUST."""
-    answer = await door.get("/v1/messages")
+    answer = await door.client.put("/v1/messages")
 
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "GET, POST"
 
 
 # ---- pages
