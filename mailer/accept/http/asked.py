@@ -29,8 +29,6 @@ from mailer.identity.names import (
     Unknown,
 )
 
-MOST_BYTES = 64 * 1024  # of the body of a request that manages something
-
 
 class Asked(BaseModel):
     """A request's body or query. What it does not know is an error: a typing error would be ignored else."""

@@ -11,10 +11,11 @@ from pydantic import Field
 from mailer import ids
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator, Identity
-from mailer.accept.http.asked import MOST_BYTES, Asked, examples
+from mailer.accept.http.asked import Asked, examples
 from mailer.accept.http.callers import Caller, MessageIdText, as_json, message_number, not_found
 from mailer.accept.http.sending import SCOPE
 from mailer.accept.http.shapes import Cancelled, Retried, id_pattern
+from mailer.accept.http.smallbody import SmallBody
 from mailer.accept.http.wire import pointer
 from mailer.accept.submission import Fault, SubmissionError
 from mailer.queue.chosen import NotOfMessage
@@ -37,7 +38,7 @@ ChosenBody = Annotated[Chosen | None, Body(openapi_examples=_CHOSEN)]
 
 def router(changes: Changes, authenticator: Authenticator) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be written."""
-    routes = APIRouter(prefix="/v1", max_body_size=MOST_BYTES)
+    routes = APIRouter(prefix="/v1", route_class=SmallBody)
     sender = Depends(Caller(authenticator, SCOPE, changes=True))
 
     @routes.post(

@@ -14,7 +14,6 @@ from mailer import ids
 from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http import cursors
 from mailer.accept.http.asked import (
-    MOST_BYTES,
     Asked,
     Digits,
     Instant,
@@ -25,6 +24,7 @@ from mailer.accept.http.asked import (
 )
 from mailer.accept.http.callers import Caller, as_json
 from mailer.accept.http.shapes import At, Shape, id_pattern, shown_as
+from mailer.accept.http.smallbody import SmallBody
 from mailer.identity import asking, own_keys
 from mailer.identity.api_keys import ApiKey
 from mailer.identity.asking import Asker
@@ -130,7 +130,7 @@ def router(
     store: Store, authenticator: Authenticator, *, new_id: IdMaker, now: Callable[[], datetime]
 ) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be used."""
-    routes = APIRouter(prefix="/v1", tags=["keys"], max_body_size=MOST_BYTES)
+    routes = APIRouter(prefix="/v1", tags=["keys"], route_class=SmallBody)
     _add_looking(routes, store, Depends(Caller(authenticator, "read")), now)
     manager = Depends(Caller(authenticator, asking.SCOPE, changes=True))
     _add_making(routes, store, manager, new_id, now)

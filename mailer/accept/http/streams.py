@@ -10,9 +10,10 @@ from fastapi import APIRouter, Body, Depends, Path, Response
 from pydantic import Field
 
 from mailer.accept.credentials import Authenticator, Identity
-from mailer.accept.http.asked import MOST_BYTES, Asked, examples, refusals
+from mailer.accept.http.asked import Asked, examples, refusals
 from mailer.accept.http.callers import Caller, as_json
 from mailer.accept.http.shapes import At, Shape
+from mailer.accept.http.smallbody import SmallBody
 from mailer.identity import asking, streams
 from mailer.identity.asking import Asker
 from mailer.identity.streams import NewStream
@@ -72,7 +73,7 @@ def router(
     store: Store, authenticator: Authenticator, *, new_id: IdMaker, now: Callable[[], datetime]
 ) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be used."""
-    routes = APIRouter(prefix="/v1", tags=["streams"], max_body_size=MOST_BYTES)
+    routes = APIRouter(prefix="/v1", tags=["streams"], route_class=SmallBody)
     reader = Depends(Caller(authenticator, "read"))
     manager = Depends(Caller(authenticator, asking.SCOPE, changes=True))
 

@@ -28,7 +28,8 @@ from mailer.identity.keys import NewKey, PresentedKey
 from mailer.identity.rights import Rights
 from mailer.identity.tenants import Tenant
 from mailer.queue import fanout
-from mailer.store import Store
+from mailer.store import Store, dialect
+from mailer.store.tables import sending_domain, stream
 from tests.support.mailroom import Mailroom
 
 LETTER = {"from": "shop@acme.example", "to": "ada@example.org", "subject": "hello", "text": "hi"}
@@ -75,6 +76,26 @@ class Door:
 
     async def get(self, path: str, *, key: NewKey | None = None) -> httpx.Response:
         return await self.client.get(path, headers=bearer(key) if key else {})
+
+    def furnished_key(
+        self, *, streams: tuple[str, ...] = (), domains: tuple[str, ...] = (), **rights: Any
+    ) -> NewKey:
+        """A key limited to streams and sending domains of acme, which are made where they are missing."""
+        with self.room.store.write() as c:
+            for table, names in ((stream, streams), (sending_domain, domains)):
+                for name in names:
+                    c.execute(
+                        dialect.insert(c, table).values(self._row(name)[table]).on_conflict_do_nothing()
+                    )
+        return self.keyring.issue(streams=streams or None, domains=domains or None, **rights)
+
+    def _row(self, name: str) -> dict[Any, dict[str, Any]]:
+        both = {"id": self.room.new_id(), "tenant_id": self.room.tenant_id, "name": name,
+                "state": "active", "created_at": clock.now()}  # fmt: skip
+        return {
+            stream: {**both, "kind": "broadcast", "in_doubt": "retry"},
+            sending_domain: {**both, "return_path_domain": f"bounce.{name}"},
+        }
 
     def number_events(self) -> None:
         fanout.fan_out(self.room.store)
