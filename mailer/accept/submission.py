@@ -91,6 +91,7 @@ class Fault(enum.StrEnum):
     REQUEST_TIMEOUT = "request-timeout"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
+    TOO_MANY_ENDPOINTS = "too-many-endpoints"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     BUSY = "busy"  # byte budget or free disk space used up: try again

@@ -24,6 +24,7 @@ from mailer.accept.smtp.desk import SubmissionDesk
 from mailer.accept.smtp.login import KeyLogin
 from mailer.accept.smtp.room import Room
 from mailer.accept.smtp.tls import OwnCertificate, made_certificate
+from mailer.bootstrap.caller import endpoints_of
 from mailer.bootstrap.office import Office, Stop, announce, bell, keep_lease, office
 from mailer.config import Settings
 from mailer.identity import custody
@@ -111,6 +112,7 @@ def _parts(settings: Settings, own: Office, committer: Committer, changes: Chang
         store=own.store,
         intake=intake,
         changes=changes,
+        endpoints=endpoints_of(settings, own),
         now=clock.now,
         monotonic=clock.monotonic,
         version=mailer.__version__,

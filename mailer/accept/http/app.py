@@ -16,14 +16,15 @@ from starlette.types import ASGIApp, Scope
 from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
-from mailer.accept.http import changing, docs, health, openapi, problems, reading, sending
+from mailer.accept.endpoints import Endpoints
+from mailer.accept.http import changing, docs, endpoints, health, openapi, problems, reading, sending
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.http.health import Check
-from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
+from mailer.accept.http.metrics import CallbackMetrics, HttpMetrics, QueueMetrics
 from mailer.accept.http.sending import SendRoute
 from mailer.accept.http.visits import Reception
 from mailer.accept.submission import Fault, Taker
-from mailer.queue import read
+from mailer.queue import callbacks, read
 from mailer.store import Store
 
 # FastAPI would hand request bodies to whatever exporter the environment names; content stays here.
@@ -47,6 +48,7 @@ class HttpParts:
     store: Store
     intake: Taker
     changes: Changes
+    endpoints: Endpoints
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     version: str
@@ -72,6 +74,7 @@ def create_app(parts: HttpParts) -> FastAPI:
             lambda: read.gauges(parts.store, now=parts.now()), lambda: budget.held_bytes, parts.monotonic
         )
     )
+    metrics.add(CallbackMetrics(lambda: callbacks.gauges(parts.store, now=parts.now()), parts.monotonic))
     send_route = SendRoute(
         parts.intake,
         authenticator,
@@ -83,6 +86,7 @@ def create_app(parts: HttpParts) -> FastAPI:
     app.router.routes.append(Route(sending.PATH, send_route, methods=["POST"]))
     app.include_router(reading.router(parts.store, authenticator))
     app.include_router(changing.router(parts.changes, authenticator))
+    app.include_router(endpoints.router(parts.endpoints, authenticator))
     app.include_router(
         health.router({"database": health.store_check(parts.store), **parts.readiness}, metrics)
     )

@@ -57,7 +57,8 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             403,
             "The API key may not do this",
             "The key is good but lacks the scope that this operation needs: `send` to submit messages, "
-            "`read` to look at messages and events. Scopes are given when a key is made.",
+            "`read` to look at messages and events, `manage` to change webhook endpoints. Scopes are given "
+            "when a key is made.",
         ),
         Fault.TENANT_SUSPENDED: Kind(
             403,
@@ -115,6 +116,12 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "The idempotency key was used with another body",
             "An `Idempotency-Key` stands for one request body, octet for octet. Repeat that very body to get "
             "the first answer again, or use a new key for a new message.",
+        ),
+        Fault.TOO_MANY_ENDPOINTS: Kind(
+            422,
+            "The tenant has too many webhook endpoints",
+            "Every endpoint is called for every event that it wants, so their number is limited. Delete one "
+            "that is not used any more, or let one consumer pass events on.",
         ),
         Fault.NOT_FOUND: Kind(
             404,

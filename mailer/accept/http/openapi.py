@@ -22,7 +22,11 @@ DESCRIPTION = (
 _HTTP_METHODS = ("get", "post", "put", "patch", "delete")
 _KEY_NAME = "api_key"
 _OF_EVERY_KEYED_ROUTE = (Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.UNAVAILABLE, Fault.INTERNAL)
-_OF_SENDING = tuple(fault for fault in Fault if fault not in (Fault.NOT_FOUND, Fault.METHOD_NOT_ALLOWED))
+_NOT_OF_SENDING = (Fault.NOT_FOUND, Fault.METHOD_NOT_ALLOWED, Fault.TOO_MANY_ENDPOINTS)
+_OF_SENDING = tuple(fault for fault in Fault if fault not in _NOT_OF_SENDING)
+_OF_A_BODY = (
+    Fault.MALFORMED_REQUEST, Fault.INVALID_FIELD, Fault.REQUEST_TOO_LARGE, Fault.UNSUPPORTED_MEDIA_TYPE,
+)  # fmt: skip
 _SCHEMA = "#/components/schemas/{}"
 
 
@@ -56,7 +60,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if path.startswith("/v1/"):
         operation["security"] = [{_KEY_NAME: []}]
-        faults = _faults_of(path, "422" in responses)
+        faults = _faults_of(path, operation)
         responses.pop("422", None)
         responses.update(_problem_responses(faults))
     else:
@@ -68,14 +72,16 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         )
 
 
-def _faults_of(path: str, has_parameters: bool) -> Collection[Fault]:
+def _faults_of(path: str, operation: Mapping[str, Any]) -> Collection[Fault]:
     if path == sending.PATH:
         return _OF_SENDING
     faults = [*_OF_EVERY_KEYED_ROUTE]
-    if has_parameters and "{" not in path:
-        faults.append(Fault.INVALID_FIELD)
     if "{" in path:
         faults.append(Fault.NOT_FOUND)
+    if "requestBody" in operation:
+        faults += _OF_A_BODY
+    elif any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
+        faults.append(Fault.INVALID_FIELD)
     return faults
 
 

@@ -30,6 +30,7 @@ _BY_STATUS = {
     400: Fault.MALFORMED_REQUEST,
     404: Fault.NOT_FOUND,
     405: Fault.METHOD_NOT_ALLOWED,
+    408: Fault.REQUEST_TIMEOUT,
     413: Fault.REQUEST_TOO_LARGE,
     415: Fault.UNSUPPORTED_MEDIA_TYPE,
 }
@@ -101,14 +102,25 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:
-    """FastAPI's own validation: of path and query, as our routes take no body by it."""
+    """FastAPI's own validation: of path, query and JSON body."""
     assert isinstance(error, RequestValidationError)
-    found = [{"parameter": str(fault["loc"][-1]), "detail": str(fault["msg"])} for fault in error.errors()][
-        :_MOST_ERRORS
-    ]
-    return problem(
-        request.scope, Fault.INVALID_FIELD, "a parameter of the request is not valid", errors=found
-    )
+    faults = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return problem(request.scope, Fault.MALFORMED_REQUEST, "the body is not JSON (RFC 8259)")
+    if isinstance(error.body, bytes):  # FastAPI decodes what says that it is JSON
+        fault = Fault.UNSUPPORTED_MEDIA_TYPE
+        return problem(request.scope, fault, _DETAILS[fault])
+    found = [{**_place(fault["loc"]), "detail": str(fault["msg"])} for fault in faults][:_MOST_ERRORS]
+    what = "a field" if any("pointer" in one for one in found) else "a parameter"
+    return problem(request.scope, Fault.INVALID_FIELD, f"{what} of the request is not valid", errors=found)
+
+
+def _place(loc: Sequence[str | int]) -> dict[str, str]:
+    """Where a fault lies: a JSON pointer into the body (RFC 6901 §3), or a parameter's name."""
+    if loc[0] != "body":
+        return {"parameter": str(loc[-1])}
+    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in loc[1:]]
+    return {"pointer": "".join(f"/{step}" for step in steps)}
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -131,6 +143,7 @@ _DETAILS = {
     Fault.MALFORMED_REQUEST: "the request cannot be read",
     Fault.NOT_FOUND: "there is nothing at this path",
     Fault.METHOD_NOT_ALLOWED: "the path exists but does not take this method",
+    Fault.REQUEST_TIMEOUT: "the request body did not arrive in time",
     Fault.REQUEST_TOO_LARGE: "the request body is larger than this server reads",
     Fault.UNSUPPORTED_MEDIA_TYPE: "the request body is not in a format that is taken here",
 }

@@ -19,7 +19,7 @@ def id_pattern(kind: str) -> str:
     return f"^{kind}_{_DIGITS}$"
 
 
-def _shown(kind: str) -> Any:
+def shape_of_id(kind: str) -> Any:
     """A number that is written as an id."""
     return (
         PlainSerializer(lambda value: ids.show(kind, value), return_type=str),
@@ -27,10 +27,10 @@ def _shown(kind: str) -> Any:
     )
 
 
-MessageId = Annotated[int, *_shown("msg")]
-RecipientId = Annotated[int, *_shown("rcpt")]
-AttemptId = Annotated[int, *_shown("att")]
-EventId = Annotated[int, *_shown("evt")]
+MessageId = Annotated[int, *shape_of_id("msg")]
+RecipientId = Annotated[int, *shape_of_id("rcpt")]
+AttemptId = Annotated[int, *shape_of_id("att")]
+EventId = Annotated[int, *shape_of_id("evt")]
 At = Annotated[
     datetime,
     PlainSerializer(shown.instant, return_type=str),
