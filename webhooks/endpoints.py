@@ -106,10 +106,13 @@ class Endpoints:
 
     def change(self, tenant_id: int, endpoint_id: int, values: Mapping[str, Any]) -> Endpoint | None:
         """values: new ones of url, description, event_types, state; what is not named stays."""
+        new = dict(values)
+        if "event_types" in new:
+            new["event_types"] = sorted(set(new["event_types"]))
         changed = update(webhook_endpoint).where(_is(tenant_id, endpoint_id))
         with self._store.write() as connection:
-            if values:
-                connection.execute(changed.values(**values))
+            if new:
+                connection.execute(changed.values(new))
             row = _row(connection, tenant_id, endpoint_id)
         return None if row is None else _endpoint(row)
 

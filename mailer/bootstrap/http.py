@@ -27,6 +27,7 @@ from mailer.accept.smtp.login import KeyLogin
 from mailer.accept.smtp.room import Room
 from mailer.accept.smtp.sessions import KeySessions
 from mailer.accept.smtp.tls import OwnCertificate, made_certificate
+from mailer.bootstrap.caller import endpoints_of
 from mailer.bootstrap.office import Office, Stop, announce, bell, keep_lease, office
 from mailer.bootstrap.sandbox import inbox_api, inbox_page
 from mailer.config import Settings
@@ -128,6 +129,7 @@ def _parts(
         store=own.store,
         intake=intake,
         changes=changes,
+        endpoints=endpoints_of(settings, own),
         new_id=own.new_id,
         now=clock.now,
         monotonic=clock.monotonic,

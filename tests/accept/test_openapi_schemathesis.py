@@ -35,7 +35,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from mailer import clock
+from mailer import clock, ids
 from mailer.accept.budget import ByteBudget
 from mailer.accept.http.app import create_app
 from mailer.accept.http.body import BodyLimits
@@ -47,6 +47,7 @@ from mailer.queue.ownership import owners_of
 from mailer.queue.settle import Heard
 from mailer.report.maildir import Delivery, Maildir
 from mailer.store import Store, schema
+from mailer.store.tables import webhook_attempt, webhook_callback, webhook_endpoint
 from mailer.web.inbox_api import InboxApi
 from mailer.web.owned import OwnMail
 from mailer.web.shelf import Shelf
@@ -67,6 +68,8 @@ schemathesis.openapi.format(
     "header-value", st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=99)
 )
 schemathesis.openapi.format("stream", st.sampled_from(["transactional", "broadcast", "broadcast", "other"]))
+URLS = ["https://a.example/hook", "https://a.example:8443/", "http://a.example/", "https://10.0.0.1/", "x"]
+schemathesis.openapi.format("callback-url", st.sampled_from(URLS))
 schemathesis.openapi.format("header-text", st.text(st.characters(categories=["L", "N", "P"]), max_size=99))
 
 CHECKS = [
@@ -164,9 +167,20 @@ WITH_INPUT = [
     ("PATCH", "/v1/keys/{key_id}"),
     ("DELETE", "/v1/keys/{key_id}"),
     ("POST", "/v1/keys/{key_id}/rotate"),
+    ("POST", "/v1/webhook-endpoints"),
+    ("GET", "/v1/webhook-endpoints/{endpoint_id}"),
+    ("PATCH", "/v1/webhook-endpoints/{endpoint_id}"),
+    ("DELETE", "/v1/webhook-endpoints/{endpoint_id}"),
+    ("GET", "/v1/webhook-endpoints/{endpoint_id}/secret"),
+    ("POST", "/v1/webhook-endpoints/{endpoint_id}/secret/rotate"),
+    ("POST", "/v1/webhook-endpoints/{endpoint_id}/test"),
+    ("GET", "/v1/webhook-endpoints/{endpoint_id}/attempts"),
+    ("GET", "/v1/webhook-endpoints/{endpoint_id}/callbacks"),
+    ("POST", "/v1/webhook-endpoints/{endpoint_id}/callbacks/{callback_id}/retry"),
 ]
 WITHOUT_INPUT = [
     ("GET", "/v1/streams"),
+    ("GET", "/v1/webhook-endpoints"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
@@ -234,6 +248,43 @@ def test_a_kept_message_is_as_documented_until_it_is_deleted(promise: Promise) -
     assert waited.json() == seen.json()
     assert raw.content.endswith(b"\r\n\r\nhi\r\n")
     assert deleted.json() == {"deleted": 1}
+
+
+def test_an_endpoint_is_as_documented_from_its_making_to_its_end(promise: Promise) -> None:
+    """With callbacks and attempts in it, which random requests never meet."""
+    room, root = promise.room, "/v1/webhook-endpoints"
+    with room.store.write() as c:
+        c.execute(webhook_endpoint.delete())  # random ones may have taken all places
+    wanted = {"url": "https://a.example/hook", "event_types": ["delivered"]}
+    made = call(promise, "POST", root, body=wanted, media_type="application/json").json()
+    one = {"endpoint_id": made["id"]}
+    callback = call(promise, "POST", f"{root}/{{endpoint_id}}/test", path_parameters=one).json()[
+        "callback_id"
+    ]
+    with room.store.write() as c:
+        attempt = {"id": room.new_id(), "callback_id": ids.parse("whc", callback), "at": clock.now()}
+        attempt |= {
+            "endpoint_id": ids.parse("whe", made["id"]),
+            "duration_ms": 5,
+            "status": 500,
+            "cause": "x",
+        }
+        c.execute(webhook_attempt.insert().values(attempt))
+        c.execute(webhook_callback.update().values(attempts=1))
+
+    attempts = call(promise, "GET", f"{root}/{{endpoint_id}}/attempts", path_parameters=one).json()
+    callbacks = call(promise, "GET", f"{root}/{{endpoint_id}}/callbacks", path_parameters=one).json()
+    both = {**one, "callback_id": callback}
+    retry = f"{root}/{{endpoint_id}}/callbacks/{{callback_id}}/retry"
+    again = call(promise, "POST", retry, path_parameters=both).json()
+    changed = call(
+        promise, "PATCH", f"{root}/{{endpoint_id}}", path_parameters=one, body={"state": "disabled"},
+        media_type="application/json",
+    ).json()  # fmt: skip
+    call(promise, "DELETE", f"{root}/{{endpoint_id}}", path_parameters=one)
+    assert [a["cause"] for a in attempts["attempts"]] == ["x"]
+    assert [c["state"] for c in callbacks["callbacks"]] == [again["state"]] == ["due"]
+    assert changed["state"] == "disabled"
 
 
 def call(promise: Promise, method: str, path: str, **request: Any) -> schemathesis.Response:

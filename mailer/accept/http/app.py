@@ -17,10 +17,12 @@ from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
 from mailer.accept.crowd import CrowdTaker
+from mailer.accept.endpoints import Endpoints
 from mailer.accept.http import (
     batching,
     changing,
     docs,
+    endpoints,
     health,
     keys,
     listing,
@@ -37,7 +39,7 @@ from mailer.accept.http.batching import BatchParts, BatchRoute
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.http.examining import Examiner
 from mailer.accept.http.health import Check
-from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
+from mailer.accept.http.metrics import CallbackMetrics, HttpMetrics, QueueMetrics
 from mailer.accept.http.raw import Arrivals, RawRoute
 from mailer.accept.http.sending import SendRoute
 from mailer.accept.http.templating import TemplateParts
@@ -46,7 +48,7 @@ from mailer.accept.http.visits import Reception
 from mailer.accept.stationery import Stationery
 from mailer.accept.submission import Fault, Taker
 from mailer.ids import IdMaker
-from mailer.queue import read
+from mailer.queue import callbacks, read
 from mailer.store import Store
 
 
@@ -79,6 +81,7 @@ class HttpParts:
     store: Store
     intake: Doorway
     changes: Changes
+    endpoints: Endpoints
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     version: str
@@ -109,6 +112,7 @@ def create_app(parts: HttpParts) -> FastAPI:
             lambda: read.gauges(parts.store, now=parts.now()), lambda: budget.held_bytes, parts.monotonic
         )
     )
+    metrics.add(CallbackMetrics(lambda: callbacks.gauges(parts.store, now=parts.now()), parts.monotonic))
     express = _sending_routes(parts, authenticator, stationery)
     app.router.routes += [Route(path, route, methods=["POST"]) for path, route in express.items()]
     app.include_router(listing.router(parts.store, authenticator))
@@ -119,6 +123,7 @@ def create_app(parts: HttpParts) -> FastAPI:
     app.include_router(
         templating.router(TemplateParts(parts.store, stationery, authenticator, parts.new_id, parts.now))
     )
+    app.include_router(endpoints.router(parts.endpoints, authenticator))
     app.include_router(
         health.router({"database": health.store_check(parts.store), **parts.readiness}, metrics)
     )

@@ -71,7 +71,7 @@ def _operations(document: Mapping[str, Any], base_url: str) -> Iterator[Operatio
                 needs_key=bool(operation["security"]),
                 fields=tuple(_fields(operation, schemas)),
                 answers=tuple(Answer(s, r["description"]) for s, r in operation["responses"].items()),
-                example=_example(base_url, path, method, operation),
+                example=_example(base_url, path, method, operation, schemas),
             )
 
 
@@ -81,16 +81,19 @@ def _fields(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterato
         yield Field(p["name"], p["in"], _type(p["schema"]), p["required"], meaning)
     body = operation.get("requestBody")
     if body is not None:
-        shape = schemas[_named(body["content"]["application/json"]["schema"])]
+        shape = _shape(body, schemas)
         for name, schema in shape["properties"].items():
             required = name in shape.get("required", ())
             yield Field(name, "body", _type(schema), required, _meaning(schema))
 
 
-def _named(schema: Mapping[str, Any]) -> str:
-    """Of the body's shape; where the body may be left out, of the shape that is not null."""
+def _shape(body: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where the body may be left out, the shape that is not null."""
+    schema = body["content"]["application/json"]["schema"]
     choices = schema.get("anyOf", (schema,))
-    return next(str(c["$ref"]).removeprefix(_REFERENCE) for c in choices if "$ref" in c)
+    name = next(str(c["$ref"]).removeprefix(_REFERENCE) for c in choices if "$ref" in c)
+    found: Mapping[str, Any] = schemas[name]
+    return found
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -112,14 +115,25 @@ def _meaning(schema: Mapping[str, Any]) -> str:
     return next((str(c["description"]) for c in schema.get("anyOf", ()) if "description" in c), "")
 
 
-def _example(base_url: str, path: str, method: str, operation: Mapping[str, Any]) -> str | None:
+def _example(
+    base_url: str, path: str, method: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]
+) -> str | None:
     if not operation["security"]:
         return None
     lines = [f"curl {shlex.quote(base_url + path)}", '-H "Authorization: Bearer $MAILER_API_KEY"']
-    if method not in ("get", "post") or (method == "post" and "requestBody" not in operation):
+    body = operation.get("requestBody")
+    # curl takes a body for a POST, and none for a GET.
+    if method != ("get" if body is None else "post"):
         lines.insert(1, f"-X {method.upper()}")
-    if "requestBody" in operation:
-        examples = operation["requestBody"]["content"]["application/json"].get("examples", {})
-        value: Any = next((example["value"] for example in examples.values()), {})
+    if body is not None:
+        value = _sample(body, schemas)
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(value, indent=2))}"]
     return " \\\n  ".join(lines)
+
+
+def _sample(body: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
+    """The first example of the body, or of its shape; nothing where neither has one."""
+    examples = body["content"]["application/json"].get("examples")
+    if examples:
+        return next(iter(examples.values()))["value"]
+    return next(iter(_shape(body, schemas).get("examples", ())), {})

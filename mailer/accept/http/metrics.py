@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -11,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mailer.events import RecipientState
+from mailer.queue.callbacks import CallbackGauges
 from mailer.queue.read import Gauges
 from mailer.store import StoreUnavailable
 
@@ -56,6 +58,34 @@ class HttpMetrics:
         return generate_latest(self._registry)
 
 
+_G = TypeVar("_G")
+
+
+class Sample(Generic[_G]):
+    """One reading of the database, shared by scrapes that come within seconds."""
+
+    def __init__(self, read: Callable[[], _G], monotonic: Callable[[], float]) -> None:
+        """read may raise StoreUnavailable."""
+        self._read = read
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._last: _G | None = None
+        self._read_at = 0.0
+
+    def present(self) -> _G | None:
+        """None when the database does not answer."""
+        with self._lock:
+            now = self._monotonic()
+            if self._last is None or now - self._read_at >= _GAUGE_SECONDS:
+                self._last = None
+                try:
+                    self._last = self._read()
+                except StoreUnavailable as error:
+                    _log.warning("http.metrics_unread", error=str(error))
+                self._read_at = now
+            return self._last
+
+
 class QueueMetrics(Collector):
     """The queue at the moment of the scrape, read from the rows that are the truth."""
 
@@ -66,12 +96,8 @@ class QueueMetrics(Collector):
         monotonic: Callable[[], float],
     ) -> None:
         """read_gauges may raise StoreUnavailable; held_bytes: of request bodies in this process."""
-        self._read_gauges = read_gauges
+        self._gauges = Sample(read_gauges, monotonic)
         self._held_bytes = held_bytes
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._gauges: Gauges | None = None
-        self._read_at = 0.0
 
     def describe(self) -> Iterator[Metric]:
         """None in advance: registering must not read the database."""
@@ -81,23 +107,40 @@ class QueueMetrics(Collector):
         yield _gauge(
             "mailer_http_body_held_bytes", "Octets of request bodies held in memory.", self._held_bytes()
         )
-        gauges = self._present()
+        gauges = self._gauges.present()
         # A gauge that is missing raises an alert; one with yesterday's figure would hide the outage.
         yield _gauge("mailer_store_up", "1 if the database answered this scrape.", gauges is not None)
         if gauges is not None:
             yield from _families(gauges)
 
-    def _present(self) -> Gauges | None:
-        with self._lock:
-            now = self._monotonic()
-            if self._gauges is None or now - self._read_at >= _GAUGE_SECONDS:
-                self._gauges = None
-                try:
-                    self._gauges = self._read_gauges()
-                except StoreUnavailable as error:
-                    _log.warning("http.metrics_unread", error=str(error))
-                self._read_at = now
-            return self._gauges
+
+class CallbackMetrics(Collector):
+    """Callbacks to webhook endpoints, read like the queue."""
+
+    def __init__(self, read_gauges: Callable[[], CallbackGauges], monotonic: Callable[[], float]) -> None:
+        """read_gauges may raise StoreUnavailable."""
+        self._gauges = Sample(read_gauges, monotonic)
+
+    def describe(self) -> Iterator[Metric]:
+        """None in advance: registering must not read the database."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        gauges = self._gauges.present()
+        if gauges is None:
+            return
+        yield _gauge("mailer_callbacks_due", "Callbacks of active endpoints whose time has come.", gauges.due)
+        yield _gauge(
+            "mailer_callback_oldest_due_seconds",
+            "Age of the callback that has been due for longest and is not yet being called.",
+            gauges.oldest_due_seconds,
+        )
+        attempts = GaugeMetricFamily(
+            "mailer_callback_attempts", "Calls of the last hour, by the answer.", labels=["result"]
+        )
+        for result, calls in gauges.attempts.items():
+            attempts.add_metric([result], calls)
+        yield attempts
 
 
 def _families(gauges: Gauges) -> Iterator[Metric]:

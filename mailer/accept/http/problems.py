@@ -33,6 +33,7 @@ _BY_STATUS = {
     400: Fault.MALFORMED_REQUEST,
     404: Fault.NOT_FOUND,
     405: Fault.METHOD_NOT_ALLOWED,
+    408: Fault.REQUEST_TIMEOUT,
     413: Fault.REQUEST_TOO_LARGE,
     415: Fault.UNSUPPORTED_MEDIA_TYPE,
 }
@@ -173,6 +174,7 @@ _DETAILS = {
     Fault.MALFORMED_REQUEST: "the request cannot be read",
     Fault.NOT_FOUND: "there is nothing at this path",
     Fault.METHOD_NOT_ALLOWED: "the path exists but does not take this method",
+    Fault.REQUEST_TIMEOUT: "the request body did not arrive in time",
     Fault.REQUEST_TOO_LARGE: "the request body is larger than this server reads",
     Fault.UNSUPPORTED_MEDIA_TYPE: "the request body is not in a format that is taken here",
 }

@@ -12,26 +12,35 @@ from starlette.types import Message
 from mailer.accept.budget import ByteBudget
 from mailer.accept.http.body import BodyLimits, read_body
 
-MOST_BYTES = 64 * 1024
-_LIMITS = BodyLimits(request_bytes=MOST_BYTES)
+MANAGING_BYTES = 64 * 1024  # of a request that manages something
 
 
-class SmallBody(APIRoute):
-    """For `APIRouter(route_class=...)`: bodies of requests that manage something, 64 KiB at most."""
+def bodies_up_to(most_bytes: int) -> type[APIRoute]:
+    """For `APIRouter(route_class=...)`."""
+    limits = BodyLimits(request_bytes=most_bytes)
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        if self.body_field is None:
-            return handle
+    class BoundedRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+            return handle if self.body_field is None else _bounded(handle, limits)
 
-        async def bounded(request: Request) -> Response:
-            # A budget of its own: what may be one body only takes no room from the messages.
-            with ByteBudget(MOST_BYTES).hold() as hold:
-                raw = await read_body(dict(request.scope["headers"]), request.receive, hold, _LIMITS)
+    return BoundedRoute
 
-            async def receive() -> Message:
-                return {"type": "http.request", "body": raw, "more_body": False}
 
-            return await handle(Request(request.scope, receive))
+SmallBody = bodies_up_to(MANAGING_BYTES)
 
-        return bounded
+
+def _bounded(
+    handle: Callable[[Request], Coroutine[Any, Any, Response]], limits: BodyLimits
+) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    async def bounded(request: Request) -> Response:
+        # A budget of its own: what may be one body only takes no room from the messages.
+        with ByteBudget(limits.request_bytes).hold() as hold:
+            raw = await read_body(dict(request.scope["headers"]), request.receive, hold, limits)
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": raw, "more_body": False}
+
+        return await handle(Request(request.scope, receive))
+
+    return bounded

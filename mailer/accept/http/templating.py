@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http.callers import Caller, as_json
+from mailer.accept.http.smallbody import bodies_up_to
 from mailer.accept.http.template_shapes import (
     TOLD_NAME,
     MissingVariable,
@@ -81,7 +82,7 @@ class TemplateParts:
 
 def router(parts: TemplateParts) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be used."""
-    routes = APIRouter(prefix="/v1/templates", tags=["templates"], max_body_size=_MOST_BYTES)
+    routes = APIRouter(prefix="/v1/templates", tags=["templates"], route_class=bodies_up_to(_MOST_BYTES))
     _add_reading(routes, parts)
     writer = Depends(Caller(parts.authenticator, SCOPE, changes=True))
     _add_writing(routes, parts, writer)

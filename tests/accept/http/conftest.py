@@ -27,10 +27,13 @@ from mailer.identity.api_keys import insert
 from mailer.identity.keys import NewKey, PresentedKey
 from mailer.identity.rights import Rights
 from mailer.identity.tenants import Tenant
+from mailer.identity.vault import Vault
 from mailer.queue import fanout
 from mailer.store import Store, dialect
 from mailer.store.tables import sending_domain, stream
 from tests.support.mailroom import Mailroom
+from webhooks.endpoints import Endpoints
+from webhooks.urls import UrlRules
 
 LETTER = {"from": "shop@acme.example", "to": "ada@example.org", "subject": "hello", "text": "hi"}
 LIMITS = BodyLimits(request_bytes=256 * 1024)
@@ -156,13 +159,22 @@ def working_parts(
     committer.start()
     try:
         yield HttpParts(
-            store=room.store, intake=intake, changes=changes, now=clock.now,
+            store=room.store, intake=intake, changes=changes, endpoints=endpoints_in(room), now=clock.now,
             monotonic=clock.monotonic, version="1.2.3", body_limits=LIMITS,
             budget=ByteBudget(512 * 1024), most_recipients=10, message_bytes=message_bytes,
             new_id=room.new_id, host="mailer.example.net",
         )  # fmt: skip
     finally:
         committer.stop()
+
+
+def endpoints_in(room: Mailroom) -> Endpoints:
+    """Kept in the mailroom's store under a secret of these tests."""
+    vault = Vault(b"s" * 32)
+    return Endpoints(
+        room.store, seal=vault.seal, unseal=vault.open, new_id=room.new_id, now=clock.now,
+        rules=UrlRules(is_live=True),
+    )  # fmt: skip
 
 
 @pytest.fixture
