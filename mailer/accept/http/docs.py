@@ -81,9 +81,17 @@ def _fields(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterato
         yield Field(p["name"], p["in"], _type(p["schema"]), p["required"], meaning)
     body = operation.get("requestBody")
     if body is not None:
-        shape = schemas[body["content"]["application/json"]["schema"]["$ref"].removeprefix(_REFERENCE)]
+        shape = _shape(body["content"]["application/json"]["schema"], schemas)
         for name, schema in shape["properties"].items():
             yield Field(name, "body", _type(schema), name in shape["required"], _meaning(schema))
+
+
+def _shape(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The object that a body is meant to be: the first of the choices, where there are some."""
+    while "anyOf" in schema and "$ref" in schema["anyOf"][0]:
+        schema = schema["anyOf"][0]
+    found: Mapping[str, Any] = schemas[schema["$ref"].removeprefix(_REFERENCE)]
+    return found
 
 
 def _type(schema: Mapping[str, Any]) -> str:
