@@ -6,6 +6,7 @@ document allows and requests that it does not. No answer may be a 5xx, undocumen
 
 from __future__ import annotations
 
+import base64
 import itertools
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from schemathesis import Case, GenerationMode
+from schemathesis import Case, GenerationMode, SerializationContext
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
@@ -70,7 +71,29 @@ schemathesis.openapi.format(
 schemathesis.openapi.format("stream", st.sampled_from(["transactional", "broadcast", "broadcast", "other"]))
 URLS = ["https://a.example/hook", "https://a.example:8443/", "http://a.example/", "https://10.0.0.1/", "x"]
 schemathesis.openapi.format("callback-url", st.sampled_from(URLS))
+schemathesis.openapi.format(
+    "file-name", st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=99)
+)
+schemathesis.openapi.format(
+    "media-type", st.sampled_from(["application/pdf", "text/plain", "image/png; a=b"])
+)
+schemathesis.openapi.format("content-id", st.sampled_from(["logo", "logo", "<a@acme.example>", "a b"]))
+BASE64 = st.binary(max_size=99).map(lambda octets: base64.b64encode(octets).decode())
+schemathesis.openapi.format("base64", BASE64)
+MESSAGE = st.builds(
+    "From: {}\r\nTo: ada@example.org\r\n\r\n{}".format, ADDRESS, st.text("ab.\r\n", max_size=20)
+)
+schemathesis.openapi.format("message", MESSAGE)
+schemathesis.openapi.format(
+    "base64-message", BASE64 | MESSAGE.map(lambda text: base64.b64encode(text.encode()).decode())
+)
 schemathesis.openapi.format("header-text", st.text(st.characters(categories=["L", "N", "P"]), max_size=99))
+
+
+@schemathesis.serializer("message/rfc822")
+def _octets(ctx: SerializationContext, value: Any) -> bytes:
+    return value.encode("utf-8", "replace") if isinstance(value, str) else repr(value).encode()
+
 
 CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
@@ -145,6 +168,8 @@ def inbox(room: Mailroom, folder: Path) -> InboxApi:
 WITH_INPUT = [
     ("POST", "/v1/messages"),
     ("GET", "/v1/messages"),
+    ("POST", "/v1/messages/raw"),
+    ("POST", "/v1/messages/validate"),
     ("GET", "/v1/messages/{message_id}"),
     ("GET", "/v1/messages/{message_id}/explain"),
     ("POST", "/v1/messages/{message_id}/cancel"),
@@ -231,7 +256,7 @@ def test_a_message_is_as_documented_from_acceptance_to_its_end(promise: Promise)
 
     seen = call(promise, "GET", "/v1/messages/{message_id}", path_parameters={"message_id": accepted["id"]})
     call(promise, "GET", "/v1/messages/{message_id}/explain", path_parameters={"message_id": accepted["id"]})
-    told = call(promise, "GET", "/v1/events")
+    told = call(promise, "GET", "/v1/events", query={"limit": 1000})
     assert seen.json()["recipients"][0]["attempts"][0]["conversation"][1]["line"] == "EHLO here.example"
     assert "delivered" in {event["type"] for event in told.json()["events"]}
 

@@ -81,18 +81,17 @@ def _fields(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterato
         yield Field(p["name"], p["in"], _type(p["schema"]), p["required"], meaning)
     body = operation.get("requestBody")
     if body is not None:
-        shape = _shape(body, schemas)
+        shape = _shape(body["content"]["application/json"]["schema"], schemas)
         for name, schema in shape["properties"].items():
             required = name in shape.get("required", ())
             yield Field(name, "body", _type(schema), required, _meaning(schema))
 
 
-def _shape(body: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Where the body may be left out, the shape that is not null."""
-    schema = body["content"]["application/json"]["schema"]
-    choices = schema.get("anyOf", (schema,))
-    name = next(str(c["$ref"]).removeprefix(_REFERENCE) for c in choices if "$ref" in c)
-    found: Mapping[str, Any] = schemas[name]
+def _shape(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The object that a body is meant to be: the first of the choices that is one, where there are some."""
+    while "$ref" not in schema:
+        schema = next(choice for choice in schema["anyOf"] if "$ref" in choice or "anyOf" in choice)
+    found: Mapping[str, Any] = schemas[schema["$ref"].removeprefix(_REFERENCE)]
     return found
 
 
@@ -136,4 +135,4 @@ def _sample(body: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
     examples = body["content"]["application/json"].get("examples")
     if examples:
         return next(iter(examples.values()))["value"]
-    return next(iter(_shape(body, schemas).get("examples", ())), {})
+    return next(iter(_shape(body["content"]["application/json"]["schema"], schemas).get("examples", ())), {})

@@ -34,8 +34,8 @@ _OF_SENDING = tuple(fault for fault in Fault if fault not in _NOT_OF_SENDING)
 # Key of `openapi_extra`: the faults of a route beside those that its path tells.
 FAULTS = "x-faults"
 _OF_TRYING_OUT = (
-    Fault.MALFORMED_REQUEST, Fault.TENANT_SUSPENDED, Fault.REQUEST_TOO_LARGE, Fault.REQUEST_TIMEOUT,
-    Fault.UNSUPPORTED_MEDIA_TYPE, Fault.BUSY, *_OF_EVERY_KEYED_ROUTE,
+    Fault.MALFORMED_REQUEST, Fault.INVALID_FIELD, Fault.TENANT_SUSPENDED, Fault.REQUEST_TOO_LARGE,
+    Fault.REQUEST_TIMEOUT, Fault.UNSUPPORTED_MEDIA_TYPE, Fault.BUSY, *_OF_EVERY_KEYED_ROUTE,
 )  # fmt: skip
 _SCHEMA = "#/components/schemas/{}"
 

@@ -75,6 +75,9 @@ def _header(name: str, meaning: str) -> dict[str, Any]:
 
 
 def _validate_operation(send_operation: Mapping[str, Any]) -> dict[str, Any]:
+    content = send_operation["requestBody"]["content"]["application/json"]
+    # Meant to be a send request; what is not is what one wants to hear of.
+    anything = {"anyOf": [content["schema"], {"type": "object"}]}
     return {
         "tags": ["messages"],
         "summary": "Try a message out",
@@ -83,7 +86,7 @@ def _validate_operation(send_operation: Mapping[str, Any]) -> dict[str, Any]:
             "says all that is wrong, what receivers dislike, and what would be sent. Nothing is stored."
         ),
         "operationId": "validate_message",
-        "requestBody": send_operation["requestBody"],
+        "requestBody": {"required": True, "content": {"application/json": {**content, "schema": anything}}},
         "responses": {
             "200": {
                 "description": "What would become of the message",

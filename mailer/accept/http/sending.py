@@ -66,13 +66,14 @@ class SubmittingRoute:
     async def _accept(self, scope: Scope, receive: Receive) -> Receipt:
         visit = visit_of(scope)
         visit.route = self.path
-        identity = await self._authenticator.identify(authorization_of(scope))
+        headers = dict(scope["headers"])
+        identity = await self._authenticator.identify(authorization_of(headers))
         visit.tenant_id = identity.tenant_id
         # The octets count as held until the message is on disk: its copies live about as long.
         with self._budget.hold() as hold:
             try:
                 # Not kept in a name here: what was large in it may go once it is composed.
-                taking = self._intake.take(await self._submission(identity, scope, receive, hold))
+                taking = self._intake.take(await self._submission(identity, headers, scope, receive, hold))
             except SubmissionError as error:
                 if error.fault not in PASSING:
                     self._intake.refuse(identity.tenant_id, error)
@@ -84,10 +85,16 @@ class SubmittingRoute:
                     self._intake.refuse(identity.tenant_id, error)
                 raise
 
-    async def _submission(self, identity: Identity, scope: Scope, receive: Receive, hold: Hold) -> Submission:
+    async def _submission(
+        self,
+        identity: Identity,
+        headers: Mapping[bytes, bytes],
+        scope: Scope,
+        receive: Receive,
+        hold: Hold,
+    ) -> Submission:
         """Cheap refusals first: nothing is read of a body that will not be taken."""
         check_sender(identity)
-        headers = dict(scope["headers"])
         check_format(headers, self.media_types)
         idempotency_key = idempotency_key_of(headers.get(b"idempotency-key"))
         raw = await read_body(headers, receive, hold, self._limits)
@@ -177,8 +184,8 @@ def check_format(headers: Mapping[bytes, bytes], media_types: Collection[bytes])
         raise SubmissionError(Fault.UNSUPPORTED_MEDIA_TYPE, "no content coding of the body is supported")
 
 
-def authorization_of(scope: Scope) -> str | None:
-    value: bytes | None = dict(scope["headers"]).get(b"authorization")
+def authorization_of(headers: Mapping[bytes, bytes]) -> str | None:
+    value = headers.get(b"authorization")
     return None if value is None else value.decode("latin-1")
 
 

@@ -51,10 +51,10 @@ class ValidateRoute:
     async def _examine(self, scope: Scope, receive: Receive) -> Finding:
         visit = visit_of(scope)
         visit.route = PATH
-        identity = await self._authenticator.identify(authorization_of(scope))
+        headers = dict(scope["headers"])
+        identity = await self._authenticator.identify(authorization_of(headers))
         visit.tenant_id = identity.tenant_id
         check_sender(identity)
-        headers = dict(scope["headers"])
         check_format(headers, SendRoute.media_types)
         with self._budget.hold() as hold:
             raw = await read_body(headers, receive, hold, self._limits)

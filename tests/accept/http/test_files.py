@@ -20,6 +20,7 @@ from sqlalchemy import select
 from mailer.accept.budget import ByteBudget
 from mailer.accept.http.app import create_app
 from mailer.accept.http.body import BodyLimits
+from mailer.config import Settings
 from mailer.store import Store
 from mailer.store.tables import content
 from tests.accept.http.conftest import LETTER, Door, Keyring, bearer, working_parts
@@ -201,3 +202,33 @@ async def test_a_large_file_stands_in_memory_less_than_three_times(
 
     assert answer.status_code == 202
     assert peak - before < 3 * len(octets)
+
+
+async def test_the_largest_message_fits_through_the_largest_request(keyring: Keyring, tmp_path: Path) -> None:
+    """By default 36 MiB as sent and 40 MiB a request: who is refused is refused for the message's size."""
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    message_bytes = defaults["max_message_mb"] * MIB
+    # Lines of base64 are 76 characters of three quarters as many octets, and a line end.
+    octets = bytes((message_bytes - 2000) * 57 // 78)
+    with working_parts(keyring.room, tmp_path, ring=lambda: None, message_bytes=message_bytes) as parts:
+        roomy = replace(
+            parts,
+            body_limits=BodyLimits(request_bytes=defaults["max_request_mb"] * MIB),
+            budget=ByteBudget(defaults["byte_budget_mb"] * MIB),
+        )
+        transport = httpx.ASGITransport(app=create_app(roomy))
+        async with httpx.AsyncClient(transport=transport, base_url="http://mailer.test") as client:
+            answers = [
+                await client.post(
+                    "/v1/messages",
+                    content=request_with("a.bin", file, escape=False),
+                    headers={**bearer(keyring.issue()), "content-type": "application/json"},
+                )
+                for file in (octets, octets + bytes(3000))
+            ]
+
+    with keyring.room.store.read() as c:
+        size = c.execute(select(content.c.size_bytes)).scalar_one()
+    assert answers[0].status_code == 202
+    assert message_bytes - 2000 < size <= message_bytes
+    assert fault_of(answers[1])[:2] == (413, "message-too-large")

@@ -41,6 +41,7 @@ def fault_of(answer: httpx.Response) -> tuple[int, str, str | None]:
     problem = answer.json()
     assert problem["status"] == answer.status_code
     assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["doc"] == problem["type"]  # a page that is there: test_operation.py
     [error] = problem.get("errors", [{}])
     return answer.status_code, problem["type"].removeprefix("/problems/"), error.get("pointer")
 
