@@ -22,6 +22,10 @@ reads what we write in the tests instead.
   trace      the Received field, and messages that go round in circles
   downgrade  its 8-bit parts in 7 bits, for a peer that takes no more
   malformed  why a submitted message is refused
+  wording    subject, text and HTML as templates, filled and finished
+  templating, template_language, template_budget, template_source, template_filters
+             one template: compiled, in which language, at what cost
+  finishing  styles written into HTML; the text beside it
   canonical  the relaxed form of headers and body that DKIM signs
   dkim       signatures
   verp       the token in the reverse-path that says whose bounce came back

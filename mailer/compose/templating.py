@@ -13,17 +13,24 @@ from dataclasses import dataclass
 
 from liquid.builtin.expressions import FilteredExpression, Path
 from liquid.context import RenderContext
-from liquid.exceptions import LiquidError, LiquidSyntaxError, LiquidTypeError, UnknownFilterError
+from liquid.exceptions import (
+    LiquidError,
+    LiquidSyntaxError,
+    LiquidTypeError,
+    ResourceLimitError,
+    UnknownFilterError,
+)
 from liquid.template import BoundTemplate
 
 from mailer.compose import template_language, template_source
-from mailer.compose.template_language import Paper, Reading, Refusal, line_of, nodes_of
+from mailer.compose.template_budget import Paper, Reading, Refusal, line_of
+from mailer.compose.template_language import nodes_of
 from mailer.compose.template_source import SourceFault
 
 SOURCE_CHARS = 500_000
 _SHOWN_CHARS = 200
 # Whose words quote the template and nothing of the data.
-_TELLING = (Refusal, LiquidSyntaxError, LiquidTypeError, UnknownFilterError)
+_TELLING = (Refusal, LiquidSyntaxError, LiquidTypeError, UnknownFilterError, ResourceLimitError)
 # What the library raises beside its own when it is given what it did not expect.
 _TRIPPED = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
 
@@ -115,16 +122,15 @@ def compile_template(source: str, part: Part) -> Template:
         raise TemplateFault("a template holds no NUL", part, 1 + source.count("\n", 0, source.index("\0")))
     try:
         template_source.check(source)
-        made = template_language.environment(escapes=part is Part.HTML).from_string(source)
+        made = template_language.parse(source, escapes=part is Part.HTML)
         optional = frozenset(_optional(made))
-        template_language.bound(made)
         variables = tuple(_variables(made, optional))
     except SourceFault as error:
         raise TemplateFault(error.what, part, error.line) from None
     except LiquidError as error:
         raise _fault(error, part) from error
-    except RecursionError as error:
-        raise TemplateFault("the template is nested too deep", part) from error
+    except _TRIPPED as error:
+        raise TemplateFault("the template is nested too deep, or is no template", part) from error
     return Template(part, variables, made, optional)
 
 
@@ -166,7 +172,6 @@ def _variables(template: BoundTemplate, optional: Set[int]) -> Iterable[Variable
 
 def _fault(error: LiquidError, part: Part) -> TemplateFault:
     line = None if error.token is None else line_of(error.token)
-    if not isinstance(error, (*_TELLING,)) and error.token is None:
-        return TemplateFault("the template is nested too deep, or is no template", part)
-    what = str(error.message or "the template cannot be read")
+    what = str(error.message) if isinstance(error, _TELLING) else "the template cannot work with this data"
+    what = what.replace("end of expression", "its end")
     return TemplateFault(what if len(what) <= _SHOWN_CHARS else what[:_SHOWN_CHARS] + "...", part, line)
