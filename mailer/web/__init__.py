@@ -12,7 +12,7 @@ delay the HTTP role's end and needs care behind proxies, while an unchanged list
 inbox.py has the routes; shelf.py finds messages and remembers their summaries; reading.py takes one apart
 and never raises on hostile bytes; hostile.py makes parts of it harmless; verdict.py asks dkimpy.
 
-inbox_api.py is the same inbox for tests of applications, under /v1 with a key: owned.py leaves each tenant its
-own mail, links.py finds what a test follows, waiting.py holds requests until a message comes. There a held
-connection is what was asked for, so it is bounded in number and time, and let go when the role ends.
+inbox_api.py is the same inbox for tests of applications, under /v1 with a key: owned.py leaves each tenant
+its own mail, links.py finds what a test follows, waiting.py holds requests until a message comes. There a
+held connection is what was asked for, so it is bounded in number and time, and let go when the role ends.
 """
