@@ -26,6 +26,7 @@ reads what we write in the tests instead.
   templating, template_language, template_budget, template_source, template_filters
              one template: compiled, in which language, at what cost
   finishing  styles written into HTML; the text beside it
+  dsn        the report of a message to its submitter;  deliverystatus  the part that programs read
   canonical  the relaxed form of headers and body that DKIM signs
   dkim       signatures
   verp       the token in the reverse-path that says whose bounce came back

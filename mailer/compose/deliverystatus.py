@@ -107,7 +107,7 @@ def _date(at: datetime | None) -> str | None:
 
 
 def _typed(orcpt: str) -> str:
-    """RFC 3461 §6.3 (a): decoded, with the type that it had."""
+    """RFC 3461 §6.3: decoded, with the type that it had."""
     kind, _, address = orcpt.partition(";")
     return f"{kind}; {address}"
 

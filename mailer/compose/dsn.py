@@ -116,7 +116,7 @@ def _header(status: Status, original: Original, from_: Mailbox, to: Mailbox) -> 
         "Auto-Submitted: auto-replied\r\n",  # RFC 3834 §5
     ]
     if _MESSAGE_ID.fullmatch(original.message_id):
-        # RFC 3834 §3.1.5
+        # RFC 3834 §3.1.6
         lines += [
             fields.structured_field(name, original.message_id) for name in ("In-Reply-To", "References")
         ]

@@ -1,12 +1,15 @@
-"""A submitter by SMTP hears of what failed: the real command, a peer that refuses, and the DSN in the inbox."""
+"""A submitter by SMTP hears of what failed: the real command, a peer that refuses, a DSN in the inbox."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import mailbox
+import re
 import smtplib
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
@@ -16,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.compose.verifiers import dkimpy_verdicts
-from tests.support.instance import Instance, installed, wait_for
+from tests.support.instance import ROOT, Instance, environment, installed, wait_for
 from tests.support.scripted_smtp import ScriptedPeer
 from tests.support.sink import running_sink
 
@@ -155,6 +158,28 @@ def test_what_was_owed_when_all_was_killed_is_told_once_after_the_next_start(ins
     told = [groups(report)[1]["Final-Recipient"] for _, report in found]
     assert sorted(told) == [f"rfc822; refuse.{n}@example.net" for n in range(10)]
     assert instance.verify()[0] == 0
+
+
+def test_the_examples_of_the_documentation_work(instance: Instance) -> None:
+    ready = instance.ready
+    assert ready is not None
+    document = (ROOT / "docs" / "notices.md").read_text()
+    [program] = re.findall(r"^```python\n(.*?)^```$", document, re.DOTALL | re.MULTILINE)
+    commands = re.findall(r"^    mailer (.+)$", document, re.MULTILINE)
+    environ = environment({"MAILER_API_KEY": ready.api_key})
+
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace("2587", str(ready.smtp_port))], env=environ, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    told = [instance.run(*command.split()) for command in commands]
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [c.returncode for c in told] == [0] * len(commands)
+    assert len(commands) == 2
+    [(_, report)] = reports(instance, 1)
+    assert groups(report)[1]["Action"] == "relayed"
+    assert groups(report)[0]["Original-Envelope-Id"] == "order-1042"
 
 
 async def test_a_smart_host_that_offers_dsn_is_told_what_was_asked_and_answers_for_it(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class BatchRoute:
         visit = visit_of(scope)
         visit.route = PATH
         headers = dict(scope["headers"])
-        identity = await parts.authenticator.identify(authorization_of(scope))
+        identity = await parts.authenticator.identify(authorization_of(headers))
         visit.tenant_id = identity.tenant_id
         with parts.budget.hold() as hold:
             try:
