@@ -31,10 +31,11 @@ from mailer.client.errors import (
     UnreadableAnswer,
 )
 from mailer.client.letters import attachment, inline
-from mailer.client.mailer import Mailer
+from mailer.client.mailer import AsyncMailer, Mailer
 
 __all__ = [
     "ApiError",
+    "AsyncMailer",
     "AuthenticationFailed",
     "Conflict",
     "ConnectionFailed",

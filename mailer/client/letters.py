@@ -52,6 +52,8 @@ class Letter(TypedDict, total=False):
     text: str
     html: str
     template: TemplateUse
+    inline_css: bool
+    auto_text: bool
     headers: Mapping[str, str]
     attachments: Sequence[Attachment]
     tags: Sequence[str]
@@ -59,6 +61,24 @@ class Letter(TypedDict, total=False):
     stream: str
     send_at: datetime
     expires_at: datetime
+
+
+class BatchRecipient(TypedDict, total=False):
+    """Who gets a message of a batch, and with what data its templates are filled."""
+
+    to: Required[AnyAddress]
+    data: Mapping[str, Any]
+    tags: Sequence[str]
+    metadata: Mapping[str, str]
+
+
+class Words(TypedDict, total=False):
+    """A version of a template, in Liquid: a text, an html, or both."""
+
+    subject: Required[str]
+    text: str
+    html: str
+    publish: bool
 
 
 def attachment(

@@ -1,26 +1,18 @@
-"""The client that waits: one method a call."""
+"""The two clients: one that waits, one for asyncio."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Self
 
 import httpx
 
-from mailer.client.answers.messages import (
-    Accepted,
-    Cancelled,
-    Event,
-    EventPage,
-    ExplainedMessage,
-    Message,
-    Retried,
-)
+from mailer.client import parts, parts_async
 from mailer.client.call import USUAL, Patience
-from mailer.client.calls import events, messages
-from mailer.client.letters import Letter
-from mailer.client.transport import Wires, with_key
+from mailer.client.transport import AsyncWires, Wires, with_key
+
+_LOCAL = "http://127.0.0.1:8025"
+_SECONDS = 30.0
 
 
 class Mailer:
@@ -29,9 +21,9 @@ class Mailer:
     def __init__(
         self,
         api_key: str,
-        base_url: str = "http://127.0.0.1:8025",
+        base_url: str = _LOCAL,
         *,
-        timeout: float = 30.0,
+        timeout: float = _SECONDS,
         patience: Patience = USUAL,
         http: httpx.Client | None = None,
     ) -> None:
@@ -39,8 +31,13 @@ class Mailer:
         made = http or httpx.Client(base_url=base_url, timeout=timeout)
         made.headers.update(with_key(api_key))
         self._wires = Wires(made, patience)
-        self.messages = Messages(self._wires)
-        self.events = Events(self._wires)
+        self.messages = parts.Messages(self._wires)
+        self.events = parts.Events(self._wires)
+        self.templates = parts.Templates(self._wires)
+        self.streams = parts.Streams(self._wires)
+        self.keys = parts.Keys(self._wires)
+        self.webhook_endpoints = parts.WebhookEndpoints(self._wires)
+        self.inbox = parts.Inbox(self._wires)
 
     def __enter__(self) -> Self:
         return self
@@ -54,39 +51,37 @@ class Mailer:
         self._wires.close()
 
 
-class _Part:
-    def __init__(self, wires: Wires) -> None:
-        self._wires = wires
+class AsyncMailer:
+    """The same on one event loop; close it, or use `async with`."""
 
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str = _LOCAL,
+        *,
+        timeout: float = _SECONDS,
+        patience: Patience = USUAL,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        """http: a client of your own, say for a proxy or a test, with its own base_url and timeout."""
+        made = http or httpx.AsyncClient(base_url=base_url, timeout=timeout)
+        made.headers.update(with_key(api_key))
+        self._wires = AsyncWires(made, patience)
+        self.messages = parts_async.Messages(self._wires)
+        self.events = parts_async.Events(self._wires)
+        self.templates = parts_async.Templates(self._wires)
+        self.streams = parts_async.Streams(self._wires)
+        self.keys = parts_async.Keys(self._wires)
+        self.webhook_endpoints = parts_async.WebhookEndpoints(self._wires)
+        self.inbox = parts_async.Inbox(self._wires)
 
-class Messages(_Part):
-    def send(self, *, idempotency_key: str | None = None, **letter: Unpack[Letter]) -> Accepted:
-        """The message is on disk when this returns."""
-        return self._wires.make(messages.send(letter, idempotency_key))
+    async def __aenter__(self) -> Self:
+        return self
 
-    def get(self, message_id: str) -> Message:
-        return self._wires.make(messages.get(message_id))
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
-    def explain(self, message_id: str) -> ExplainedMessage:
-        """Why it is where it is, and until when."""
-        return self._wires.make(messages.explain(message_id))
-
-    def cancel(self, message_id: str) -> Cancelled:
-        return self._wires.make(messages.cancel(message_id))
-
-    def retry(self, message_id: str) -> Retried:
-        return self._wires.make(messages.retry(message_id))
-
-
-class Events(_Part):
-    def page(self, *, after: int = 0, limit: int = 100, types: Sequence[str] = ()) -> EventPage:
-        return self._wires.make(events.page(after=after, limit=limit, types=types))
-
-    def since(self, after: int = 0, *, types: Sequence[str] = ()) -> Iterator[Event]:
-        """All events after that number that there are now, in order."""
-        while True:
-            page = self.page(after=after, limit=1000, types=types)
-            yield from page.events
-            if page.next_after == after:
-                return
-            after = page.next_after
+    async def close(self) -> None:
+        await self._wires.close()

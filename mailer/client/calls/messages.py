@@ -15,7 +15,8 @@ from mailer.client.answers.messages import (
     MessagePage,
     Retried,
 )
-from mailer.client.call import JSON, Call, json_body, pairs
+from mailer.client.answers.sending import BatchAnswer, Finding
+from mailer.client.call import JSON, Call, changing, json_body, pairs
 from mailer.client.letters import as_request
 
 _PATH = "/v1/messages"
@@ -44,6 +45,48 @@ def send(letter: Mapping[str, Any], idempotency_key: str | None) -> Call[Accepte
         body=json_body(as_request(letter)),
         repeatable=True,
     )
+
+
+def send_all(letters: Sequence[Mapping[str, Any]], idempotency_key: str | None) -> Call[BatchAnswer]:
+    return _batch({"messages": [as_request(letter) for letter in letters]}, idempotency_key)
+
+
+def send_each(
+    letter: Mapping[str, Any], recipients: Sequence[Mapping[str, Any]], idempotency_key: str | None
+) -> Call[BatchAnswer]:
+    return _batch({"message": as_request(letter), "recipients": recipients}, idempotency_key)
+
+
+def _batch(body: Mapping[str, Any], idempotency_key: str | None) -> Call[BatchAnswer]:
+    return Call(
+        method="POST",
+        path=f"{_PATH}/batch",
+        answer=BatchAnswer,
+        headers=_keyed(idempotency_key),
+        body=json_body(body),
+        repeatable=True,
+    )
+
+
+def send_raw(
+    message: bytes, mail_from: str | None, rcpt_to: Sequence[str] | None, idempotency_key: str | None
+) -> Call[Accepted]:
+    """As JSON where there is an envelope: header fields would not hold a thousand recipients."""
+    path = f"{_PATH}/raw"
+    if mail_from is None and rcpt_to is None:
+        headers = _keyed(idempotency_key, "message/rfc822")
+        return Call(method="POST", path=path, answer=Accepted, headers=headers, body=message, repeatable=True)
+    # Octets become base64.
+    wanted = {"message": message, "mail_from": mail_from, "rcpt_to": rcpt_to}
+    said = {name: value for name, value in wanted.items() if value is not None}
+    headers = _keyed(idempotency_key)
+    return Call(
+        method="POST", path=path, answer=Accepted, headers=headers, body=json_body(said), repeatable=True
+    )
+
+
+def validate(letter: Mapping[str, Any]) -> Call[Finding]:
+    return changing("POST", f"{_PATH}/validate", Finding, as_request(letter), repeatable=True)
 
 
 def get(message_id: str) -> Call[Message]:

@@ -1,0 +1,272 @@
+"""What `Mailer` can do, group by group; parts_async.py is the same with `await`, which a test holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Unpack
+
+from mailer.client.answers.inbox import CaughtMessage, Deleted, InboxPage
+from mailer.client.answers.managing import Key, KeyPage, NewKey, Stream, StreamList
+from mailer.client.answers.messages import (
+    Accepted,
+    Cancelled,
+    Event,
+    EventPage,
+    ExplainedMessage,
+    Message,
+    MessagePage,
+    MessageSummary,
+    Retried,
+)
+from mailer.client.answers.sending import BatchAnswer, Finding
+from mailer.client.answers.templates import Rendering, Template, TemplateContent, TemplatePage, TemplateView
+from mailer.client.answers.webhooks import (
+    Callback,
+    CallbackPage,
+    Endpoint,
+    EndpointAttemptPage,
+    EndpointList,
+    NewEndpoint,
+    Secret,
+    Tested,
+)
+from mailer.client.calls import events, inbox, managing, messages, templates, webhooks
+from mailer.client.calls.inbox import Matcher
+from mailer.client.calls.messages import Filters
+from mailer.client.letters import BatchRecipient, Letter, Words
+from mailer.client.transport import Wires
+
+
+class _Part:
+    def __init__(self, wires: Wires) -> None:
+        self._wires = wires
+
+
+class Messages(_Part):
+    def send(self, *, idempotency_key: str | None = None, **letter: Unpack[Letter]) -> Accepted:
+        """The message is on disk when this returns."""
+        return self._wires.make(messages.send(letter, idempotency_key))
+
+    def send_all(self, letters: Sequence[Letter], *, idempotency_key: str | None = None) -> BatchAnswer:
+        """Up to 1,000 different messages, each accepted or refused for itself."""
+        return self._wires.make(messages.send_all(letters, idempotency_key))
+
+    def send_each(
+        self,
+        recipients: Sequence[BatchRecipient],
+        *,
+        idempotency_key: str | None = None,
+        **letter: Unpack[Letter],
+    ) -> BatchAnswer:
+        """One message, whose words are templates or that names one, to up to 1,000 recipients."""
+        return self._wires.make(messages.send_each(letter, recipients, idempotency_key))
+
+    def send_raw(
+        self,
+        message: bytes,
+        *,
+        mail_from: str | None = None,
+        rcpt_to: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """A whole message, octet for octet. Without an envelope, to whom its To, Cc and Bcc name."""
+        return self._wires.make(messages.send_raw(message, mail_from, rcpt_to, idempotency_key))
+
+    def validate(self, **letter: Unpack[Letter]) -> Finding:
+        """What would become of a message; nothing is sent or stored."""
+        return self._wires.make(messages.validate(letter))
+
+    def get(self, message_id: str) -> Message:
+        return self._wires.make(messages.get(message_id))
+
+    def page(self, *, limit: int = 25, cursor: str | None = None, **filters: Unpack[Filters]) -> MessagePage:
+        return self._wires.make(messages.listed(filters, limit=limit, cursor=cursor))
+
+    def list(self, **filters: Unpack[Filters]) -> Iterator[MessageSummary]:
+        """All that meet the filters, the newest first."""
+        cursor = None
+        while True:
+            page = self.page(limit=100, cursor=cursor, **filters)
+            yield from page.messages
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def explain(self, message_id: str) -> ExplainedMessage:
+        """Why it is where it is, and until when."""
+        return self._wires.make(messages.explain(message_id))
+
+    def cancel(self, message_id: str) -> Cancelled:
+        return self._wires.make(messages.cancel(message_id))
+
+    def retry(self, message_id: str) -> Retried:
+        return self._wires.make(messages.retry(message_id))
+
+
+class Events(_Part):
+    def page(self, *, after: int = 0, limit: int = 100, types: Sequence[str] = ()) -> EventPage:
+        return self._wires.make(events.page(after=after, limit=limit, types=types))
+
+    def since(self, after: int = 0, *, types: Sequence[str] = ()) -> Iterator[Event]:
+        """All events after that number that there are now, in order."""
+        while True:
+            page = self.page(after=after, limit=1000, types=types)
+            yield from page.events
+            if page.next_after == after:
+                return
+            after = page.next_after
+
+
+class Templates(_Part):
+    def page(self, *, after: str | None = None, limit: int = 100) -> TemplatePage:
+        return self._wires.make(templates.page(after=after, limit=limit))
+
+    def get(self, template: str) -> TemplateView:
+        """By its name or its id."""
+        return self._wires.make(templates.get(template))
+
+    def version(self, template: str, number: int) -> TemplateContent:
+        return self._wires.make(templates.version(template, number))
+
+    def create(self, name: str, **words: Unpack[Words]) -> Template:
+        return self._wires.make(templates.create(name, words))
+
+    def add_version(self, template: str, **words: Unpack[Words]) -> Template:
+        return self._wires.make(templates.add_version(template, words))
+
+    def publish(self, template: str, number: int) -> Template:
+        return self._wires.make(templates.publish(template, number))
+
+    def render(self, template: str, data: Mapping[str, Any], *, version: int | None = None) -> Rendering:
+        """What would be sent, and every variable that the data lacks."""
+        return self._wires.make(templates.render(template, data, version=version))
+
+    def delete(self, template: str) -> None:
+        return self._wires.make(templates.delete(template))
+
+
+class Streams(_Part):
+    def list(self) -> StreamList:
+        return self._wires.make(managing.streams())
+
+    def get(self, name: str) -> Stream:
+        return self._wires.make(managing.stream(name))
+
+    def create(self, name: str, *, kind: str, in_doubt: str = "retry") -> Stream:
+        return self._wires.make(managing.create_stream(name, kind=kind, in_doubt=in_doubt))
+
+    def change(self, name: str, *, in_doubt: str) -> Stream:
+        return self._wires.make(managing.change_stream(name, in_doubt=in_doubt))
+
+    def archive(self, name: str) -> Stream:
+        return self._wires.make(managing.archive_stream(name))
+
+    def restore(self, name: str) -> Stream:
+        return self._wires.make(managing.restore_stream(name))
+
+
+class Keys(_Part):
+    def page(self, *, cursor: str | None = None) -> KeyPage:
+        return self._wires.make(managing.keys(cursor=cursor))
+
+    def get(self, key_id: str) -> Key:
+        return self._wires.make(managing.key(key_id))
+
+    def create(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[str] = ("send", "read"),
+        streams: Sequence[str] | None = None,
+        domains: Sequence[str] | None = None,
+        expires_at: datetime | None = None,
+    ) -> NewKey:
+        """The answer alone has the key itself."""
+        wanted = managing.create_key(
+            name, scopes=scopes, streams=streams, domains=domains, expires_at=expires_at
+        )
+        return self._wires.make(wanted)
+
+    def rename(self, key_id: str, name: str) -> Key:
+        return self._wires.make(managing.rename_key(key_id, name))
+
+    def revoke(self, key_id: str) -> Key:
+        return self._wires.make(managing.revoke_key(key_id))
+
+    def rotate(self, key_id: str, *, overlap_seconds: int = 24 * 3600) -> NewKey:
+        return self._wires.make(managing.rotate_key(key_id, overlap_seconds=overlap_seconds))
+
+
+class WebhookEndpoints(_Part):
+    def list(self) -> EndpointList:
+        return self._wires.make(webhooks.listed())
+
+    def get(self, endpoint_id: str) -> Endpoint:
+        return self._wires.make(webhooks.get(endpoint_id))
+
+    def create(
+        self, url: str, *, description: str | None = None, event_types: Sequence[str] | None = None
+    ) -> NewEndpoint:
+        """Events from now on are posted to the URL, signed with the secret in the answer."""
+        return self._wires.make(webhooks.create(url, description=description, event_types=event_types))
+
+    def change(
+        self,
+        endpoint_id: str,
+        *,
+        url: str | None = None,
+        description: str | None = None,
+        event_types: Sequence[str] | None = None,
+        state: str | None = None,
+    ) -> Endpoint:
+        """What is None stays as it is."""
+        wanted = webhooks.change(
+            endpoint_id, url=url, description=description, event_types=event_types, state=state
+        )
+        return self._wires.make(wanted)
+
+    def delete(self, endpoint_id: str) -> None:
+        return self._wires.make(webhooks.delete(endpoint_id))
+
+    def secret(self, endpoint_id: str) -> Secret:
+        return self._wires.make(webhooks.secret(endpoint_id))
+
+    def rotate_secret(self, endpoint_id: str, *, overlap_seconds: int = 24 * 3600) -> Secret:
+        return self._wires.make(webhooks.rotate_secret(endpoint_id, overlap_seconds=overlap_seconds))
+
+    def test(self, endpoint_id: str) -> Tested:
+        return self._wires.make(webhooks.test(endpoint_id))
+
+    def attempts(
+        self, endpoint_id: str, *, cursor: str | None = None, limit: int = 100
+    ) -> EndpointAttemptPage:
+        return self._wires.make(webhooks.attempts(endpoint_id, cursor=cursor, limit=limit))
+
+    def callbacks(
+        self, endpoint_id: str, *, state: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> CallbackPage:
+        return self._wires.make(webhooks.callbacks(endpoint_id, state=state, cursor=cursor, limit=limit))
+
+    def retry(self, endpoint_id: str, callback_id: str) -> Callback:
+        return self._wires.make(webhooks.retry(endpoint_id, callback_id))
+
+
+class Inbox(_Part):
+    """Mail that a sandbox caught, for end-to-end tests."""
+
+    def page(self, *, limit: int = 100, **matcher: Unpack[Matcher]) -> InboxPage:
+        return self._wires.make(inbox.page(matcher, limit=limit))
+
+    def wait(self, *, timeout: int = 30, **matcher: Unpack[Matcher]) -> CaughtMessage:
+        """The newest message that matches, as soon as there is one. Raises NotFound after the timeout."""
+        return self._wires.make(inbox.wait(matcher, timeout=timeout))
+
+    def get(self, key: str) -> CaughtMessage:
+        return self._wires.make(inbox.get(key))
+
+    def raw(self, key: str) -> bytes:
+        return self._wires.content(inbox.raw(key))
+
+    def clear(self, **matcher: Unpack[Matcher]) -> Deleted:
+        return self._wires.make(inbox.clear(matcher))

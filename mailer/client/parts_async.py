@@ -1,0 +1,280 @@
+"""What `AsyncMailer` can do, group by group: parts.py with `await`, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Unpack
+
+from mailer.client.answers.inbox import CaughtMessage, Deleted, InboxPage
+from mailer.client.answers.managing import Key, KeyPage, NewKey, Stream, StreamList
+from mailer.client.answers.messages import (
+    Accepted,
+    Cancelled,
+    Event,
+    EventPage,
+    ExplainedMessage,
+    Message,
+    MessagePage,
+    MessageSummary,
+    Retried,
+)
+from mailer.client.answers.sending import BatchAnswer, Finding
+from mailer.client.answers.templates import Rendering, Template, TemplateContent, TemplatePage, TemplateView
+from mailer.client.answers.webhooks import (
+    Callback,
+    CallbackPage,
+    Endpoint,
+    EndpointAttemptPage,
+    EndpointList,
+    NewEndpoint,
+    Secret,
+    Tested,
+)
+from mailer.client.calls import events, inbox, managing, messages, templates, webhooks
+from mailer.client.calls.inbox import Matcher
+from mailer.client.calls.messages import Filters
+from mailer.client.letters import BatchRecipient, Letter, Words
+from mailer.client.transport import AsyncWires
+
+
+class _Part:
+    def __init__(self, wires: AsyncWires) -> None:
+        self._wires = wires
+
+
+class Messages(_Part):
+    async def send(self, *, idempotency_key: str | None = None, **letter: Unpack[Letter]) -> Accepted:
+        """The message is on disk when this returns."""
+        return await self._wires.make(messages.send(letter, idempotency_key))
+
+    async def send_all(self, letters: Sequence[Letter], *, idempotency_key: str | None = None) -> BatchAnswer:
+        """Up to 1,000 different messages, each accepted or refused for itself."""
+        return await self._wires.make(messages.send_all(letters, idempotency_key))
+
+    async def send_each(
+        self,
+        recipients: Sequence[BatchRecipient],
+        *,
+        idempotency_key: str | None = None,
+        **letter: Unpack[Letter],
+    ) -> BatchAnswer:
+        """One message, whose words are templates or that names one, to up to 1,000 recipients."""
+        return await self._wires.make(messages.send_each(letter, recipients, idempotency_key))
+
+    async def send_raw(
+        self,
+        message: bytes,
+        *,
+        mail_from: str | None = None,
+        rcpt_to: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """A whole message, octet for octet. Without an envelope, to whom its To, Cc and Bcc name."""
+        return await self._wires.make(messages.send_raw(message, mail_from, rcpt_to, idempotency_key))
+
+    async def validate(self, **letter: Unpack[Letter]) -> Finding:
+        """What would become of a message; nothing is sent or stored."""
+        return await self._wires.make(messages.validate(letter))
+
+    async def get(self, message_id: str) -> Message:
+        return await self._wires.make(messages.get(message_id))
+
+    async def page(
+        self, *, limit: int = 25, cursor: str | None = None, **filters: Unpack[Filters]
+    ) -> MessagePage:
+        return await self._wires.make(messages.listed(filters, limit=limit, cursor=cursor))
+
+    async def list(self, **filters: Unpack[Filters]) -> AsyncIterator[MessageSummary]:
+        """All that meet the filters, the newest first."""
+        cursor = None
+        while True:
+            page = await self.page(limit=100, cursor=cursor, **filters)
+            for summary in page.messages:
+                yield summary
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def explain(self, message_id: str) -> ExplainedMessage:
+        """Why it is where it is, and until when."""
+        return await self._wires.make(messages.explain(message_id))
+
+    async def cancel(self, message_id: str) -> Cancelled:
+        return await self._wires.make(messages.cancel(message_id))
+
+    async def retry(self, message_id: str) -> Retried:
+        return await self._wires.make(messages.retry(message_id))
+
+
+class Events(_Part):
+    async def page(self, *, after: int = 0, limit: int = 100, types: Sequence[str] = ()) -> EventPage:
+        return await self._wires.make(events.page(after=after, limit=limit, types=types))
+
+    async def since(self, after: int = 0, *, types: Sequence[str] = ()) -> AsyncIterator[Event]:
+        """All events after that number that there are now, in order."""
+        while True:
+            page = await self.page(after=after, limit=1000, types=types)
+            for event in page.events:
+                yield event
+            if page.next_after == after:
+                return
+            after = page.next_after
+
+
+class Templates(_Part):
+    async def page(self, *, after: str | None = None, limit: int = 100) -> TemplatePage:
+        return await self._wires.make(templates.page(after=after, limit=limit))
+
+    async def get(self, template: str) -> TemplateView:
+        """By its name or its id."""
+        return await self._wires.make(templates.get(template))
+
+    async def version(self, template: str, number: int) -> TemplateContent:
+        return await self._wires.make(templates.version(template, number))
+
+    async def create(self, name: str, **words: Unpack[Words]) -> Template:
+        return await self._wires.make(templates.create(name, words))
+
+    async def add_version(self, template: str, **words: Unpack[Words]) -> Template:
+        return await self._wires.make(templates.add_version(template, words))
+
+    async def publish(self, template: str, number: int) -> Template:
+        return await self._wires.make(templates.publish(template, number))
+
+    async def render(
+        self, template: str, data: Mapping[str, Any], *, version: int | None = None
+    ) -> Rendering:
+        """What would be sent, and every variable that the data lacks."""
+        return await self._wires.make(templates.render(template, data, version=version))
+
+    async def delete(self, template: str) -> None:
+        return await self._wires.make(templates.delete(template))
+
+
+class Streams(_Part):
+    async def list(self) -> StreamList:
+        return await self._wires.make(managing.streams())
+
+    async def get(self, name: str) -> Stream:
+        return await self._wires.make(managing.stream(name))
+
+    async def create(self, name: str, *, kind: str, in_doubt: str = "retry") -> Stream:
+        return await self._wires.make(managing.create_stream(name, kind=kind, in_doubt=in_doubt))
+
+    async def change(self, name: str, *, in_doubt: str) -> Stream:
+        return await self._wires.make(managing.change_stream(name, in_doubt=in_doubt))
+
+    async def archive(self, name: str) -> Stream:
+        return await self._wires.make(managing.archive_stream(name))
+
+    async def restore(self, name: str) -> Stream:
+        return await self._wires.make(managing.restore_stream(name))
+
+
+class Keys(_Part):
+    async def page(self, *, cursor: str | None = None) -> KeyPage:
+        return await self._wires.make(managing.keys(cursor=cursor))
+
+    async def get(self, key_id: str) -> Key:
+        return await self._wires.make(managing.key(key_id))
+
+    async def create(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[str] = ("send", "read"),
+        streams: Sequence[str] | None = None,
+        domains: Sequence[str] | None = None,
+        expires_at: datetime | None = None,
+    ) -> NewKey:
+        """The answer alone has the key itself."""
+        wanted = managing.create_key(
+            name, scopes=scopes, streams=streams, domains=domains, expires_at=expires_at
+        )
+        return await self._wires.make(wanted)
+
+    async def rename(self, key_id: str, name: str) -> Key:
+        return await self._wires.make(managing.rename_key(key_id, name))
+
+    async def revoke(self, key_id: str) -> Key:
+        return await self._wires.make(managing.revoke_key(key_id))
+
+    async def rotate(self, key_id: str, *, overlap_seconds: int = 24 * 3600) -> NewKey:
+        return await self._wires.make(managing.rotate_key(key_id, overlap_seconds=overlap_seconds))
+
+
+class WebhookEndpoints(_Part):
+    async def list(self) -> EndpointList:
+        return await self._wires.make(webhooks.listed())
+
+    async def get(self, endpoint_id: str) -> Endpoint:
+        return await self._wires.make(webhooks.get(endpoint_id))
+
+    async def create(
+        self, url: str, *, description: str | None = None, event_types: Sequence[str] | None = None
+    ) -> NewEndpoint:
+        """Events from now on are posted to the URL, signed with the secret in the answer."""
+        return await self._wires.make(webhooks.create(url, description=description, event_types=event_types))
+
+    async def change(
+        self,
+        endpoint_id: str,
+        *,
+        url: str | None = None,
+        description: str | None = None,
+        event_types: Sequence[str] | None = None,
+        state: str | None = None,
+    ) -> Endpoint:
+        """What is None stays as it is."""
+        wanted = webhooks.change(
+            endpoint_id, url=url, description=description, event_types=event_types, state=state
+        )
+        return await self._wires.make(wanted)
+
+    async def delete(self, endpoint_id: str) -> None:
+        return await self._wires.make(webhooks.delete(endpoint_id))
+
+    async def secret(self, endpoint_id: str) -> Secret:
+        return await self._wires.make(webhooks.secret(endpoint_id))
+
+    async def rotate_secret(self, endpoint_id: str, *, overlap_seconds: int = 24 * 3600) -> Secret:
+        return await self._wires.make(webhooks.rotate_secret(endpoint_id, overlap_seconds=overlap_seconds))
+
+    async def test(self, endpoint_id: str) -> Tested:
+        return await self._wires.make(webhooks.test(endpoint_id))
+
+    async def attempts(
+        self, endpoint_id: str, *, cursor: str | None = None, limit: int = 100
+    ) -> EndpointAttemptPage:
+        return await self._wires.make(webhooks.attempts(endpoint_id, cursor=cursor, limit=limit))
+
+    async def callbacks(
+        self, endpoint_id: str, *, state: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> CallbackPage:
+        return await self._wires.make(
+            webhooks.callbacks(endpoint_id, state=state, cursor=cursor, limit=limit)
+        )
+
+    async def retry(self, endpoint_id: str, callback_id: str) -> Callback:
+        return await self._wires.make(webhooks.retry(endpoint_id, callback_id))
+
+
+class Inbox(_Part):
+    """Mail that a sandbox caught, for end-to-end tests."""
+
+    async def page(self, *, limit: int = 100, **matcher: Unpack[Matcher]) -> InboxPage:
+        return await self._wires.make(inbox.page(matcher, limit=limit))
+
+    async def wait(self, *, timeout: int = 30, **matcher: Unpack[Matcher]) -> CaughtMessage:  # noqa: ASYNC109 - the server's
+        """The newest message that matches, as soon as there is one. Raises NotFound after the timeout."""
+        return await self._wires.make(inbox.wait(matcher, timeout=timeout))
+
+    async def get(self, key: str) -> CaughtMessage:
+        return await self._wires.make(inbox.get(key))
+
+    async def raw(self, key: str) -> bytes:
+        return await self._wires.content(inbox.raw(key))
+
+    async def clear(self, **matcher: Unpack[Matcher]) -> Deleted:
+        return await self._wires.make(inbox.clear(matcher))
