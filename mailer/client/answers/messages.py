@@ -50,6 +50,15 @@ class Attempt(Struct, frozen=True, kw_only=True):
     conversation: Sequence[Step] = ()
 
 
+class Notice(Struct, frozen=True, kw_only=True):
+    """A DSN to whoever submitted the message by SMTP. reason: why it was dropped."""
+
+    kind: str
+    state: str
+    created_at: datetime
+    reason: str | None = None
+
+
 class Recipient(Struct, frozen=True, kw_only=True):
     """One recipient and what became of it. due_at: until when it waits, for wait_reason; None once final."""
 
@@ -65,6 +74,7 @@ class Recipient(Struct, frozen=True, kw_only=True):
     settled_at: datetime | None = None
     retry_of: str | None = None
     attempts: Sequence[Attempt] = ()
+    notices: Sequence[Notice] = ()
 
 
 class Event(Struct, frozen=True, kw_only=True):
