@@ -313,9 +313,10 @@ def reject(store: Store, refusals: Sequence[tuple[int, int, str, str]], *, now: 
         tell(connection, rows)
 
 
+_KEY = bare(idempotency)
 _EARLIER = Hot(
-    select(*(bare(idempotency).c[name] for name in ("key", "message_id", "body_sha256", "response"))).where(
-        bare(idempotency).c.tenant_id == bindparam("tenant"), dialect.OneOf(bare(idempotency).c.key, "keys")
+    select(_KEY.c.key, _KEY.c.message_id, _KEY.c.body_sha256, _KEY.c.response).where(
+        _KEY.c.tenant_id == bindparam("tenant"), dialect.OneOf(_KEY.c.key, "keys")
     )
 )
 

@@ -101,15 +101,15 @@ def _name_of(used: TemplateUse) -> str:
 
 
 def _missing(missing: Sequence[Missing]) -> SubmissionError:
-    errors = {
-        pointer("template", "data", *m.path): f"`{m.name}` is not in the data ({m.part}, line {m.line})"
-        for m in reversed(missing)
-    }
+    errors: dict[str, str] = {}
+    for m in missing:
+        place = pointer("template", "data", *m.path)
+        errors.setdefault(place, f"`{m.name}` is not in the data ({m.part}, line {m.line})")
     first, more = missing[0], len(errors) - 1
     others = f" and {more} more that it needs" if more else ""
     return SubmissionError(
         Fault.TEMPLATE_FAILED,
         f"the template needs `{first.name}` ({first.part}, line {first.line}){others}, missing in the data",
         pointer=pointer("template", "data", *first.path),
-        errors=list(reversed(errors.items())),
+        errors=list(errors.items()),
     )

@@ -60,8 +60,8 @@ class TemplateQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: str = Field(
-        "",
+    after: str | None = Field(
+        None,
         max_length=NAME_CHARS,
         description="Name of the last template seen",
         json_schema_extra={**TOLD_NAME},
@@ -96,9 +96,9 @@ def _add_reading(routes: APIRouter, parts: TemplateParts) -> None:
     @routes.get("", response_model=TemplatePage, summary="List templates")
     def list_templates(query: Annotated[TemplateQuery, Query()], identity: Identity = reader) -> Response:
         """Templates by name."""
-        if query.after and not is_name(query.after):
+        if query.after is not None and not is_name(query.after):
             raise SubmissionError(Fault.INVALID_FIELD, "`after` is the name of a template")
-        found = shelf.listed(parts.store, identity.tenant_id, after=query.after, limit=query.limit)
+        found = shelf.listed(parts.store, identity.tenant_id, after=query.after or "", limit=query.limit)
         more = found[-1].name if len(found) == query.limit else None
         return as_json(TemplatePage.model_validate({"templates": found, "next_after": more}))
 
