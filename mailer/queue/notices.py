@@ -108,6 +108,14 @@ _DUE = (
     .limit(bindparam("most"))
 )
 _OF_MESSAGE = [name for name in Due.__slots__ if name not in ("kind", "about")]
+# Not its conversation, which may be long.
+_OF_ATTEMPT = [
+    attempt.c[name]
+    for name in (
+        "recipient_id", "state", "outcome", "phase", "code", "status", "reply", "host", "closed_at",
+        "late_code", "late_reply",
+    )
+]  # fmt: skip
 _UNDER_WAY = (RecipientState.QUEUED, RecipientState.LEASED)
 
 
@@ -142,7 +150,7 @@ def _with_more_to_come(connection: Connection, message_ids: Iterable[int]) -> se
 
 def _last_tries(connection: Connection, rows: Sequence[Any]) -> Mapping[int, LastTry]:
     """By recipient: the last attempt that counted, or whose answer came late."""
-    told = select(attempt).where(
+    told = select(*_OF_ATTEMPT).where(
         attempt.c.message_id.in_({row.message_id for row in rows}),
         attempt.c.recipient_id.in_([row.recipient_id for row in rows]),
         or_(

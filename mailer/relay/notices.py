@@ -31,7 +31,7 @@ from mailer.store import Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
 
-AT_ONCE = 500  # notices looked at together
+AT_ONCE = 2000  # notices looked at together: all that one message can bring about
 _GATHER = timedelta(seconds=10)  # others of the same message may end alike
 
 
@@ -84,7 +84,7 @@ class NoticeMaker:
                 has_operator=operator is not None,
             )
         )
-        if why is not None or operator is None or to is None:
+        if why is not None or operator is None or to is None:  # the latter two are among the reasons
             notices.drop(self.store, owed, str(why))
             _log.info("notice.dropped", message_id=owed.message_id, kind=owed.kind, reason=str(why))
             return False

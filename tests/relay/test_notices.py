@@ -121,6 +121,18 @@ def test_while_others_of_its_message_are_on_their_way_a_notice_waits(office: Sub
     assert len(office.carriers()) == 1
 
 
+def test_a_thousand_recipients_are_one_dsn(office: Submitters) -> None:
+    office.submit(*["example.net"] * 1000)
+    office.settle(REFUSED, office.room.claim(1000))
+
+    queued = office.maker().make()
+
+    [sent] = office.taken_out()
+    assert queued == 1
+    assert len(groups(parsed(sent.content)[1][1])) == 1001
+    assert {state for _, state, _, _ in office.notices()} == {"sent"}
+
+
 def test_it_does_not_wait_for_long(office: Submitters) -> None:
     office.submit("a.example", "b.example")
     first, _second = office.room.claim()
