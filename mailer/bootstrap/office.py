@@ -170,10 +170,10 @@ def judge_of(settings: Settings) -> Judge:
     """The policy of outcomes, by stream kind."""
     delays = tuple(settings.retry_delays)
     schedules = {
-        "transactional": RetrySchedule(delays=delays, give_up_after=settings.give_up_after),
-        "broadcast": RetrySchedule(delays=delays, give_up_after=settings.broadcast_give_up_after),
+        kind: RetrySchedule(delays=delays, give_up_after=give_up_after)
+        for kind, give_up_after in settings.give_up_after_by_kind.items()
     }
-    return Judge(schedules, now=clock.now, draw=clock.draw)
+    return Judge(schedules, now=clock.now, draw=clock.draw, delay_patience=settings.delay_notice_after)
 
 
 def recoverer_of(own: Office, judge: Judge) -> Recoverer:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from mailer.cli.faults import CommandFailed
 from mailer.cli.options import id_maker, open_vault
 
@@ -101,8 +103,34 @@ def _provide(store: Store, vault: Vault, settings: Settings, new_id: IdMaker) ->
         in_doubt=settings.in_doubt,
     )
     domain = provision(store, vault, wish, new_id=new_id, now=clock.now())
+    _provide_operator(store, vault, settings, new_id)
     is_good = api_keys.is_good(store, keys.parse_key(api_key), now=clock.now())
     return Prepared(domain.name if domain else None, api_key if is_good else None)
+
+
+def _provide_operator(store: Store, vault: Vault, settings: Settings, new_id: IdMaker) -> None:
+    """Raises NameTaken only for a domain that was asked for; a default that does not fit is a warning."""
+    from mailer import clock
+    from mailer.identity import operator
+    from mailer.identity.names import NameTaken
+
+    for warning in settings.warnings:
+        click.echo(f"mailer: {warning}", err=True)
+    if settings.operator_domain is None:
+        return
+    try:
+        operator.ensure(
+            store,
+            vault,
+            settings.operator_domain,
+            return_path_prefix=settings.return_path_prefix,
+            new_id=new_id,
+            now=clock.now(),
+        )
+    except NameTaken as error:
+        if settings.is_set("operator_domain"):
+            raise
+        click.echo(f"mailer: {error}; until then submitters by SMTP get no notices of failure", err=True)
 
 
 def kept_key(data_dir: Path) -> str | None:

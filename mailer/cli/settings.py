@@ -32,6 +32,8 @@ def check_config(as_json: bool, explain: bool, markdown: bool, **given: Any) -> 
         click.echo(describe.markdown(Settings))
         return
     settings = load_settings(**given)
+    for warning in settings.warnings:
+        click.echo(f"mailer: {warning}", err=True)
     settings_lines = describe.lines(Settings)
     if as_json:
         print_json([_as_json(settings, line) for line in settings_lines])

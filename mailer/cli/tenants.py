@@ -1,4 +1,4 @@
-"""`mailer tenant create | list | revoke | resume`."""
+"""`mailer tenant create | list | set | revoke | resume`."""
 
 from __future__ import annotations
 
@@ -29,18 +29,30 @@ def tenant() -> None:
     """
 
 
+_notices = click.Choice(["dsn", "events"])
+_NOTICES_HELP = "What SMTP submitters hear of failures: a DSN in their mailbox, or events only."
+
+
 @tenant.command()
 @click.argument("name")
+@click.option("--failure-notices", type=_notices, default="dsn", show_default=True, help=_NOTICES_HELP)
 @data_dir_option
 @json_option
-def create(name: str, as_json: bool, **given: Any) -> None:
+def create(name: str, failure_notices: str, as_json: bool, **given: Any) -> None:
     """Make the tenant NAME, with a transactional and a broadcast stream."""
     from mailer import clock
     from mailer.identity import tenants
 
     settings = load_settings(**given)
     with open_store(settings) as store, id_maker(store) as new_id:
-        made = tenants.create(store, name, in_doubt=settings.in_doubt, new_id=new_id, now=clock.now())
+        made = tenants.create(
+            store,
+            name,
+            in_doubt=settings.in_doubt,
+            failure_notices=failure_notices,
+            new_id=new_id,
+            now=clock.now(),
+        )
     if as_json:
         print_json(_as_json(made))
     else:
@@ -62,8 +74,26 @@ def listed(as_json: bool, **given: Any) -> None:
         print_json([_as_json(one) for one in found])
     else:
         print_table(
-            ["NAME", "STATE", "CREATED (UTC)"], [[t.name, t.state, moment(t.created_at)] for t in found]
+            ["NAME", "STATE", "NOTICES", "CREATED (UTC)"],
+            [[t.name, t.state, t.failure_notices, moment(t.created_at)] for t in found],
         )
+
+
+@tenant.command("set")
+@click.argument("name")
+@click.option("--failure-notices", type=_notices, required=True, help=_NOTICES_HELP)
+@data_dir_option
+@json_option
+def change(name: str, failure_notices: str, as_json: bool, **given: Any) -> None:
+    """Change what the tenant NAME wants."""
+    from mailer.identity import tenants
+
+    with open_store(load_settings(**given)) as store:
+        changed = tenants.set_failure_notices(store, name, failure_notices)
+    if as_json:
+        print_json(_as_json(changed))
+    else:
+        click.echo(f"tenant {changed.name}: failure notices {changed.failure_notices}")
 
 
 @tenant.command()
@@ -106,5 +136,6 @@ def _as_json(tenant: Tenant) -> dict[str, object]:
         "id": ids.show("ten", tenant.id),
         "name": tenant.name,
         "state": tenant.state,
+        "failure_notices": tenant.failure_notices,
         "created_at": tenant.created_at,
     }

@@ -20,6 +20,7 @@ _COMPUTED_DEFAULTS = {
     "broker_url": "the embedded bell",
     "domain": "sandbox.mailer.test in sandbox mode",
     "hostname": "this host's name",
+    "operator_domain": "operator.mailer.test in sandbox mode, else MAILER_HOSTNAME if it is a full name",
 }
 _NUMBERS = {int: "a whole number", float: "a number"}
 

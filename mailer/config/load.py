@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _S = TypeVar("_S", bound="Settings")
 
 PREFIX = "MAILER_"
+SANDBOX_OPERATOR = "operator.mailer.test"  # .test is nobody's (RFC 6761 §6.2)
 _OWN_WORDS = "value_error"  # pydantic's type of what our parsers raise
 _COMPUTED = "default_factory_not_called"  # only follows from another fault
 
@@ -99,6 +100,22 @@ def check_together(settings: Settings) -> None:
 def to_environ(settings: Settings) -> dict[str, str]:
     shown = {name: describe.as_text(getattr(settings, name)) for name in type(settings).model_fields}
     return {variable_of(name): text for name, text in shown.items() if text}
+
+
+def warnings(settings: Settings) -> tuple[str, ...]:
+    if settings.operator_domain is not None:
+        return ()
+    return (
+        "neither MAILER_OPERATOR_DOMAIN nor a full MAILER_HOSTNAME is set: submitters by SMTP get no notices "
+        "of failure",
+    )
+
+
+def operator_domain(is_sandbox: bool, hostname: str) -> str | None:
+    """The default: in live mode this host's name, if it has one that others can know."""
+    if is_sandbox:
+        return SANDBOX_OPERATOR
+    return None if hostname.partition(".")[2] in ("", "localdomain") else hostname
 
 
 def quoted(path: Path) -> str:

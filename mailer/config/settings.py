@@ -221,6 +221,16 @@ class Settings(BaseModel):
         _nodename, "Name given in EHLO: this host's, resolvable, the same as its PTR record.",
         unit="a host name", example="mail.example.org",
     )  # fmt: skip
+    operator_domain: DomainName = _setting(
+        lambda data: load.operator_domain(data["mode"] == Mode.SANDBOX, data["hostname"]),
+        "Domain that notices of failure (DSNs) to SMTP submitters come from and are signed by, as "
+        "MAILER-DAEMON; a sending domain of the tenant operator. Without one none is sent.",
+        unit="a domain", example="mail.example.org",
+    )  # fmt: skip
+    delay_notice_after: Duration = _setting(
+        "4h", "Age at which a submitter who asked for it (NOTIFY=DELAY) is told that mail is delayed.",
+        example="1h", unit="a duration",
+    )  # fmt: skip
     resolvers: Resolvers = _setting(
         (), "DNS resolvers as address:port, with commas; empty: those of this host.",
         unit="addresses", example="127.0.0.1:53, [::1]:53",
@@ -331,6 +341,16 @@ class Settings(BaseModel):
     def secret_file(self) -> Path:
         """Where the installation's secret is kept unless MAILER_SECRET gives it."""
         return self.data_dir / "secret.key"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What can be meant, and probably is not; one sentence each."""
+        return load.warnings(self)
+
+    @property
+    def give_up_after_by_kind(self) -> Mapping[str, timedelta]:
+        """The age at which mail expires, by the kind of its stream."""
+        return {"transactional": self.give_up_after, "broadcast": self.broadcast_give_up_after}
 
     @property
     def retry_horizon(self) -> timedelta:

@@ -94,6 +94,17 @@ def described(store: Store, name: str) -> tuple[Domain, list[PublishedKey]]:
         return found, custody.published(connection, found.id)
 
 
+def is_owner(store: Store, tenant_id: int, name: str) -> bool:
+    """Whether the domain (A-labels, lower case) is an active one of this tenant."""
+    mine = select(sending_domain.c.id).where(
+        sending_domain.c.name == name,
+        sending_domain.c.tenant_id == tenant_id,
+        sending_domain.c.state == ACTIVE,
+    )
+    with store.read() as connection:
+        return connection.execute(mine).first() is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Ensured:
     domain: Domain

@@ -51,7 +51,7 @@ def provision(
     given = _given_keys(wish)
     presented = keys.parse_key(wish.api_key)
     # RSA keys take 0.1 s to make, too long to hold the only writer's lock; rarely they go to waste.
-    spare = _spare_keys(store, wish.domain, given, now)
+    spare = spare_keys(store, wish.domain, given, now)
     with store.write() as connection:
         owner = tenants.ensure(connection, wish.tenant, in_doubt=wish.in_doubt, new_id=new_id, now=now).tenant
         api_keys.insert(connection, owner, _KEY_NAME, presented, scopes=api_keys.SCOPES, now=now)
@@ -61,7 +61,7 @@ def provision(
         domain = domains.ensure(connection, owner, new, new_id=new_id, now=now).domain
         if domain.tenant != owner.name:
             raise NameTaken(f"the domain {domain.name} belongs to the tenant {domain.tenant!r}")
-        missing = _missing(connection, domain, given, spare)
+        missing = missing_keys(connection, domain, given, spare)
         custody.take_in(connection, vault, domain.id, missing, new_id=new_id, now=now)
         return domain
 
@@ -72,7 +72,7 @@ def _given_keys(wish: Wish) -> tuple[KeyPair, ...]:
     return (custody.read_pem_file(wish.dkim_key_file, wish.dkim_selector or ""),)
 
 
-def _spare_keys(
+def spare_keys(
     store: Store, domain: str | None, given: Sequence[KeyPair], now: datetime
 ) -> Sequence[KeyPair]:
     """What is made for a domain without keys: both kinds, or the Ed25519 one beside an RSA key given."""
@@ -92,7 +92,7 @@ def _has_keys(store: Store, name: str) -> bool:
             return False
 
 
-def _missing(
+def missing_keys(
     connection: Connection, domain: Domain, given: Sequence[KeyPair], spare: Sequence[KeyPair]
 ) -> Sequence[KeyPair]:
     """The keys the domain still lacks. A selector published with another key is refused, not replaced."""

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from mailer.identity.names import NameTaken, Unknown, parse_name
+from mailer.identity.names import BadName, NameTaken, Unknown, parse_name
 from mailer.store import Store, dialect
 from mailer.store.tables import stream, tenant
 
 ACTIVE = "active"
 SUSPENDED = "suspended"
+DSN = "dsn"
+EVENTS = "events"
+FAILURE_NOTICES = (DSN, EVENTS)
 _STREAM_KINDS = ("transactional", "broadcast")  # every tenant starts with one stream of each, named alike
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """state: active, or suspended (nothing is accepted; what was accepted is still delivered)."""
+    """state: active, or suspended (nothing is accepted; what was accepted is still delivered).
+
+    failure_notices  what its SMTP submitters hear beside events: dsn, or events for nothing
+    """
 
     id: int
     name: str
     state: str
     created_at: datetime
+    failure_notices: str = DSN
 
 
-def create(store: Store, name: str, *, in_doubt: str, new_id: Callable[[], int], now: datetime) -> Tenant:
+def create(
+    store: Store,
+    name: str,
+    *,
+    in_doubt: str,
+    failure_notices: str = DSN,
+    new_id: Callable[[], int],
+    now: datetime,
+) -> Tenant:
     """A new active tenant with a transactional and a broadcast stream. Raises BadName, NameTaken.
 
     in_doubt  what its streams do where the answer to the final dot was not heard: retry | give-up
@@ -36,13 +52,27 @@ def create(store: Store, name: str, *, in_doubt: str, new_id: Callable[[], int],
         made = ensure(connection, name, in_doubt=in_doubt, new_id=new_id, now=now)
         if not made.is_new:
             raise NameTaken(f"there is a tenant {made.tenant.name!r} already")
-        return made.tenant
+        return _change(connection, made.tenant, failure_notices)
+
+
+def set_failure_notices(store: Store, name: str, failure_notices: str) -> Tenant:
+    """dsn | events, also for mail that was accepted before. Raises BadName, Unknown."""
+    with store.write() as connection:
+        return _change(connection, find(connection, name), failure_notices)
+
+
+def _change(connection: Connection, owner: Tenant, failure_notices: str) -> Tenant:
+    if failure_notices not in FAILURE_NOTICES:
+        raise BadName(f"failure notices are one of {', '.join(FAILURE_NOTICES)}, not {failure_notices!r}")
+    change = update(tenant).where(tenant.c.id == owner.id).values(failure_notices=failure_notices)
+    connection.execute(change)
+    return replace(owner, failure_notices=failure_notices)
 
 
 def listed(store: Store) -> list[Tenant]:
     with store.read() as connection:
         rows = connection.execute(select(tenant).order_by(tenant.c.id)).all()
-    return [Tenant(row.id, row.name, row.state, row.created_at) for row in rows]
+    return [_tenant(row) for row in rows]
 
 
 def named(store: Store, name: str) -> Tenant:
@@ -95,4 +125,8 @@ def find(connection: Connection, name: str) -> Tenant:
     row = connection.execute(select(tenant).where(tenant.c.name == parse_name(name))).first()
     if row is None:
         raise Unknown(f"there is no tenant {name!r}")
-    return Tenant(row.id, row.name, row.state, row.created_at)
+    return _tenant(row)
+
+
+def _tenant(row: Any) -> Tenant:
+    return Tenant(row.id, row.name, row.state, row.created_at, row.failure_notices)

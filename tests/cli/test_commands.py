@@ -164,9 +164,57 @@ def test_tenants_are_made_listed_suspended_and_resumed(ready: Run) -> None:
     ready("tenant", "resume", "acme")
 
     assert ids.parse("ten", made["id"])
-    assert [(t["name"], t["state"]) for t in suspended] == [("default", "active"), ("acme", "suspended")]
-    assert "acme     active" in ready("tenant", "list").stdout
+    assert [(t["name"], t["state"]) for t in suspended] == [
+        ("default", "active"), ("operator", "active"), ("acme", "suspended"),
+    ]  # fmt: skip
+    assert "acme      active" in ready("tenant", "list").stdout
     assert refusal(ready("tenant", "create", "acme")) == (1, "mailer: there is a tenant 'acme' already\n")
+
+
+def test_a_tenant_says_what_its_submitters_hear_of_failures(ready: Run) -> None:
+    made = answer(ready("tenant", "create", "acme", "--failure-notices", "events", "--json"))
+    changed = answer(ready("tenant", "set", "acme", "--failure-notices", "dsn", "--json"))
+
+    assert (made["failure_notices"], changed["failure_notices"]) == ("events", "dsn")
+    assert "acme      active  dsn" in ready("tenant", "list").stdout
+    assert refusal(ready("tenant", "set", "none", "--failure-notices", "dsn")) == (
+        1, "mailer: there is no tenant 'none'\n",
+    )  # fmt: skip
+    assert ready("tenant", "set", "acme", "--failure-notices", "loud").exit_code == 2
+
+
+def test_the_operator_has_records_like_any_domain(ready: Run) -> None:
+    told = ready("domain", "records", "operator.mailer.test", "--mx", "mail.example.org", "--format", "json")
+
+    assert sum("._domainkey.operator.mailer.test" in record["name"] for record in answer(told)) == 2
+
+
+def test_a_domain_that_was_asked_for_and_is_anothers_is_refused(run: Run) -> None:
+    code, sentence = refusal(run("provision", MAILER_OPERATOR_DOMAIN="sandbox.mailer.test"))
+
+    assert code == 1
+    assert "the domain sandbox.mailer.test belongs to the tenant 'default'" in sentence
+
+
+def test_a_default_that_is_anothers_is_a_warning(run: Run) -> None:
+    live = {
+        "MAILER_MODE": "live",
+        "MAILER_HOSTNAME": "mail.acme.example",
+        "MAILER_DOMAIN": "mail.acme.example",
+    }
+
+    told = run("provision", "--json", **live)
+
+    assert answer(told)["domain"] == "mail.acme.example"
+    assert "get no notices of failure" in told.stderr
+
+
+@pytest.mark.parametrize("command", [("check-config",), ("provision",)])
+def test_without_a_name_for_notices_there_is_a_warning(run: Run, command: tuple[str, ...]) -> None:
+    told = run(*command, MAILER_MODE="live", MAILER_HOSTNAME="localhost.localdomain")
+
+    assert told.exit_code == 0
+    assert told.stderr.startswith("mailer: neither MAILER_OPERATOR_DOMAIN nor a full MAILER_HOSTNAME is set")
 
 
 def test_keys_are_made_listed_and_revoked(ready: Run) -> None:

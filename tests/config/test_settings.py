@@ -200,3 +200,20 @@ def test_every_setting_says_what_it_means_and_its_example_is_good(line) -> None:
 
 def test_worker_processes_have_names_of_their_own() -> None:
     assert [role_name("worker", index) for index in (1, 2, 3)] == ["worker", "worker-2", "worker-3"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "domain"),
+    [
+        ({}, "operator.mailer.test"),
+        ({"MAILER_MODE": "live", "MAILER_HOSTNAME": "mail.example.org"}, "mail.example.org"),
+        ({"MAILER_MODE": "live", "MAILER_HOSTNAME": "localhost.localdomain"}, None),
+        ({"MAILER_MODE": "live", "MAILER_HOSTNAME": "mail"}, None),
+        ({"MAILER_MODE": "live", "MAILER_OPERATOR_DOMAIN": "Op.Example.org"}, "op.example.org"),
+    ],
+)
+def test_notices_come_from_a_name_that_others_can_know(environ: dict[str, str], domain: str | None) -> None:
+    settings = Settings.load(environ)
+
+    assert settings.operator_domain == domain
+    assert bool(settings.warnings) is (domain is None)
