@@ -75,7 +75,10 @@ class WaitReason(enum.StrEnum):
 
 
 class NoticeKind(enum.StrEnum):
-    """What a DSN tells a submitter of a recipient: an Action (RFC 3464 §2.3.3). "delivered" is never ours to say."""
+    """What a DSN tells a submitter of a recipient: an Action (RFC 3464 §2.3.3).
+
+    Never "delivered", which is not for us to say: the next hop may be no mailbox.
+    """
 
     FAILED = "failed"
     DELAYED = "delayed"

@@ -22,6 +22,7 @@ reads what we write in the tests instead.
   trace      the Received field, and messages that go round in circles
   downgrade  its 8-bit parts in 7 bits, for a peer that takes no more
   malformed  why a submitted message is refused
+  dsn        the report of a message to its submitter;  deliverystatus  the part that programs read
   canonical  the relaxed form of headers and body that DKIM signs
   dkim       signatures
   verp       the token in the reverse-path that says whose bounce came back

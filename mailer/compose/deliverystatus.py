@@ -31,6 +31,8 @@ class Reported:
     is_reply         diagnostic is what a host said
     last_attempt_at  aware; None: never tried
     retry_until      aware; None unless it is tried again
+    has_expired      its time was over
+    in_doubt         an attempt may have delivered it without our hearing so
     """
 
     address: str
@@ -41,6 +43,8 @@ class Reported:
     is_reply: bool
     last_attempt_at: datetime | None
     retry_until: datetime | None
+    has_expired: bool = False
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,7 @@ def _date(at: datetime | None) -> str | None:
 
 
 def _typed(orcpt: str) -> str:
-    """RFC 3461 §6.3 (a): decoded, with the type that it had."""
+    """RFC 3461 §6.3: decoded, with the type that it had."""
     kind, _, address = orcpt.partition(";")
     return f"{kind}; {address}"
 

@@ -102,17 +102,21 @@ def compose(
     )
 
 
+def subject(kind: NoticeKind, about: str) -> str:
+    """Of a DSN of this kind, about a message with that subject; one printable line."""
+    shown = _one_line(about)[:_SUBJECT_CHARS].strip()
+    return f"{_SUBJECTS[kind]}: {shown}" if shown else _SUBJECTS[kind]
+
+
 def _header(status: Status, original: Original, from_: Mailbox, to: Mailbox) -> str:
-    about = _one_line(original.subject)[:_SUBJECT_CHARS].strip()
-    subject = f"{_SUBJECTS[status.kind]}: {about}" if about else _SUBJECTS[status.kind]
     lines = [
         fields.address_field("From", [from_]),
         fields.address_field("To", [to]),
-        fields.text_field("Subject", subject),
+        fields.text_field("Subject", subject(status.kind, original.subject)),
         "Auto-Submitted: auto-replied\r\n",  # RFC 3834 §5
     ]
     if _MESSAGE_ID.fullmatch(original.message_id):
-        # RFC 3834 §3.1.5
+        # RFC 3834 §3.1.6
         lines += [
             fields.structured_field(name, original.message_id) for name in ("In-Reply-To", "References")
         ]
@@ -148,6 +152,10 @@ def _paragraph(r: Reported) -> str:
     if r.diagnostic:
         who = f"{r.remote_mta} said: " if r.is_reply and r.remote_mta else ""
         lines.append(f"{_INDENT}{who}{r.diagnostic}")
+    if r.has_expired:
+        lines.append(f"{_INDENT}Its time was over before it could be delivered.")
+    if r.in_doubt:
+        lines.append(f"{_INDENT}It may have arrived all the same: the answer to one attempt was not heard.")
     if r.retry_until is not None:
         lines.append(f"{_INDENT}It is tried until {fields.date_text(r.retry_until)}.")
     return "\n".join(lines)

@@ -17,7 +17,6 @@ from mailer.protocol.enhanced import EnhancedStatus
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
 
-NEVER = "NEVER"
 NOT_SAID = ""
 # RFC 3461 §4.1 leaves to us whether delays belong to it. No: whoever waits for one asks, and programs that
 # never heard of NOTIFY would take it for a failure.

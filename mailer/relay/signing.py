@@ -140,7 +140,7 @@ def _asked(c: Claimed) -> Asked | None:
     """For the next hop. An empty NOTIFY was not said, and must not be (RFC 3461 §5.2.1).
 
     The reverse-path is ours, so a DSN of the next hop comes to us. Of mail that came with a null one nothing
-    is asked but what it forbids, although RFC 3461 §5.2.1 would pass its NOTIFY on: nobody waits for an answer.
+    is asked but NEVER, although RFC 3461 §5.2.1 would pass any NOTIFY on: nobody waits for an answer.
     """
     if c.notify is None and c.orcpt is None and c.ret is None and c.envid is None:
         return None

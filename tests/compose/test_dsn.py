@@ -1,4 +1,4 @@
-"""A DSN as the standard library reads it, field by field; and that nothing in it can break out of its place."""
+"""A DSN as the standard library reads it, field by field, and that nothing breaks out of its place."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from mailer.events import NoticeKind
 
 NOON = datetime(2026, 3, 9, 12, tzinfo=UTC)
 REFUSED = Reported(
-    address="ann@example.net", orcpt="rfc822;Ann+Sales@example.org", status="5.1.1", remote_mta="mx.example.net",
-    diagnostic="550 5.1.1 no such mailbox", is_reply=True, last_attempt_at=NOON + timedelta(minutes=5),
-    retry_until=None,
+    address="ann@example.net", orcpt="rfc822;Ann+Sales@example.org", status="5.1.1",
+    remote_mta="mx.example.net", diagnostic="550 5.1.1 no such mailbox", is_reply=True,
+    last_attempt_at=NOON + timedelta(minutes=5), retry_until=None,
 )  # fmt: skip
 UNHEARD = Reported(
     address="bob@example.com", orcpt=None, status="4.4.7", remote_mta=None,

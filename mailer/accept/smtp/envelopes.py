@@ -20,8 +20,8 @@ def mailbox_of(path: Path) -> Mailbox:
 def envelopes(t: Transaction) -> tuple[Envelope, ...]:
     """Distinct mailboxes in the order they were named.
 
-    One that is named twice gets one copy, as ever, and one DSN at most. It is told of whatever any of its RCPT
-    commands asks for, so NEVER holds only where all say it; the first ORCPT that was said stands.
+    One that is named twice gets one copy, as ever, and one DSN at most. It is told of whatever any of its
+    RCPT commands asks for, so NEVER holds only where all say it; the first ORCPT that was said stands.
     """
     named: dict[Mailbox, list[RcptParameters]] = {}
     for recipient in t.recipients:

@@ -151,14 +151,3 @@ async def test_when_too_much_is_being_received_it_is_put_off(door: SmtpDoor) -> 
     words = await off_loop(door.send)
     assert caught.value.smtp_code == 452
     assert words.startswith(b"2.0.0")
-
-
-async def test_what_is_not_kept_is_not_promised(door: SmtpDoor) -> None:
-    """A notification that nobody sends must not be asked for (RFC 3461 §4)."""
-
-    def attempt() -> tuple[bool, int]:
-        with door.session() as client:
-            client.mail("app@acme.example")
-            return client.has_extn("dsn"), client.rcpt("ada@example.org", ["NOTIFY=SUCCESS"])[0]
-
-    assert await off_loop(attempt) == (False, 555)
