@@ -1,14 +1,24 @@
-"""The sweeper role."""
+"""The sweeper role; and the operator, whose notices it sends."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
+
+import structlog
 
 from mailer import clock
-from mailer.bootstrap.office import Stop, announce, bell, judge_of, keep_lease, office, recoverer_of
+from mailer.bootstrap.office import Office, Stop, announce, bell, judge_of, keep_lease, office, recoverer_of
 from mailer.config import Settings
+from mailer.identity import operator
+from mailer.identity.installation import secret_of
+from mailer.identity.names import NameTaken
+from mailer.identity.vault import Vault
+from mailer.relay.notices import NoticeMaker
 from mailer.relay.recovery import Watch
 from mailer.relay.sweeper import Sweeper, SweeperParts
+
+_log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> int:
@@ -20,6 +30,7 @@ def run(settings: Settings) -> int:
             SweeperParts(
                 store=own.store,
                 recoverer=recoverer_of(own, judge_of(settings)),
+                notices=_notices(settings, own),
                 watch=Watch(lease_seconds=settings.lease_seconds, monotonic=clock.monotonic),
                 new_id=own.new_id,
                 process_number=own.registration.process_number,
@@ -39,3 +50,35 @@ def run(settings: Settings) -> int:
         sweeper.stop()
         own.sign_off()
         return stop.code
+
+
+def _notices(settings: Settings, own: Office) -> NoticeMaker:
+    _provide_operator(settings, own)
+    return NoticeMaker(
+        store=own.store,
+        find_operator=partial(operator.find, own.store, settings.operator_domain),
+        reporting_mta=settings.hostname,
+        give_up_after=settings.give_up_after_by_kind,
+        new_id=own.new_id,
+        process_number=own.registration.process_number,
+        now=clock.now,
+    )
+
+
+def _provide_operator(settings: Settings, own: Office) -> None:
+    """Notices can be sent; where not, each is dropped for that reason, and the log says why at the start."""
+    for warning in settings.warnings:
+        _log.warning("settings.doubtful", warning=warning)
+    if settings.operator_domain is None:
+        return
+    try:
+        operator.ensure(
+            own.store,
+            Vault(secret_of(settings.secret_file, settings.secret)),
+            settings.operator_domain,
+            return_path_prefix=settings.return_path_prefix,
+            new_id=own.new_id,
+            now=clock.now(),
+        )
+    except NameTaken as error:
+        _log.error("notices.no_operator", reason=str(error))

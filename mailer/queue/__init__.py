@@ -16,5 +16,8 @@ What makes a crash harmless:
   incarnation's attempts from it: reply heard is settled, no record was never sent, dot without reply
   is in doubt. Without the journal all of them are in doubt.
 
+A DSN to a submitter is owed in the transaction of the change that it tells of (owing.py), and paid in the
+transaction that accepts the message which carries it (notices.py): a crash makes neither two nor none.
+
 Accepting touches no shared row: lanes are inserted if missing, usage is counted in a row per process.
 """

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import select
 
 from mailer import ids
-from mailer.events import AttemptState, EventType, RecipientState, WaitReason
+from mailer.events import AttemptState, EventType, NoticeState, RecipientState, WaitReason
+from mailer.policy.notices import Dropped
 from mailer.queue import read
-from mailer.queue.read import AttemptView, EventView, MessageView, RecipientView
+from mailer.queue.read import AttemptView, EventView, MessageView, NoticeView, RecipientView
 from mailer.store import Store
 from mailer.store.tables import incarnation, lane, message, recipient
 
@@ -29,6 +30,16 @@ _WHY = {
     WaitReason.RETRY_ASKED: "its tenant asked for a try now; it waits for a worker with a free connection",
     WaitReason.NO_PERMIT: "all connections its site takes are in use; no attempt was counted",
     WaitReason.HELD: "an operator, or a fault of this installation, holds it",
+}
+
+
+_UNSENT = {
+    Dropped.EVENTS_ONLY: "its tenant wants events only",
+    Dropped.NULL_REVERSE_PATH: "the message came with a null reverse-path",
+    Dropped.ABOUT_A_DSN: "it would tell of a notice",
+    Dropped.FOREIGN_REVERSE_PATH: "its reverse-path is in no active sending domain of its tenant",
+    Dropped.OVERTAKEN: "the recipient had ended before its submitter could be told of the delay",
+    Dropped.NO_OPERATOR_DOMAIN: "there is no active MAILER_OPERATOR_DOMAIN to send it from",
 }
 
 
@@ -85,6 +96,7 @@ def _explain(view: MessageView, r: RecipientView, where: Any) -> Explanation:
     past += [line for a in r.tries for line in _tried(a)]
     told = [e for e in view.events if e.recipient_id == r.id and e.type != EventType.ACCEPTED]
     past += [_told(e) for e in told]
+    past += [_noticed(n) for n in r.notices]
     past.sort(key=lambda line: line.at or view.accepted_at)
     return Explanation(r.id, r.address, r.state, past, _present(r, where))
 
@@ -124,6 +136,17 @@ def _told(e: EventView) -> Line:
     reason = e.data.get("reason") or e.data.get("reply") or ""
     number = f"event {e.number}" if e.number is not None else "event not yet numbered"
     return Line(e.at, e.type, f"{reason} ({number})".strip())
+
+
+def _noticed(n: NoticeView) -> Line:
+    what = f"DSN {n.kind}: {n.state}"
+    match n.state:
+        case NoticeState.DUE:
+            return Line(n.created_at, what, "its submitter is told of this soon")
+        case NoticeState.SENT:
+            return Line(n.created_at, what, "a notice to its submitter was queued")
+        case _:
+            return Line(n.created_at, what, _UNSENT[Dropped(n.reason or "")])
 
 
 def _present(r: RecipientView, where: Any) -> Line:

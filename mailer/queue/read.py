@@ -21,6 +21,7 @@ from mailer.store.tables import (
     incarnation,
     message,
     meta,
+    notice,
     recipient,
     stream,
     tenant_log,
@@ -50,6 +51,16 @@ class AttemptView:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeView:
+    """A DSN that its submitter is owed, was sent, or was not, and then why (columns of `notice`)."""
+
+    kind: str
+    state: str
+    reason: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RecipientView:
     id: int
     address: str
@@ -63,6 +74,7 @@ class RecipientView:
     settled_at: datetime | None
     retry_of: int | None
     tries: Sequence[AttemptView]
+    notices: Sequence[NoticeView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +181,11 @@ def _recipients(connection: Connection, message_id: int) -> list[RecipientView]:
                 a.steps or (),
             )
         )
+    owed: dict[int, list[NoticeView]] = defaultdict(list)
+    for n in connection.execute(
+        select(notice).where(notice.c.message_id == message_id).order_by(notice.c.created_at, notice.c.kind)
+    ):
+        owed[n.recipient_id].append(NoticeView(n.kind, n.state, n.reason, n.created_at))
     rows = connection.execute(
         select(recipient).where(recipient.c.message_id == message_id).order_by(recipient.c.id)
     )
@@ -186,6 +203,7 @@ def _recipients(connection: Connection, message_id: int) -> list[RecipientView]:
             r.settled_at,
             r.retry_of,
             tries[r.id],
+            owed[r.id],
         )
         for r in rows
     ]

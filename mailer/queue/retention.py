@@ -1,7 +1,8 @@
 """Old mail goes; the equation stays: dropped recipients are folded into counters in the same transaction.
 
-A message goes when it is older than the retention and all its recipients are final. The event log loses
-its oldest numbers only, up to the first event that is young or belongs to a message still kept.
+A message goes when it is older than the retention, all its recipients are final, and no DSN about it is due.
+The event log loses its oldest numbers only, up to the first event that is young or belongs to a message still
+kept.
 """
 
 from __future__ import annotations
@@ -9,27 +10,50 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
-from mailer.events import FINAL_STATES
+from mailer import ids
+from mailer.events import FINAL_STATES, NoticeState
 from mailer.ids import first_id_at
+from mailer.queue.notices import ABOUT
 from mailer.store import Store, dialect
-from mailer.store.tables import attempt, content, event, event_new, folded, message, recipient, tenant_log
+from mailer.store.tables import (
+    attempt,
+    content,
+    event,
+    event_new,
+    folded,
+    message,
+    notice,
+    recipient,
+    tenant_log,
+)
 
 _FINAL = sorted(FINAL_STATES)
 
 
-def _old_messages() -> Select[tuple[int, int]]:
+def _old_messages() -> Select[tuple[int, int, str, Any]]:
     """Older ids first; a message with a recipient still under way, or an event untold, stays."""
     under_way = (
         select(recipient.c.id)
         .where(recipient.c.message_id == message.c.id, recipient.c.state.not_in(_FINAL))
         .exists()
     )
+    is_owed = (
+        select(notice.c.recipient_id)
+        .where(notice.c.message_id == message.c.id, notice.c.state == NoticeState.DUE)
+        .exists()
+    )
     return (
-        select(message.c.id, message.c.content_id)
-        .where(message.c.id < bindparam("before_id"), message.c.accepted_at < bindparam("before"), ~under_way)
+        select(message.c.id, message.c.content_id, message.c.door, message.c.metadata)
+        .where(
+            message.c.id < bindparam("before_id"),
+            message.c.accepted_at < bindparam("before"),
+            ~under_way,
+            ~is_owed,
+        )
         .order_by(message.c.id)
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
@@ -55,13 +79,14 @@ def drop_messages(store: Store, *, before: datetime, most: int = 200) -> int:
         going = [m for m in old if m.id not in untold]
         if going:
             _drop(connection, [m.id for m in going], [m.content_id for m in going])
+            _forget_carriers(connection, [m for m in going if m.door == "dsn"])
         return len(going)
 
 
-def _drop(connection: Connection, ids: Sequence[int], content_ids: Sequence[int]) -> None:
+def _drop(connection: Connection, going: Sequence[int], content_ids: Sequence[int]) -> None:
     counted = (
         select(recipient.c.tenant_id, recipient.c.state, func.count())
-        .where(recipient.c.message_id.in_(ids))
+        .where(recipient.c.message_id.in_(going))
         .group_by(recipient.c.tenant_id, recipient.c.state)
     )
     rows = [
@@ -76,11 +101,22 @@ def _drop(connection: Connection, ids: Sequence[int], content_ids: Sequence[int]
         ),
         rows,
     )
-    connection.execute(delete(attempt).where(attempt.c.message_id.in_(ids)))
-    connection.execute(delete(recipient).where(recipient.c.message_id.in_(ids)))
-    connection.execute(delete(message).where(message.c.id.in_(ids)))
+    connection.execute(delete(attempt).where(attempt.c.message_id.in_(going)))
+    connection.execute(delete(notice).where(notice.c.message_id.in_(going)))
+    connection.execute(delete(recipient).where(recipient.c.message_id.in_(going)))
+    connection.execute(delete(message).where(message.c.id.in_(going)))
     shared = select(message.c.content_id).where(message.c.content_id == content.c.id).exists()
     connection.execute(delete(content).where(content.c.id.in_(content_ids), ~shared))
+
+
+def _forget_carriers(connection: Connection, dsns: Sequence[Any]) -> None:
+    """Notices whose DSN goes before the message that it told of."""
+    told_of = [ids.parse("msg", m.metadata[ABOUT]) for m in dsns]
+    if told_of:
+        forgotten = update(notice).where(
+            notice.c.message_id.in_(told_of), notice.c.sent_as.in_([m.id for m in dsns])
+        )
+        connection.execute(forgotten.values(sent_as=None))
 
 
 def drop_events(store: Store, *, before: datetime, most: int = 2000) -> int:

@@ -282,27 +282,35 @@ def _usage(moves: Iterable[tuple[_Held, Settlement, Move]]) -> Mapping[int, Mapp
     return totals
 
 
+@dataclass(frozen=True, slots=True)
+class LateReply:
+    """The answer to a final dot, heard after its attempt was given up.
+
+    passed_on  the peer had been told what the submitter asked of DSNs
+    """
+
+    code: int
+    words: str
+    passed_on: bool = False
+
+
 def note_late_reply(
     store: Store,
     attempt_id: int,
+    late: LateReply,
     *,
-    code: int,
-    reply: str,
     new_id: IdMaker,
     process_number: int,
     now: datetime,
-    passed_on: bool = False,
 ) -> bool:
-    """Keeps an answer that came after its attempt was given up; True if it delivered the recipient.
-
-    passed_on  the peer was told what the submitter asked of DSNs
+    """Keeps the answer; True if it delivered the recipient.
 
     A late 2yz stops the retry if that was not yet dialled. If it was, it stays evidence only: the
     recipient is settled by its newer attempt, and both are on record.
     """
     with store.write() as connection:
         kept = update(attempt).where(attempt.c.id == attempt_id, attempt.c.late_code.is_(None))
-        connection.execute(kept.values(late_code=code, late_reply=reply))
+        connection.execute(kept.values(late_code=late.code, late_reply=late.words))
         waiting = (
             select(recipient, attempt.c.site, attempt.c.host)
             .join(attempt, attempt.c.recipient_id == recipient.c.id)
@@ -314,10 +322,10 @@ def note_late_reply(
             .with_for_update(of=recipient)
         )
         row = connection.execute(waiting).first()
-        if row is None or not 200 <= code < 300:
+        if row is None or not 200 <= late.code < 300:
             return False
-        _deliver_late(connection, row, reply, event_id=new_id(), now=now)
-        kind = notices.owed(row.notify, EventType.DELIVERED, passed_on=passed_on)
+        _deliver_late(connection, row, late.words, event_id=new_id(), now=now)
+        kind = notices.owed(row.notify, EventType.DELIVERED, passed_on=late.passed_on)
         owe(connection, [Owed(row.id, kind, row.tenant_id, row.message_id)] if kind else [], now=now)
         used = {row.tenant_id: {"delivered": 1, "sent_bytes": row.size_bytes}}
         counting.add(connection, used, process_number=process_number, now=now)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, and_, case, func, or_, select, union_all
 
-from mailer.events import FINAL_STATES, AttemptState, RecipientState
+from mailer.events import FINAL_STATES, AttemptState, NoticeState, RecipientState
 from mailer.store import Store
 from mailer.store.tables import (
     attempt,
@@ -23,6 +23,7 @@ from mailer.store.tables import (
     incarnation,
     lane,
     message,
+    notice,
     recipient,
     tenant,
     tenant_log,
@@ -233,6 +234,21 @@ def _waiting_without_a_reason() -> Select[tuple[int]]:
     return select(recipient.c.id).where(waits, recipient.c.wait_reason.is_(None))
 
 
+def _notices_astray() -> Select[tuple[int]]:
+    """Each names a recipient to tell of; one that was sent its carrier, one that was dropped its reason."""
+    told_of = select(recipient.c.id).where(recipient.c.id == notice.c.recipient_id).exists()
+    carried = select(message.c.id).where(message.c.id == notice.c.sent_as).exists()
+    is_due, is_dropped = notice.c.state == NoticeState.DUE, notice.c.state == NoticeState.DROPPED
+    return select(notice.c.recipient_id).where(
+        or_(
+            ~told_of,
+            and_(is_due, or_(notice.c.sent_as.is_not(None), notice.c.reason.is_not(None))),
+            and_(is_dropped, notice.c.reason.is_(None)),
+            and_(notice.c.sent_as.is_not(None), ~carried),
+        )
+    )
+
+
 _CHECKS: dict[str, Callable[[], Select[tuple[int]]]] = {
     "every message has the recipients it was accepted with": _messages_short_of_recipients,
     "every message has its content": _messages_without_content,
@@ -244,4 +260,5 @@ _CHECKS: dict[str, Callable[[], Select[tuple[int]]]] = {
     "every change was told once, and every final state exactly once": _recipients_told_wrongly,
     "event numbers have no gaps": _logs_with_gaps,
     "whatever waits says why": _waiting_without_a_reason,
+    "every notice has whom it tells of, and what carried it": _notices_astray,
 }

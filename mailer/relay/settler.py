@@ -19,7 +19,7 @@ from mailer.protocol.phase import Phase
 from mailer.queue import settle
 from mailer.queue.claim import Claimed
 from mailer.queue.incarnations import Fenced
-from mailer.queue.settle import Settlement
+from mailer.queue.settle import LateReply, Settlement
 from mailer.relay.carrier import Report
 from mailer.relay.journal import Journal
 from mailer.relay.means import Means
@@ -144,28 +144,26 @@ class Settler:
             outcome = ended.report.outcome
             match outcome:
                 case Accepted(reply) | Refused(reply, Phase.END_OF_DATA):
-                    self._note_late(ended, reply.code, f"{reply.code} {reply.text}")
+                    late = LateReply(reply.code, f"{reply.code} {reply.text}", ended.report.passed_on)
+                    self._note_late(ended.claimed, late)
                 case _:
                     pass  # nothing was heard that its recovery could not tell
 
-    def _note_late(self, ended: Ended, code: int, words: str) -> None:
-        claimed = ended.claimed
+    def _note_late(self, claimed: Claimed, late: LateReply) -> None:
         try:
             stopped = settle.note_late_reply(
                 self._means.store,
                 claimed.attempt_id,
-                code=code,
-                reply=words,
+                late,
                 new_id=self._means.new_id,
                 process_number=self._means.process_number,
                 now=self._means.now(),
-                passed_on=ended.report.passed_on,
             )
         except StoreUnavailable as error:
             # It stays in the journal, which the successor reads as well.
             _log.warning("settle.late_reply_lost", attempt_id=claimed.attempt_id, error=str(error))
             return
-        _log.info("settle.late_reply", attempt_id=claimed.attempt_id, code=code, stopped_retry=stopped)
+        _log.info("settle.late_reply", attempt_id=claimed.attempt_id, code=late.code, stopped_retry=stopped)
 
 
 def _log_attempt(ended: Ended, s: Settlement) -> None:

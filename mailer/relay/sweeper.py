@@ -1,4 +1,4 @@
-"""The sweeper: a loop that wakes what is due, recovers the dead, rings, numbers events, tidies."""
+"""The sweeper: it wakes what is due, recovers the dead, rings, numbers events, sends notices, tidies."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import structlog
 
 from mailer.ids import IdMaker
 from mailer.queue import bodies, expire, fanout, incarnations, retention, sweep
+from mailer.relay.notices import NoticeMaker
 from mailer.relay.recovery import Recoverer, Watch
 from mailer.store import Store, StoreUnavailable
 
@@ -20,6 +21,7 @@ _FAN_OUT_MOST = 1000
 _FAN_OUT_PAUSE_SECONDS = (
     0.1  # events wait that long at most; a batch of many costs little more than one of few
 )
+_NOTICES_PAUSE_SECONDS = 1.0
 _TIDY_SECONDS = 60.0
 _CHECKPOINT_BYTES = 16 * 1024 * 1024
 
@@ -28,6 +30,7 @@ _CHECKPOINT_BYTES = 16 * 1024 * 1024
 class SweeperParts:
     """ring: tells the workers that there is work.
 
+    notices      makes the DSNs that are due
     idempotency  how long keys are remembered
     retention    how long finished messages and their events are kept
     stall_seconds  after which an idle transaction's process is taken for stopped: less than a lease
@@ -35,6 +38,7 @@ class SweeperParts:
 
     store: Store
     recoverer: Recoverer
+    notices: NoticeMaker
     watch: Watch
     new_id: IdMaker
     process_number: int
@@ -48,7 +52,7 @@ class SweeperParts:
 
 
 class Sweeper:
-    """Two threads: the sweep, once an interval, and the fan-out, as events come."""
+    """Three threads: the sweep, once an interval; the fan-out, as events come; and notices."""
 
     def __init__(self, parts: SweeperParts) -> None:
         self._p = parts
@@ -57,6 +61,7 @@ class Sweeper:
         self._threads = [
             threading.Thread(target=self._run_sweep, name="sweep", daemon=True),
             threading.Thread(target=self._run_fan_out, name="fan-out", daemon=True),
+            threading.Thread(target=self._run_notices, name="notices", daemon=True),
         ]
 
     def start(self) -> None:
@@ -126,3 +131,13 @@ class Sweeper:
                 numbered = 0
             if numbered < _FAN_OUT_MOST:
                 self._stopping.wait(_FAN_OUT_PAUSE_SECONDS)
+
+    def _run_notices(self) -> None:
+        while not self._stopping.wait(_NOTICES_PAUSE_SECONDS):
+            try:
+                if self._p.notices.make():
+                    self._p.ring()
+            except StoreUnavailable as error:
+                _log.warning("notices.store_unavailable", error=str(error))
+            except Exception:  # noqa: BLE001 - the top of the loop
+                _log.exception("notices.failed")

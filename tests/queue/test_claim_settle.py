@@ -168,8 +168,7 @@ def test_a_late_yes_stops_a_retry_that_was_not_yet_dialled(room: Mailroom) -> No
     stopped = settle.note_late_reply(
         room.store,
         c.attempt_id,
-        code=250,
-        reply="250 ok",
+        settle.LateReply(250, "250 ok"),
         new_id=room.new_id,
         process_number=0,
         now=clock.now(),
@@ -191,8 +190,7 @@ def test_a_late_yes_is_evidence_only_once_the_retry_is_dialled(room: Mailroom) -
     stopped = settle.note_late_reply(
         room.store,
         c.attempt_id,
-        code=250,
-        reply="250 ok",
+        settle.LateReply(250, "250 ok"),
         new_id=room.new_id,
         process_number=0,
         now=clock.now(),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from mailer import clock
 from mailer.events import AttemptState, RecipientState, WaitReason
@@ -14,6 +16,7 @@ from mailer.queue import incarnations, read, settle, verify
 from mailer.relay.journal import Journal
 from mailer.relay.recovery import Recoverer
 from mailer.relay.verdict import Judge
+from mailer.store.tables import notice
 from tests.support.mailroom import DELIVERED, Mailroom, register, settlements
 
 SCHEDULE = RetrySchedule(delays=(timedelta(minutes=5),), give_up_after=timedelta(hours=24))
@@ -100,7 +103,7 @@ def test_a_stopped_worker_is_fenced_by_its_journal_and_its_late_yes_kept(
     with pytest.raises(incarnations.Fenced):
         room.settle(claimed, DELIVERED)
     settle.note_late_reply(
-        room.store, claimed[0].attempt_id, code=250, reply="250 ok", new_id=room.new_id,
+        room.store, claimed[0].attempt_id, settle.LateReply(250, "250 ok"), new_id=room.new_id,
         process_number=1, now=clock.now(),
     )  # fmt: skip
 
@@ -155,3 +158,21 @@ def test_a_settlement_of_the_living_and_a_recovery_cannot_both_move(
     assert moved == 0
     assert len(settlements(claimed, DELIVERED)) == 1
     assert verify.verify(room.store).holds
+
+
+@pytest.mark.parametrize(("passed_on", "kinds"), [(False, ["relayed"]), (True, [])])
+def test_a_successor_knows_whether_the_next_hop_answers_for_success(
+    room: Mailroom, recoverer: Recoverer, passed_on: bool, kinds: list[str]
+) -> None:
+    m = room.message()
+    room.accept(replace(m, recipients=tuple(replace(r, notify="SUCCESS") for r in m.recipients)))
+    [claimed] = room.claim()
+    journal = Journal(recoverer.folder, room.worker.id, lambda: True)
+    journal.about_to_send_dot(claimed.attempt_id, passed_on=passed_on)
+    journal.heard(claimed.attempt_id, 250, "2.0.0 ok")
+    journal.close(settled=False)
+
+    recoverer.recover_orphans()
+
+    with room.store.read() as c:
+        assert list(c.execute(select(notice.c.kind)).scalars()) == kinds

@@ -35,9 +35,12 @@ class NotedJournal:
 
     may_send: bool = True
     entries: list[tuple[Any, ...]] = field(default_factory=list)
+    passed_on: list[int] = field(default_factory=list)
 
-    def about_to_send_dot(self, attempt_id: int) -> bool:
+    def about_to_send_dot(self, attempt_id: int, *, passed_on: bool = False) -> bool:
         self.entries.append(("dot", attempt_id))
+        if passed_on:
+            self.passed_on.append(attempt_id)
         return self.may_send
 
     def heard(self, attempt_id: int, code: int, text: str) -> None:

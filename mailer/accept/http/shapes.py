@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from mailer import ids
-from mailer.events import AttemptState, EventType, RecipientState, WaitReason
+from mailer.events import AttemptState, EventType, NoticeKind, NoticeState, RecipientState, WaitReason
 
 _DIGITS = "[0-9a-hjkmnp-tv-z]{13}"
 
@@ -80,6 +80,15 @@ class Attempt(_Shape):
     conversation: Annotated[Sequence[Step], BeforeValidator(_steps)] = Field(validation_alias="steps")
 
 
+class Notice(_Shape):
+    """A notice (DSN) to whoever submitted the message by SMTP."""
+
+    kind: NoticeKind
+    state: NoticeState
+    reason: str | None = Field(description="Why it was dropped; null otherwise")
+    created_at: At = Field(description="When it was owed")
+
+
 class Recipient(_Shape):
     """One recipient of a message, and what became of it."""
 
@@ -95,6 +104,7 @@ class Recipient(_Shape):
     settled_at: At | None = Field(description="null until the state is final")
     retry_of: RecipientId | None = Field(description="The failed recipient that this one sends again")
     attempts: Sequence[Attempt] = Field(validation_alias="tries")
+    notices: Sequence[Notice] = Field(description="Notices to the submitter about this recipient")
 
 
 class Event(_Shape):
