@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -11,7 +10,7 @@ from types import MappingProxyType
 import structlog
 
 from mailer import ids
-from mailer.accept import times
+from mailer.accept import big, times
 from mailer.accept.credentials import Identity
 from mailer.accept.rates import KeyRates
 from mailer.accept.submission import (
@@ -35,7 +34,6 @@ _log = structlog.get_logger(__name__)
 
 _SCOPE = "send"
 _STREAM = "transactional"
-_IN_THREAD_FROM_BYTES = 256 * 1024  # reading more than this would hold up the other sessions
 _SENDER_OK = reply(250, "2.1.0", "Sender noted")
 _RECIPIENT_OK = reply(250, "2.1.5", "Recipient noted")
 _WHO = reply(530, "5.7.0", "Authentication required")  # RFC 4954 §6
@@ -148,8 +146,11 @@ class SubmissionDesk:
             ),
             recipient=mailboxes[0] if len(mailboxes) == 1 else None,
         )
-        content = await _read(t, arrival)
+        octets = t.give_content()
+        content = await _read(octets, arrival, is_utf8=t.parameters.smtputf8)
         said = content.control
+        digest = hashlib.sha256(octets).digest() if said.idempotency_key else b""
+        del octets  # of a big message, one copy is enough until it is on disk
         now = self._now()
         return Submission(
             key_id=identity.key_id,
@@ -161,7 +162,7 @@ class SubmissionDesk:
             tags=said.tags,
             metadata=said.metadata,
             idempotency_key=said.idempotency_key,
-            body_sha256=hashlib.sha256(t.content).digest() if said.idempotency_key else b"",
+            body_sha256=digest,
             due_at=times.due_at(said.send_at, now),
             expires_at=times.expires_at(said.expires_at, said.send_at, now),
             mail_from=t.reverse_path.text,
@@ -169,12 +170,11 @@ class SubmissionDesk:
         )
 
 
-async def _read(t: Transaction, arrival: Arrival) -> Submitted:
+async def _read(octets: bytes, arrival: Arrival, *, is_utf8: bool) -> Submitted:
     """Raises MalformedMessage."""
-    is_utf8 = t.parameters.smtputf8
-    if len(t.content) < _IN_THREAD_FROM_BYTES:
-        return submitted.receive(t.content, arrival, is_utf8=is_utf8)
-    return await asyncio.to_thread(submitted.receive, t.content, arrival, is_utf8=is_utf8)
+    if len(octets) < big.FROM_BYTES:
+        return submitted.receive(octets, arrival, is_utf8=is_utf8)
+    return await big.in_thread(submitted.receive, octets, arrival, is_utf8=is_utf8)
 
 
 def _mailbox(path: Path) -> Mailbox:
