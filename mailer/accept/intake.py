@@ -6,7 +6,6 @@ decided inside the accepting transaction, once for the whole group (admission.py
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from mailer import ids
+from mailer.accept import big
 from mailer.accept.committer import Committer, Prepared, Rejection
 from mailer.accept.rates import KeyRates
 from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
@@ -27,7 +27,6 @@ from mailer.ids import IdMaker
 from mailer.queue import bodies
 from mailer.queue.enqueue import NewContent, NewRecipient
 
-_IN_THREAD_FROM_BYTES = 256 * 1024  # composing more than this would hold up the other requests
 _FLOOR_SECONDS = 1.0
 _MESSAGE_ID_CHARS = 320  # kept to find the message by
 
@@ -72,8 +71,8 @@ class Intake:
     async def take(self, submission: Submission) -> Receipt:
         """The message is on disk when this returns. Raises SubmissionError, then nothing was written."""
         self._check(submission)
-        if _size(submission.content) > _IN_THREAD_FROM_BYTES:
-            prepared = await asyncio.to_thread(self._prepare, submission)
+        if _size(submission.content) >= big.FROM_BYTES:
+            prepared = await big.in_thread(self._prepare, submission)
         else:
             prepared = self._prepare(submission)
         del submission  # its files are in the body now, and may be large

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import queue
@@ -36,6 +37,8 @@ _log = structlog.get_logger(__name__)
 _BEHIND_DOORS = 10  # nice values
 _LAST = 19
 _COLLECTOR = (20_000, 20, 50)
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_BIG_BLOCK_BYTES = 1 << 20
 EXIT_BROKEN = 70  # EX_SOFTWARE: a defect of ours
 EXIT_FENCED = 75  # EX_TEMPFAIL: declared dead while alive; a supervisor starts a new incarnation
 
@@ -97,10 +100,20 @@ def step_back() -> None:
 
 
 def settle_in() -> None:
-    """What was imported stays for good: the collector need not look at it again with every pass."""
+    """What was imported stays for good: the collector need not look at it again with every pass. Big messages
+    do not: their memory goes back to the system with them."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTOR)
+    _return_big_blocks()
+
+
+def _return_big_blocks() -> None:
+    """glibc learns from the first big block that is freed to keep such blocks, in pieces, for each thread: a
+    process that took 250 MB of mail once held 500 MB ever after (mallopt(3), M_MMAP_THRESHOLD)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # other C libraries have none, and need none
+        mallopt(_M_MMAP_THRESHOLD, _BIG_BLOCK_BYTES)
 
 
 def die_with_any_thread() -> None:

@@ -20,6 +20,7 @@ HEADER_OCTETS = 256 * 1024  # each attempt signs the header again; Gmail takes 5
 
 _CRLF = b"\r\n"
 _LINE = LINE_OCTETS + len(_CRLF)
+_SLICE = 1 << 18
 _MAILBOX_FILE_LINE = re.compile(rb">?From (?![ \t]*:)[^\r]*\r\n")
 # Name, obsolete white space, and the rest with its continuations, each of which holds more than white space.
 _FIELD = re.compile(rb"([!-9;-~]++)([ \t]*+):[^\r]*+(?:\r\n[ \t]++[^\r]++)*\r\n(?![ \t])")
@@ -48,10 +49,16 @@ class Field(NamedTuple):
 
 def check_lines(message: bytes) -> None:
     """All lines end in CRLF and have at most 998 octets; no octet is NUL. Raises LineError."""
-    # A copy and two searches take a third of the time of counting the three.
-    without = message.replace(_CRLF, b"")
-    if b"\n" in without or b"\r" in without:
-        raise LineError("the message has a CR or LF that is not part of a CRLF")
+    # A copy and two searches take a third of the time of counting the three; of a big message, a slice at a
+    # time is copied.
+    start = 0
+    while start < len(message):
+        end = start + _SLICE
+        end += message[end - 1 : end] == b"\r"  # no CRLF is cut
+        without = message[start:end].replace(_CRLF, b"")
+        if b"\n" in without or b"\r" in without:
+            raise LineError("the message has a CR or LF that is not part of a CRLF")
+        start = end
     if b"\0" in message:
         raise LineError("the message holds a NUL octet")
     # The last line end within reach is the farthest of them: one step passes many lines.

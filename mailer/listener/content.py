@@ -23,6 +23,7 @@ from mailer.listener.seam import Busy, Hold
 from mailer.listener.wire import Wire
 
 _END = b"\r\n.\r\n"
+_SLICE = 1 << 18
 
 
 class Reading:
@@ -132,14 +133,30 @@ async def read_chunk(wire: Wire, reading: Reading, octets: int, into: bytearray)
 
 def flaw(content: bytes, limits: Limits) -> ServerReply | None:
     """Why the content is not text as SMTP carries it (RFC 5321 §2.3.8, §4.5.2), None if it is."""
-    outside_pairs = content.replace(b"\r\n", b"")  # a third of the time that counting CR, LF and CRLF takes
-    if b"\n" in outside_pairs or b"\r" in outside_pairs:
+    if has_bare_line_end(content):
         return BARE_IN_CONTENT
     if b"\0" in content:
         return NUL_IN_CONTENT
     if limits.text_line_octets and has_longer_line(content, limits.text_line_octets):
         return LONG_TEXT_LINE
     return None
+
+
+def has_bare_line_end(content: bytes) -> bool:
+    """Whether a CR or LF is not part of a CRLF (RFC 5321 §2.3.8).
+
+    To take the pairs out and search takes a third of the time of counting CR, LF and CRLF. A slice at a time,
+    so that a big content is not there twice.
+    """
+    start = 0
+    while start < len(content):
+        end = start + _SLICE
+        end += content[end - 1 : end] == b"\r"  # no pair is cut
+        outside_pairs = content[start:end].replace(b"\r\n", b"")
+        if b"\n" in outside_pairs or b"\r" in outside_pairs:
+            return True
+        start = end
+    return False
 
 
 def has_longer_line(content: bytes, most: int) -> bool:

@@ -154,7 +154,9 @@ class Mailing:
         if content is None:
             self.reset()
             return reading.refusal or replies.TOO_LARGE
-        return await self._finish(transaction, content)
+        transaction.content = content
+        del content
+        return await self._finish(transaction)
 
     async def bdat(self, arg: str) -> ServerReply:
         """RFC 3030 §2. The chunk is read whatever the reply; a failed chunk ends the transaction.
@@ -177,7 +179,9 @@ class Mailing:
             self.reset()
             return reading.refusal or replies.NO_MAIL
         if is_last:
-            return await self._finish(self._transaction, bytes(chunks))
+            self._transaction.content = bytes(chunks)
+            chunks.clear()
+            return await self._finish(self._transaction)
         self._chunks, self._chunks_reading = chunks, reading
         return reply(250, "2.0.0", f"{octets} octets received")
 
@@ -191,14 +195,14 @@ class Mailing:
             self._hold = self._held.enter_context(self._budget.hold())
         return Reading(self._limits, self._hold, self._wire.now)
 
-    async def _finish(self, transaction: Transaction, content: bytes) -> ServerReply:
-        """Hands the message over, if it is one; the transaction is over either way."""
+    async def _finish(self, transaction: Transaction) -> ServerReply:
+        """Hands the message over, if it is one; the transaction is over either way. No variable of ours holds
+        the content meanwhile, so that the desk may free it."""
         self._begun += 1
         try:
-            refusal = flaw(content, self._limits)
+            refusal = flaw(transaction.content, self._limits)
             if refusal is not None:
                 return refusal
-            transaction.content = content
             answer = await self._desk.take(self._session, transaction)
             self.taken += answer.is_positive
             return answer

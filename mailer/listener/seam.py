@@ -65,6 +65,11 @@ class Transaction:
     recipients: list[Recipient] = field(default_factory=list)
     content: bytes = b""
 
+    def give_content(self) -> bytes:
+        """The content, which the transaction holds no more: whoever takes it decides how long it stays."""
+        content, self.content = self.content, b""
+        return content
+
 
 @dataclass(frozen=True, slots=True)
 class Granted:

@@ -11,6 +11,7 @@ from datetime import datetime
 from starlette.types import Receive, Scope, Send
 
 from mailer import ids
+from mailer.accept import big
 from mailer.accept.budget import ByteBudget, Hold
 from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http import draft, filling, problems, wire
@@ -34,7 +35,6 @@ SCOPE = "send"
 # A field value of one word; draft-ietf-httpapi-idempotency-key-header asks for quotes, vendors do not:
 # with or without them, the octets are the key.
 _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY_PATTERN.encode("ascii"))
-IN_THREAD_FROM_BYTES = 256 * 1024  # decoding more than this would hold up the other requests
 
 
 class SubmittingRoute:
@@ -98,9 +98,9 @@ class SubmittingRoute:
         check_format(headers, self.media_types)
         idempotency_key = idempotency_key_of(headers.get(b"idempotency-key"))
         raw = await read_body(headers, receive, hold, self._limits)
-        if len(raw) < IN_THREAD_FROM_BYTES:
+        if len(raw) < big.FROM_BYTES:
             return await self.understand_small(raw, scope, identity, idempotency_key)
-        return await asyncio.to_thread(self.understand, raw, scope, identity, idempotency_key)
+        return await big.in_thread(self.understand, raw, scope, identity, idempotency_key)
 
     async def understand_small(
         self, raw: Body, scope: Scope, identity: Identity, idempotency_key: str | None

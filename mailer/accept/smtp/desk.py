@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -11,7 +10,7 @@ from types import MappingProxyType
 import structlog
 
 from mailer import ids
-from mailer.accept import whole
+from mailer.accept import big, whole
 from mailer.accept.credentials import Identity
 from mailer.accept.rates import KeyRates
 from mailer.accept.smtp.envelopes import envelopes, mailbox_of
@@ -35,7 +34,6 @@ from mailer.listener import MailParameters, Path, RcptParameters, ServerReply, S
 _log = structlog.get_logger(__name__)
 
 _SCOPE = "send"
-_IN_THREAD_FROM_BYTES = 256 * 1024  # reading more than this would hold up the other sessions
 _SENDER_OK = reply(250, "2.1.0", "Sender noted")
 _RECIPIENT_OK = reply(250, "2.1.5", "Recipient noted")
 _WHO = reply(530, "5.7.0", "Authentication required")  # RFC 4954 §6
@@ -150,8 +148,11 @@ class SubmissionDesk:
             ),
             recipient=recipients[0].mailbox if len(recipients) == 1 else None,
         )
-        content = await _read(t, arrival)
+        octets = t.give_content()
+        content = await _read(octets, arrival, is_utf8=t.parameters.smtputf8)
         key = content.control.idempotency_key
+        digest = hashlib.sha256(octets).digest() if key else b""
+        del octets  # of a big message, one copy is enough until it is on disk
         handover = Handover(
             identity=identity,
             door="smtp",
@@ -160,17 +161,16 @@ class SubmissionDesk:
             ret=t.parameters.ret,
             envid=t.parameters.envid,
             idempotency_key=key,
-            sha256=hashlib.sha256(t.content).digest() if key else b"",
+            sha256=digest,
         )
         return whole.submission_of(content, recipients, handover, self._now())
 
 
-async def _read(t: Transaction, arrival: Arrival) -> Submitted:
+async def _read(octets: bytes, arrival: Arrival, *, is_utf8: bool) -> Submitted:
     """Raises MalformedMessage."""
-    is_utf8 = t.parameters.smtputf8
-    if len(t.content) < _IN_THREAD_FROM_BYTES:
-        return submitted.receive(t.content, arrival, is_utf8=is_utf8)
-    return await asyncio.to_thread(submitted.receive, t.content, arrival, is_utf8=is_utf8)
+    if len(octets) < big.FROM_BYTES:
+        return submitted.receive(octets, arrival, is_utf8=is_utf8)
+    return await big.in_thread(submitted.receive, octets, arrival, is_utf8=is_utf8)
 
 
 def refusal(error: SubmissionError) -> ServerReply:

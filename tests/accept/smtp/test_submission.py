@@ -81,9 +81,10 @@ async def test_control_fields_steer_and_are_not_sent(door: SmtpDoor) -> None:
         (b"X-Mailer-Stream: nowhere\r\n" + LETTER, 554, b"5.6.0 this tenant has no stream"),
         (b"X-Mailer-Expires-At: 2020-01-01T00:00:00Z\r\n" + LETTER, 554, b"5.6.0 a message must expire"),
         (b"Received: from a by b; x\r\n" * 51 + LETTER, 554, b"5.4.6"),
+        (b"Received: by mailer.example.net with ESMTPSA id msg_0ampwvrh80400; x\r\n" + LETTER, 554, b"5.4.6"),
         (LETTER.replace(b"From: Shop <shop@acme.example>\r\n", b""), 554, b"5.6.0"),
     ],
-    ids=["author", "typo", "stream", "expired", "loop", "nobody"],
+    ids=["author", "typo", "stream", "expired", "loop", "own id", "nobody"],
 )
 async def test_a_refusal_says_why_and_leaves_an_event_only(
     door: SmtpDoor, letter: bytes, code: int, words: bytes
