@@ -17,13 +17,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from mailer.store import Store, dialect
-from mailer.store.bare import Hot, bare
+from mailer.store.bare import Hot, bare, names_of
+from mailer.store.copying import insert_in_pieces
 from mailer.store.tables import content
 
 FILE_FROM_BYTES = 256 * 1024
+_PIECES_FROM_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,23 @@ def _write_durably(path: Path, body: bytes) -> None:
 
 
 _NAMED = select(content.c.body_file).where(content.c.body_file.in_(bindparam("names", expanding=True)))
+
+
+def insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The contents are in the transaction; `rows` as `keep` left them, at least one."""
+    large = [row for row in rows if _goes_in_pieces(connection, row)]
+    for row in large:
+        insert_in_pieces(connection, content, row)
+    if len(large) < len(rows):
+        _INSERT.many(connection, [row for row in rows if not _goes_in_pieces(connection, row)])
+
+
+def _goes_in_pieces(connection: Connection, row: Mapping[str, Any]) -> bool:
+    body = row["body"]
+    return body is not None and len(body) >= _PIECES_FROM_BYTES and dialect.takes_pieces(connection)
+
+
+_INSERT = Hot(bare(content).insert(), names_of(content))
 
 
 def remove_unnamed(store: Store, *, now: datetime, age: timedelta = timedelta(hours=1)) -> int:

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, bindparam, select, tuple_
 
 from mailer.events import EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
-from mailer.queue import counting
+from mailer.queue import bodies, counting
 from mailer.queue.telling import tell
 from mailer.store import Store, dialect
 from mailer.store.bare import Hot, as_json, bare, names_of
-from mailer.store.tables import content, idempotency, lane, message, message_tag, recipient
+from mailer.store.tables import idempotency, lane, message, message_tag, recipient
 from mailer.store.types import to_microseconds
 
 
@@ -184,7 +184,7 @@ def insert_messages(
     wanted = {(m.tenant_id, m.stream_id, r.domain) for m in messages for r in m.recipients}
     lane_ids = lanes.ids_of(connection, wanted, new_id)
     content_ids = {m.id: new_id() for m in messages}
-    _INSERT_CONTENT.many(connection, [_content_row(m, content_ids[m.id]) for m in messages])
+    bodies.insert(connection, [_content_row(m, content_ids[m.id]) for m in messages])
     at = to_microseconds(now)
     _INSERT_MESSAGE.many(connection, [_message_row(m, content_ids[m.id], at) for m in messages])
     rows = [_recipient_row(m, r, lane_ids, at) for m in messages for r in m.recipients]
@@ -197,7 +197,6 @@ def insert_messages(
     return lane_ids
 
 
-_INSERT_CONTENT = Hot(bare(content).insert(), names_of(content))
 _INSERT_MESSAGE = Hot(bare(message).insert(), names_of(message))
 _INSERT_RECIPIENT = Hot(bare(recipient).insert(), names_of(recipient))
 _INSERT_TAG = Hot(bare(message_tag).insert(), names_of(message_tag))

@@ -40,6 +40,11 @@ def is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
+def takes_pieces(connection: Connection) -> bool:
+    """A large value is better sent by copying.py. On SQLite there is no wire, and large bodies are files."""
+    return not is_sqlite(connection)
+
+
 def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
     return sqlite.insert(table) if is_sqlite(connection) else postgresql.insert(table)

@@ -1,0 +1,61 @@
+"""A row with a large value, sent to PostgreSQL in pieces: COPY in its binary format.
+
+As a parameter of a statement the value would stand in memory three times, as it is, in the driver's parameter
+and in the buffer of libpq, which never shrinks again.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psycopg
+from sqlalchemy import BigInteger, Boolean, Connection, Integer, Table
+from sqlalchemy.exc import DBAPIError
+
+_PIECE = 256 * 1024
+# https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": signature, flags, no extension.
+_HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
+_TAIL = struct.pack("!h", -1)
+_NULL = struct.pack("!i", -1)
+
+
+def insert_in_pieces(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+    """`row`, a value for each column of `table`, is inserted. Raises what SQLAlchemy would."""
+    names = ", ".join(column.name for column in table.columns)
+    statement = f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)"
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for piece in _pieces(table, row):
+                copy.write(piece)
+    except psycopg.Error as error:
+        wrapped = DBAPIError.instance(
+            statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=driver.closed
+        )
+        raise wrapped from error
+
+
+def _pieces(table: Table, row: Mapping[str, Any]) -> Iterator[bytes | memoryview]:
+    yield _HEAD + struct.pack("!h", len(table.columns))
+    for column in table.columns:
+        value = row[column.name]
+        if value is None:
+            yield _NULL
+            continue
+        octets = _octets(column.type, value)
+        yield struct.pack("!i", len(octets))
+        for start in range(0, len(octets), _PIECE):
+            yield octets[start : start + _PIECE]
+    yield _TAIL
+
+
+def _octets(kind: Any, value: Any) -> memoryview:
+    if isinstance(kind, Boolean):
+        return memoryview(b"\1" if value else b"\0")
+    if isinstance(kind, BigInteger):
+        return memoryview(struct.pack("!q", value))
+    if isinstance(kind, Integer):
+        return memoryview(struct.pack("!i", value))
+    return memoryview(value.encode() if isinstance(value, str) else value)
