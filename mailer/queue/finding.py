@@ -22,7 +22,7 @@ from mailer.ids import first_id_at
 from mailer.store import dialect
 from mailer.store.tables import lane, message, message_tag, recipient, sending_domain, stream
 
-MOST_LOOKED = 10_000  # rows a walk may look at before it ends early
+MOST_LOOKED = 5_000  # rows a walk may look at before it ends early
 _WIDER = 4  # a window that filled no page is followed by one so many times as long
 _LAST_ID = 2**63 - 1
 # An id is made when a message arrives and `accepted_at` when it is written: a full queue, or a database
@@ -95,6 +95,11 @@ class _Walk:
     end_id: int
 
     @property
+    def asks_tags(self) -> bool:
+        """Not if the tag's own index is walked."""
+        return self.wanted.tag is not None and self.wanted.address is not None
+
+    @property
     def asks_recipients(self) -> bool:
         return bool(self.wanted.states or self.lanes is not None)
 
@@ -165,14 +170,7 @@ def _walk(
 
 def _window(connection: Connection, walk: _Walk, position: int, asked: int) -> _Window:
     """The next `asked` messages below `position` on the narrowest index."""
-    columns = select(
-        message.c.id,
-        message.c.stream_id,
-        message.c.domain_id,
-        message.c.recipient_count,
-        message.c.accepted_at,
-        message.c.tags,
-    )
+    columns = select(*_columns(walk))
     index = _index(walk)
     if index is None:
         mine = columns.where(message.c.tenant_id == walk.tenant_id)
@@ -187,6 +185,17 @@ def _window(connection: Connection, walk: _Walk, position: int, asked: int) -> _
     rows = connection.execute(named, {"ids": dialect.listed(connection, ids)}).all()
     # Counted by what the index said: retention may have dropped a message between the two statements.
     return _Window(rows, ids[-1] if ids else 0, len(ids) < asked)
+
+
+def _columns(walk: _Walk) -> list[Any]:
+    """What `_fits` looks at; instants and lists are converted for every row, so not unless asked for."""
+    m = message.c
+    columns: list[Any] = [m.id, m.stream_id, m.domain_id, m.recipient_count]
+    if walk.wanted.since is not None or walk.wanted.before is not None:
+        columns.append(m.accepted_at)
+    if walk.asks_tags:
+        columns.append(m.tags)
+    return columns
 
 
 def _index(walk: _Walk) -> Select[int] | None:
@@ -223,7 +232,7 @@ def _fits(walk: _Walk, row: Any) -> bool:
     return (
         (walk.stream_id is None or row.stream_id == walk.stream_id)
         and (walk.domain_id is None or row.domain_id == walk.domain_id)
-        and (wanted.tag is None or wanted.tag in row.tags)
+        and (not walk.asks_tags or wanted.tag in row.tags)
         and (wanted.since is None or row.accepted_at >= wanted.since)
         and (wanted.before is None or row.accepted_at < wanted.before)
     )
@@ -234,9 +243,13 @@ def _meeting(connection: Connection, walk: _Walk, ids: Sequence[int]) -> Sequenc
     if not walk.asks_recipients or not ids:
         return ids
     r = recipient.c
-    met = select(r.message_id).distinct().where(dialect.OneOf(r.message_id, "ids"))
+    met = select(r.message_id).distinct()
     if walk.wanted.address is not None:
-        met = met.where(r.tenant_id == walk.tenant_id, r.address == walk.wanted.address)
+        # A stretch of the address's index: a long list of ids might be answered by reading the whole table.
+        mine = r.tenant_id == walk.tenant_id, r.address == walk.wanted.address
+        met = met.where(*mine, r.message_id.between(ids[-1], ids[0]))
+    else:
+        met = met.where(dialect.OneOf(r.message_id, "ids"))
     if walk.wanted.states:
         met = met.where(r.state.in_(sorted(walk.wanted.states)))
     if walk.lanes is not None:

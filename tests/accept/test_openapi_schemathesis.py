@@ -333,6 +333,33 @@ def test_an_endpoint_is_as_documented_from_its_making_to_its_end(promise: Promis
     assert changed["state"] == "disabled"
 
 
+def test_what_is_made_is_as_documented_and_where_it_is_said_to_be(promise: Promise) -> None:
+    news = {"name": "news", "kind": "broadcast", "in_doubt": "give-up"}
+    stream = call(promise, "POST", "/v1/streams", body=news, media_type="application/json")
+    shop = {"name": "shop", "scopes": ["send"], "streams": ["news"], "domains": ["acme.example"]}
+    made = call(promise, "POST", "/v1/keys", body=shop, media_type="application/json").json()
+    mine = {"path_parameters": {"key_id": made["id"]}}
+    call(promise, "GET", "/v1/keys/{key_id}", **mine)
+    call(promise, "PATCH", "/v1/keys/{key_id}", body={"name": "desk"}, media_type="application/json", **mine)
+    rotated = call(promise, "POST", "/v1/keys/{key_id}/rotate", **mine)
+    revoked = call(promise, "DELETE", "/v1/keys/{key_id}", **mine)
+    archived = call(promise, "DELETE", "/v1/streams/{name}", path_parameters={"name": "news"})
+
+    assert (stream.status_code, rotated.status_code) == (201, 201)
+    assert (revoked.json()["state"], archived.json()["state"]) == ("revoked", "archived")
+    assert call(promise, "GET", "/v1/streams").json()["streams"][-1]["name"] == "news"
+
+
+def test_a_list_is_as_documented_page_by_page(promise: Promise) -> None:
+    for _ in range(2):
+        call(promise, "POST", "/v1/messages", body=LETTER, media_type="application/json")
+
+    first = call(promise, "GET", "/v1/messages", query={"limit": 1, "recipient": LETTER["to"]}).json()
+    again = {"limit": 1, "recipient": LETTER["to"], "cursor": first["next_cursor"]}
+    second = call(promise, "GET", "/v1/messages", query=again).json()
+    assert first["messages"][0]["id"] > second["messages"][0]["id"]
+
+
 def call(promise: Promise, method: str, path: str, **request: Any) -> schemathesis.Response:
     """The answer to a request that must succeed."""
     case = promise.document[path][method].Case(**request)

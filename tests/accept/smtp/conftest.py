@@ -64,12 +64,14 @@ class SmtpDoor:
             return words
 
 
-def issue(room: Mailroom, *, scopes: tuple[str, ...] = ("send",)) -> str:
+def issue(
+    room: Mailroom, *, scopes: tuple[str, ...] = ("send",), streams: tuple[str, ...] | None = None
+) -> str:
     made = keys.new_key(room.new_id())
     owner = Tenant(room.tenant_id, "acme", ACTIVE, clock.now())
     with room.store.write() as c:
         presented = PresentedKey(made.key_id, made.secret_hash)
-        insert(c, owner, "test", presented, rights=Rights(scopes=scopes), expires_at=None, now=clock.now())
+        insert(c, owner, "test", presented, rights=Rights(scopes=scopes, streams=streams), now=clock.now())
     return made.text
 
 
