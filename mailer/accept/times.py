@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from mailer.accept.submission import Fault, SubmissionError
 
 _FURTHEST = timedelta(days=30)
+# The calendar's last day: behind it an instant with an offset need not have a date in UTC, and a message that
+# cannot be read back would stand in the way of all others.
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 def due_at(send_at: datetime | None, now: datetime) -> datetime | None:
@@ -24,6 +27,12 @@ def due_at(send_at: datetime | None, now: datetime) -> datetime | None:
 
 def expires_at(given: datetime | None, send_at: datetime | None, now: datetime) -> datetime | None:
     """The deadline. Raises SubmissionError if it is over, or would be before the message is sent."""
+    if given is not None and given >= _LAST:
+        raise SubmissionError(
+            Fault.INVALID_FIELD,
+            "a message must expire before the last day of the year 9999",
+            pointer="/expires_at",
+        )
     if given is not None and given <= max(now, send_at or now):
         raise SubmissionError(
             Fault.INVALID_FIELD,

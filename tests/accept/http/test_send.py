@@ -471,6 +471,7 @@ async def test_a_send_time_in_the_past_means_at_once(door: Door) -> None:
         ({"send_at": "2026-12-01T06:00:00"}, "/send_at"),
         ({"send_at": "tomorrow"}, "/send_at"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-23:59"}, "/expires_at"),
     ],
 )
 async def test_a_time_that_cannot_be_is_refused(door: Door, change: dict[str, str], pointer: str) -> None:
