@@ -229,7 +229,7 @@ def _message(p: Prepared, admitted: admission.Admitted) -> NewMessage:
         rfc_message_id=p.rfc_message_id,
         content=p.content,
         recipients=p.recipients,
-        tags=s.tags,
+        tags=tuple(dict.fromkeys(s.tags)),
         metadata=s.metadata,
         mail_from=s.mail_from,
         door=s.door,

@@ -20,7 +20,7 @@ from mailer.queue import counting
 from mailer.queue.telling import tell
 from mailer.store import Store, dialect
 from mailer.store.bare import Hot, as_json, bare, names_of
-from mailer.store.tables import content, idempotency, lane, message, recipient
+from mailer.store.tables import content, idempotency, lane, message, message_tag, recipient
 from mailer.store.types import to_microseconds
 
 
@@ -56,6 +56,7 @@ class NewContent:
 class NewMessage:
     """A submission that was admitted and composed, with the ids it will have.
 
+    tags             distinct words
     idempotency_key  None: the submitter gave none
     response         what is answered, now and to every replay
     """
@@ -188,6 +189,9 @@ def insert_messages(
     _INSERT_MESSAGE.many(connection, [_message_row(m, content_ids[m.id], at) for m in messages])
     rows = [_recipient_row(m, r, lane_ids, at) for m in messages for r in m.recipients]
     _INSERT_RECIPIENT.many(connection, rows)
+    tags = [{"tenant_id": m.tenant_id, "tag": tag, "message_id": m.id} for m in messages for tag in m.tags]
+    if tags:
+        _INSERT_TAG.many(connection, tags)
     tell(connection, [_accepted_event(row, new_id(), at) for row in rows])
     counting.count_accepted(connection, messages, process_number=process_number, now=now)
     return lane_ids
@@ -196,6 +200,7 @@ def insert_messages(
 _INSERT_CONTENT = Hot(bare(content).insert(), names_of(content))
 _INSERT_MESSAGE = Hot(bare(message).insert(), names_of(message))
 _INSERT_RECIPIENT = Hot(bare(recipient).insert(), names_of(recipient))
+_INSERT_TAG = Hot(bare(message_tag).insert(), names_of(message_tag))
 _TAKE_KEY = Hot(dialect.upsert(bare(idempotency)).on_conflict_do_nothing(), names_of(idempotency))
 _NO_DATA = as_json({})
 

@@ -9,18 +9,30 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from mailer.events import FINAL_STATES
 from mailer.ids import first_id_at
 from mailer.store import Store, dialect
-from mailer.store.tables import attempt, content, event, event_new, folded, message, recipient, tenant_log
+from mailer.store.bare import Hot, bare
+from mailer.store.tables import (
+    attempt,
+    content,
+    event,
+    event_new,
+    folded,
+    message,
+    message_tag,
+    recipient,
+    tenant_log,
+)
 
 _FINAL = sorted(FINAL_STATES)
 
 
-def _old_messages() -> Select[tuple[int, int]]:
+def _old_messages() -> Select[tuple[int, int, int, list[str]]]:
     """Older ids first; a message with a recipient still under way, or an event untold, stays."""
     under_way = (
         select(recipient.c.id)
@@ -28,7 +40,7 @@ def _old_messages() -> Select[tuple[int, int]]:
         .exists()
     )
     return (
-        select(message.c.id, message.c.content_id)
+        select(message.c.id, message.c.content_id, message.c.tenant_id, message.c.tags)
         .where(message.c.id < bindparam("before_id"), message.c.accepted_at < bindparam("before"), ~under_way)
         .order_by(message.c.id)
         .limit(bindparam("most"))
@@ -54,6 +66,7 @@ def drop_messages(store: Store, *, before: datetime, most: int = 200) -> int:
         )
         going = [m for m in old if m.id not in untold]
         if going:
+            _drop_tags(connection, going)
             _drop(connection, [m.id for m in going], [m.content_id for m in going])
         return len(going)
 
@@ -81,6 +94,23 @@ def _drop(connection: Connection, ids: Sequence[int], content_ids: Sequence[int]
     connection.execute(delete(message).where(message.c.id.in_(ids)))
     shared = select(message.c.content_id).where(message.c.content_id == content.c.id).exists()
     connection.execute(delete(content).where(content.c.id.in_(content_ids), ~shared))
+
+
+def _drop_tags(connection: Connection, going: Sequence[Any]) -> None:
+    """By their whole keys: no index begins with the message."""
+    rows = [{"tenant": m.tenant_id, "word": tag, "of": m.id} for m in going for tag in m.tags]
+    if rows:
+        _DROP_TAG.many(connection, rows)
+
+
+_TAG = bare(message_tag)
+_DROP_TAG = Hot(
+    delete(_TAG).where(
+        _TAG.c.tenant_id == bindparam("tenant"),
+        _TAG.c.tag == bindparam("word"),
+        _TAG.c.message_id == bindparam("of"),
+    )
+)
 
 
 def drop_events(store: Store, *, before: datetime, most: int = 2000) -> int:

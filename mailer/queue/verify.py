@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, and_, case, func, or_, select, union_all
 
 from mailer.events import FINAL_STATES, AttemptState, RecipientState
-from mailer.store import Store
+from mailer.store import Store, dialect
 from mailer.store.tables import (
     attempt,
     content,
@@ -23,6 +23,7 @@ from mailer.store.tables import (
     incarnation,
     lane,
     message,
+    message_tag,
     recipient,
     tenant,
     tenant_log,
@@ -228,6 +229,24 @@ def _logs_with_gaps() -> Select[tuple[int]]:
     )
 
 
+def _messages_tagged_wrongly() -> Select[tuple[int]]:
+    """As many words to find a message by as it has tags, and none of a message that is not there."""
+    filed = (
+        select(message_tag.c.message_id, message_tag.c.tenant_id, func.count().label("n"))
+        .group_by(message_tag.c.message_id, message_tag.c.tenant_id)
+        .subquery()
+    )
+    of_this = and_(filed.c.message_id == message.c.id, filed.c.tenant_id == message.c.tenant_id)
+    short = (
+        select(message.c.id)
+        .outerjoin(filed, of_this)
+        .where(dialect.ListLength(message.c.tags) != func.coalesce(filed.c.n, 0))
+    )
+    stray = select(filed.c.message_id).outerjoin(message, of_this).where(message.c.id.is_(None))
+    both = union_all(short, stray).subquery()
+    return select(both.c.id)
+
+
 def _waiting_without_a_reason() -> Select[tuple[int]]:
     waits = recipient.c.state.in_([RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.HELD])
     return select(recipient.c.id).where(waits, recipient.c.wait_reason.is_(None))
@@ -244,4 +263,5 @@ _CHECKS: dict[str, Callable[[], Select[tuple[int]]]] = {
     "every change was told once, and every final state exactly once": _recipients_told_wrongly,
     "event numbers have no gaps": _logs_with_gaps,
     "whatever waits says why": _waiting_without_a_reason,
+    "messages are found by their tags": _messages_tagged_wrongly,
 }

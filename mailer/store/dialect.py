@@ -115,6 +115,25 @@ def listed(connection: Connection, values: Collection[int] | Collection[str]) ->
     return msgspec.json.encode(values).decode() if is_sqlite(connection) else list(values)
 
 
+class ListLength(ColumnElement[int]):
+    """How many members the JSON list in a column has."""
+
+    inherit_cache = False
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        self.column = column
+
+
+@compiles(ListLength, "sqlite")
+def _list_length_sqlite(element: ListLength, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"json_array_length({compiler.process(element.column, **kwargs)})"
+
+
+@compiles(ListLength, "postgresql")
+def _list_length_postgresql(element: ListLength, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"json_array_length(CAST({compiler.process(element.column, **kwargs)} AS json))"
+
+
 class KernelLock:
     """One writer at a time among all processes of a host, in the kernel's own order.
 

@@ -27,7 +27,12 @@ def _columns() -> None:
     op.add_column("message", sa.Column("envid", sa.String(length=100), nullable=True))
     op.add_column("recipient", sa.Column("notify", sa.String(length=30), nullable=True))
     op.add_column("recipient", sa.Column("orcpt", sa.String(length=520), nullable=True))
-    op.create_index("ix_recipient_tenant_id_address", "recipient", ["tenant_id", "address"], unique=False)
+    op.create_index(
+        "ix_recipient_tenant_id_address_message_id",
+        "recipient",
+        ["tenant_id", "address", "message_id"],
+        unique=False,
+    )
     op.add_column("stream", sa.Column("state", sa.String(length=10), server_default="active", nullable=False))
     op.add_column(
         "tenant", sa.Column("failure_notices", sa.String(length=10), server_default="dsn", nullable=False)
