@@ -38,24 +38,41 @@ def key() -> None:
     type=click.Choice(["send", "read", "templates", "manage"]),
     help="What it may do; default send and read.",
 )
+@click.option("--stream", "streams", multiple=True, help="The only streams it may send to; default any.")
+@click.option(
+    "--domain", "domains", multiple=True, help="The only sending domains it may send from; default any."
+)
 @click.option("--days", type=click.IntRange(min=1), help="Days until it expires; default never.")
 @data_dir_option
 @json_option
 def create(
-    tenant_name: str | None, name: str, scopes: tuple[str, ...], days: int | None, as_json: bool, **given: Any
+    *,
+    tenant_name: str | None,
+    name: str,
+    scopes: tuple[str, ...],
+    streams: tuple[str, ...],
+    domains: tuple[str, ...],
+    days: int | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
-    """Make an API key and print it. It cannot be shown again."""
+    """Make an API key and print it. It cannot be shown again.
+
+    --scope, --stream and --domain may be repeated.
+    """
     from mailer import clock, ids
     from mailer.identity import api_keys
+    from mailer.identity.rights import Rights
 
     settings = load_settings(**given)
+    rights = Rights(scopes=scopes or api_keys.USUAL, streams=streams or None, domains=domains or None)
     expires_at = clock.now() + timedelta(days=days) if days else None
     with open_store(settings) as store, id_maker(store) as new_id:
         made = api_keys.create(
             store,
             tenant_name or settings.tenant,
             name,
-            scopes=scopes or api_keys.USUAL,
+            rights=rights,
             expires_at=expires_at,
             new_id=new_id,
             now=clock.now(),
@@ -79,7 +96,9 @@ def listed(tenant_name: str | None, as_json: bool, **given: Any) -> None:
     if as_json:
         print_json([_as_json(one) for one in found])
         return
-    head = ["ID", "TENANT", "NAME", "SCOPES", "CREATED (UTC)", "EXPIRES", "REVOKED"]
+    head = [
+        "ID", "TENANT", "NAME", "SCOPES", "STREAMS", "DOMAINS", "CREATED (UTC)", "EXPIRES", "REVOKED",
+    ]  # fmt: skip
     print_table(head, [_row(one) for one in found])
 
 
@@ -131,7 +150,10 @@ def _row(key: ApiKey) -> list[str]:
     from mailer import ids
 
     times = [moment(key.created_at), moment(key.expires_at) or "never", moment(key.revoked_at)]
-    return [ids.show("key", key.id), key.tenant, key.name, " ".join(key.scopes), *times]
+    limits = [
+        "any" if names is None else " ".join(names) for names in (key.rights.streams, key.rights.domains)
+    ]
+    return [ids.show("key", key.id), key.tenant, key.name, " ".join(key.rights.scopes), *limits, *times]
 
 
 def _as_json(key: ApiKey) -> dict[str, object]:
@@ -141,7 +163,9 @@ def _as_json(key: ApiKey) -> dict[str, object]:
         "id": ids.show("key", key.id),
         "tenant": key.tenant,
         "name": key.name,
-        "scopes": key.scopes,
+        "scopes": key.rights.scopes,
+        "streams": key.rights.streams,
+        "domains": key.rights.domains,
         "created_at": key.created_at,
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,26 +19,54 @@ from mailer.cli.options import (
     print_json,
     print_table,
 )
+from mailer.events import RecipientState
 
 if TYPE_CHECKING:
     from mailer.queue.explain import Explanation, Line
+    from mailer.queue.listing import Summary as InList
     from mailer.queue.read import Summary
     from mailer.queue.verify import TenantCount, Verdict
+
+_STATES = [str(state) for state in RecipientState]
 
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
-@click.option("--tenant", "tenant_name", help="Only those of this tenant.")
+@click.option("--tenant", "tenant_name", help="Only those of this tenant; MAILER_TENANT if filtered.")
+@click.option("--state", "states", multiple=True, type=click.Choice(_STATES), help="With such a recipient.")
+@click.option("--recipient", help="To this address.")
+@click.option("--tag", help="With this tag.")
+@click.option("--stream", help="In this stream.")
 @data_dir_option
 @json_option
-def messages(limit: int, tenant_name: str | None, as_json: bool, **given: Any) -> None:
-    """List the newest messages and how many of their recipients are in which state."""
-    from mailer.identity import tenants
-    from mailer.queue import read
+def messages(
+    *,
+    limit: int,
+    tenant_name: str | None,
+    states: tuple[str, ...],
+    recipient: str | None,
+    tag: str | None,
+    stream: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """List the newest messages and how many of their recipients are in which state.
 
-    with open_store(load_settings(**given)) as store:
-        tenant_id = tenants.named(store, tenant_name).id if tenant_name else None
-        found = read.newest(store, tenant_id, limit=limit)
+    All filters must be met, --state and --recipient by one recipient. --state may be repeated.
+    """
+    from mailer.identity import tenants
+    from mailer.queue import listing, read
+    from mailer.queue.finding import Wanted
+
+    settings = load_settings(**given)
+    wanted = Wanted(states=frozenset(states), address=_address(recipient), tag=tag, stream=stream)
+    found: Sequence[read.Summary | listing.Summary]
+    with open_store(settings) as store:
+        if wanted == listing.ALL and tenant_name is None:
+            found = read.newest(store, None, limit=limit)
+        else:
+            tenant = tenants.named(store, tenant_name or settings.tenant)
+            found = list(islice(listing.every(store, tenant.id, wanted), limit))
     if as_json:
         print_json([_summary(one) for one in found])
     else:
@@ -87,7 +117,17 @@ def verify(as_json: bool, **given: Any) -> None:
     sys.exit(0 if verdict.holds else 1)
 
 
-def _summary(one: Summary) -> dict[str, object]:
+def _address(text: str | None) -> str | None:
+    """As it is stored."""
+    from mailer.compose.address import AddressError, parse_addr_spec
+
+    try:
+        return None if text is None else parse_addr_spec(text).addr_spec
+    except AddressError as error:
+        raise click.BadParameter(str(error), param_hint="--recipient") from None
+
+
+def _summary(one: Summary | InList) -> dict[str, object]:
     from mailer import ids
 
     return {
@@ -99,7 +139,7 @@ def _summary(one: Summary) -> dict[str, object]:
     }
 
 
-def _summary_row(one: Summary) -> list[str]:
+def _summary_row(one: Summary | InList) -> list[str]:
     from mailer import ids
 
     states = ", ".join(f"{n} {state}" for state, n in sorted(one.states.items()))

@@ -9,6 +9,10 @@ a slow password hash would add nothing, since nobody guesses 256 bits.
 Revoking keeps rows, because accepted mail refers to them: a revoked key or domain accepts nothing more,
 and mail that waits under a revoked domain is held, not sent unsigned.
 
+The operator names tenants and may do everything (tenants.py, domains.py, api_keys.py); a tenant changes
+its own streams and keys by one of its keys (own_keys.py, streams.py), which is judged inside the
+transaction that changes (asking.py) and hands on no more than it has (rights.py).
+
 Every public function that takes a Store is one transaction, and raises IdentityError for what its caller
-may mend, StoreUnavailable when the database does not answer. names.py, keys.py and vault.py do no I/O.
+may mend, StoreUnavailable when the database does not answer. names.py, keys.py, rights.py and vault.py do no I/O.
 """

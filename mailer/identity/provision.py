@@ -13,6 +13,7 @@ from mailer.identity import api_keys, custody, domains, keys, tenants
 from mailer.identity.custody import KeyPair
 from mailer.identity.domains import Domain, NewDomain
 from mailer.identity.names import NameTaken, Unknown
+from mailer.identity.rights import Rights
 from mailer.identity.vault import Vault
 from mailer.store import Store
 
@@ -54,7 +55,9 @@ def provision(
     spare = _spare_keys(store, wish.domain, given, now)
     with store.write() as connection:
         owner = tenants.ensure(connection, wish.tenant, in_doubt=wish.in_doubt, new_id=new_id, now=now).tenant
-        api_keys.insert(connection, owner, _KEY_NAME, presented, scopes=api_keys.SCOPES, now=now)
+        api_keys.insert(
+            connection, owner, _KEY_NAME, presented, rights=Rights(scopes=api_keys.SCOPES), now=now
+        )
         if wish.domain is None:
             return None
         new = NewDomain(name=wish.domain, return_path_prefix=wish.return_path_prefix)

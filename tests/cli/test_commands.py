@@ -180,6 +180,26 @@ def test_keys_are_made_listed_and_revoked(ready: Run) -> None:
     assert made["api_key"] not in ready("key", "list").stdout
 
 
+def test_a_key_is_limited_to_streams_and_sending_domains(ready: Run) -> None:
+    limits = ("--stream", "broadcast", "--domain", "Sandbox.mailer.test")
+    made = answer(ready("key", "create", *limits, "--json"))
+
+    listed = {key["id"]: key for key in answer(ready("key", "list", "--json"))}
+    [row] = [line for line in ready("key", "list").stdout.splitlines() if line.startswith(made["id"])]
+    assert listed[made["id"]]["streams"] == ["broadcast"]
+    assert listed[made["id"]]["domains"] == ["sandbox.mailer.test"]
+    assert " broadcast " in row
+    assert " sandbox.mailer.test " in row
+
+
+@pytest.mark.parametrize("limit", [("--stream", "none"), ("--domain", "none.example")])
+def test_a_key_is_not_limited_to_what_does_not_exist(ready: Run, limit: tuple[str, str]) -> None:
+    told = ready("key", "create", *limit)
+
+    assert told.exit_code == 1
+    assert f"{limit[1]!r} is none of the tenant's" in told.stderr
+
+
 def test_a_created_key_is_all_that_is_printed(ready: Run) -> None:
     assert parse_key(ready("key", "create").stdout.strip())
 
@@ -268,6 +288,16 @@ def test_the_newest_messages_come_first_with_the_states_of_their_recipients(
     assert [m["recipients"] for m in listed] == [{"queued": 1}, {"delivered": 1}]
     assert answer(ready("messages", "--tenant", "default", "--json")) == []
     assert "1 delivered" in ready("messages").stdout
+
+
+def test_messages_are_found_by_state_and_recipient(ready: Run, room: Mailroom) -> None:
+    mine = ("messages", "--tenant", "acme", "--json")
+
+    assert [m["subject"] for m in answer(ready(*mine))] == ["order 1", "order 0"]
+    assert [m["subject"] for m in answer(ready(*mine, "--state", "delivered"))] == ["order 0"]
+    assert [m["subject"] for m in answer(ready(*mine, "--recipient", "user1@EXAMPLE.net"))] == ["order 1"]
+    assert answer(ready(*mine, "--tag", "none", "--stream", "transactional")) == []
+    assert ready(*mine, "--recipient", "nobody").exit_code == 2
 
 
 def test_explain_tells_every_decision_and_what_is_waited_for(ready: Run, room: Mailroom) -> None:

@@ -12,6 +12,7 @@ from mailer.identity import api_keys, custody, domains, keys, tenants
 from mailer.identity.custody import KeyPair
 from mailer.identity.domains import NewDomain
 from mailer.identity.names import BadName, NameTaken, Unknown
+from mailer.identity.rights import Rights
 from mailer.identity.vault import Vault
 from mailer.ids import IdMaker
 from mailer.store import Store
@@ -148,7 +149,7 @@ def test_a_key_is_stored_as_a_hash_and_good_until_it_is_revoked(store: Store, ne
 
     [listed] = api_keys.listed(store, "acme")
     assert was_good
-    assert (listed.id, listed.name, listed.scopes) == (made.key_id, "shop", ("read", "send"))
+    assert (listed.id, listed.name, listed.rights.scopes) == (made.key_id, "shop", ("read", "send"))
     assert listed.revoked_at == NOW
     assert not api_keys.is_good(store, presented, now=NOW)
 
@@ -166,7 +167,9 @@ def test_revoking_again_keeps_the_first_time(store: Store, new_id: IdMaker) -> N
 def test_a_key_is_good_until_the_instant_it_expires(store: Store, new_id: IdMaker) -> None:
     make_tenant(store, new_id)
     end = NOW + timedelta(days=1)
-    made = api_keys.create(store, "acme", "shop", scopes=["send"], expires_at=end, new_id=new_id, now=NOW)
+    made = api_keys.create(
+        store, "acme", "shop", rights=Rights(scopes=("send",)), expires_at=end, new_id=new_id, now=NOW
+    )
     presented = keys.parse_key(made.text)
 
     good = [api_keys.is_good(store, presented, now=end - timedelta(microseconds=n)) for n in (1, 0)]
@@ -193,4 +196,4 @@ def test_scopes_are_known_words(store: Store, new_id: IdMaker, scopes: list[str]
     make_tenant(store, new_id)
 
     with pytest.raises(BadName, match="scopes"):
-        api_keys.create(store, "acme", "shop", scopes=scopes, new_id=new_id, now=NOW)
+        api_keys.create(store, "acme", "shop", rights=Rights(scopes=tuple(scopes)), new_id=new_id, now=NOW)

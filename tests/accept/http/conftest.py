@@ -24,9 +24,11 @@ from mailer.accept.intake import Intake, IntakeLimits
 from mailer.identity import keys, tenants
 from mailer.identity.api_keys import insert
 from mailer.identity.keys import NewKey, PresentedKey
+from mailer.identity.rights import Rights
 from mailer.identity.tenants import Tenant
 from mailer.queue import fanout
-from mailer.store import Store
+from mailer.store import Store, dialect
+from mailer.store.tables import sending_domain, stream
 from tests.support.mailroom import Mailroom
 
 LETTER = {"from": "shop@acme.example", "to": "ada@example.org", "subject": "hello", "text": "hi"}
@@ -45,13 +47,16 @@ class Keyring:
         *,
         to: Tenant | None = None,
         scopes: tuple[str, ...] = ("send", "read"),
+        streams: tuple[str, ...] | None = None,
+        domains: tuple[str, ...] | None = None,
         expires_at: datetime | None = None,
     ) -> NewKey:
         made = keys.new_key(self.room.new_id())
         owner = to or Tenant(self.room.tenant_id, "acme", tenants.ACTIVE, clock.now())
         with self.room.store.write() as c:
             presented = PresentedKey(made.key_id, made.secret_hash)
-            insert(c, owner, "test", presented, scopes=scopes, expires_at=expires_at, now=clock.now())
+            rights = Rights(scopes=scopes, streams=streams, domains=domains)
+            insert(c, owner, "test", presented, rights=rights, expires_at=expires_at, now=clock.now())
         return made
 
 
@@ -70,6 +75,26 @@ class Door:
 
     async def get(self, path: str, *, key: NewKey | None = None) -> httpx.Response:
         return await self.client.get(path, headers=bearer(key) if key else {})
+
+    def furnished_key(
+        self, *, streams: tuple[str, ...] = (), domains: tuple[str, ...] = (), **rights: Any
+    ) -> NewKey:
+        """A key limited to streams and sending domains of acme, which are made where they are missing."""
+        with self.room.store.write() as c:
+            for table, names in ((stream, streams), (sending_domain, domains)):
+                for name in names:
+                    c.execute(
+                        dialect.insert(c, table).values(self._row(name)[table]).on_conflict_do_nothing()
+                    )
+        return self.keyring.issue(streams=streams or None, domains=domains or None, **rights)
+
+    def _row(self, name: str) -> dict[Any, dict[str, Any]]:
+        both = {"id": self.room.new_id(), "tenant_id": self.room.tenant_id, "name": name,
+                "state": "active", "created_at": clock.now()}  # fmt: skip
+        return {
+            stream: {**both, "kind": "broadcast", "in_doubt": "retry"},
+            sending_domain: {**both, "return_path_domain": f"bounce.{name}"},
+        }
 
     def number_events(self) -> None:
         fanout.fan_out(self.room.store)
@@ -123,7 +148,7 @@ def working_parts(room: Mailroom, folder: Path, *, ring: Callable[[], None]) -> 
     committer.start()
     try:
         yield HttpParts(
-            store=room.store, intake=intake, changes=changes, now=clock.now,
+            store=room.store, intake=intake, changes=changes, new_id=room.new_id, now=clock.now,
             monotonic=clock.monotonic, version="1.2.3", body_limits=LIMITS,
             budget=ByteBudget(512 * 1024), most_recipients=10,
         )  # fmt: skip

@@ -21,6 +21,7 @@ from mailer.accept.smtp.room import Room
 from mailer.identity import keys
 from mailer.identity.api_keys import insert
 from mailer.identity.keys import PresentedKey
+from mailer.identity.rights import Rights
 from mailer.identity.tenants import ACTIVE, Tenant
 from mailer.listener import Limits, Listener, Rules
 from mailer.store import Store
@@ -61,12 +62,14 @@ class SmtpDoor:
             return words
 
 
-def issue(room: Mailroom, *, scopes: tuple[str, ...] = ("send",)) -> str:
+def issue(
+    room: Mailroom, *, scopes: tuple[str, ...] = ("send",), streams: tuple[str, ...] | None = None
+) -> str:
     made = keys.new_key(room.new_id())
     owner = Tenant(room.tenant_id, "acme", ACTIVE, clock.now())
     with room.store.write() as c:
         presented = PresentedKey(made.key_id, made.secret_hash)
-        insert(c, owner, "test", presented, scopes=scopes, expires_at=None, now=clock.now())
+        insert(c, owner, "test", presented, rights=Rights(scopes=scopes, streams=streams), now=clock.now())
     return made.text
 
 
