@@ -21,6 +21,8 @@ from mailer.store.bare import Hot, bare
 from mailer.store.tables import api_key, sending_domain, stream, tenant
 from mailer.store.types import to_microseconds
 
+_SHOWN = 10  # of a key's streams or domains, in a sentence about them
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
@@ -33,15 +35,24 @@ class Admitted:
 
 
 class _Key(NamedTuple):
-    """A credential as stored: scopes as JSON text, instants in microseconds."""
+    """A credential as stored: scopes and limits as JSON text (None: no limit), instants in microseconds."""
 
     id: int
     tenant_id: int
     secret_hash: bytes
     scopes: str
+    streams: str | None
+    domains: str | None
     expires_at: int | None
     revoked_at: int | None
     tenant_state: str
+
+
+class _Stream(NamedTuple):
+    tenant_id: int
+    name: str
+    id: int
+    state: str
 
 
 class _Domain(NamedTuple):
@@ -58,7 +69,7 @@ class Facts:
 
     keys: Mapping[int, _Key]
     domains: Mapping[str, _Domain]
-    streams: Mapping[tuple[int, str], int]
+    streams: Mapping[tuple[int, str], _Stream]
 
 
 _KEY, _TENANT, _DOMAIN, _STREAM = bare(api_key), bare(tenant), bare(sending_domain), bare(stream)
@@ -68,6 +79,8 @@ _KEYS = Hot(
         _KEY.c.tenant_id,
         _KEY.c.secret_hash,
         _KEY.c.scopes,
+        _KEY.c.streams,
+        _KEY.c.domains,
         _KEY.c.expires_at,
         _KEY.c.revoked_at,
         _TENANT.c.state,
@@ -79,7 +92,7 @@ _DOMAINS = Hot(
     select(*(_DOMAIN.c[name] for name in _Domain._fields)).where(dialect.OneOf(_DOMAIN.c.name, "names"))
 )
 _STREAMS = Hot(
-    select(_STREAM.c.tenant_id, _STREAM.c.name, _STREAM.c.id).where(
+    select(*(_STREAM.c[name] for name in _Stream._fields)).where(
         dialect.OneOf(_STREAM.c.tenant_id, "tenants")
     )
 )
@@ -92,28 +105,67 @@ def read_facts(connection: Connection, submissions: Sequence[Submission]) -> Fac
     keys = [_Key(*row) for row in _KEYS.rows(connection, {"ids": among({s.key_id for s in submissions})})]
     names = {mailbox.domain for s in submissions for mailbox in (*s.authors, *s.senders)}
     domains = [_Domain(*row) for row in _DOMAINS.rows(connection, {"names": among(names)})]
-    streams = _STREAMS.rows(connection, {"tenants": among({key.tenant_id for key in keys})})
+    tenants = {"tenants": among({key.tenant_id for key in keys})}
+    streams = [_Stream(*row) for row in _STREAMS.rows(connection, tenants)]
     return Facts(
         {key.id: key for key in keys},
         {domain.name: domain for domain in domains},
-        {(tenant_id, name): stream_id for tenant_id, name, stream_id in streams},
+        {(stream.tenant_id, stream.name): stream for stream in streams},
     )
 
 
 def admit(submission: Submission, facts: Facts, now: datetime) -> Admitted:
-    """Raises SubmissionError: the credential, the tenant's state, From, or the stream forbids it."""
+    """Raises SubmissionError: the credential or a limit of it, the tenant, From, or the stream forbids it."""
     key = _good_key(submission, facts, now)
     if key.tenant_state != "active":
         raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
+    _check_limits(submission, key)
     domain, *_ = [_own_domain("From", m.domain, key, facts) for m in submission.authors]
     for mailbox in submission.senders:
         _own_domain("Sender", mailbox.domain, key, facts)
-    stream_id = facts.streams.get((key.tenant_id, submission.stream))
-    if stream_id is None:
+    stream = facts.streams.get((key.tenant_id, submission.stream))
+    if stream is None:
         raise SubmissionError(
             Fault.UNKNOWN_STREAM, f"this tenant has no stream {submission.stream!r}", pointer="/stream"
         )
-    return Admitted(key.tenant_id, stream_id, domain.id, domain.return_path_domain)
+    if stream.state != "active":
+        raise archived(stream.name)
+    return Admitted(key.tenant_id, stream.id, domain.id, domain.return_path_domain)
+
+
+def _check_limits(submission: Submission, key: _Key) -> None:
+    if key.streams is not None:
+        check_limit("streams", msgspec.json.decode(key.streams), [submission.stream], pointer="/stream")
+    if key.domains is not None:
+        froms = [mailbox.domain for mailbox in (*submission.authors, *submission.senders)]
+        check_limit("domains", msgspec.json.decode(key.domains), froms, pointer="/from")
+
+
+def check_limit(
+    field: str, only: Sequence[str] | None, wanted: Sequence[str], *, pointer: str | None = None
+) -> None:
+    """Raises SubmissionError (KEY_LIMITED) if one of `wanted` is not among a key's only streams or domains.
+
+    field  streams | domains. only: None: any
+    """
+    if only is None:
+        return
+    beyond = next((name for name in wanted if name not in only), None)
+    if beyond is None:
+        return
+    names = ", ".join(only[:_SHOWN]) + (f" and {len(only) - _SHOWN} more" if len(only) > _SHOWN else "")
+    to = "to" if field == "streams" else "from"
+    raise SubmissionError(
+        Fault.KEY_LIMITED,
+        f"this API key may send {to} the {field} {names} only, and {beyond} is none of them",
+        pointer=pointer,
+    )
+
+
+def archived(stream: str) -> SubmissionError:
+    return SubmissionError(
+        Fault.STREAM_ARCHIVED, f"the stream {stream} is archived and takes nothing more", pointer="/stream"
+    )
 
 
 def _own_domain(field: str, name: str, key: _Key, facts: Facts) -> _Domain:

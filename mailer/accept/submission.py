@@ -81,9 +81,11 @@ class Fault(enum.StrEnum):
     INVALID_FIELD = "invalid-field"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
+    KEY_LIMITED = "key-limited"  # to streams or domains, and this is none of them
     TENANT_SUSPENDED = "tenant-suspended"
     FROM_NOT_ALLOWED = "from-not-allowed"
     UNKNOWN_STREAM = "unknown-stream"
+    STREAM_ARCHIVED = "stream-archived"
     NO_RECIPIENTS = "no-recipients"
     TOO_MANY_RECIPIENTS = "too-many-recipients"
     MESSAGE_TOO_LARGE = "message-too-large"
@@ -91,6 +93,9 @@ class Fault(enum.StrEnum):
     REQUEST_TIMEOUT = "request-timeout"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
+    NAME_TAKEN = "name-taken"
+    CONFLICT = "conflict"  # with the state of what is to be changed
+    LIMIT_REACHED = "limit-reached"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     BUSY = "busy"  # byte budget or free disk space used up: try again
@@ -115,8 +120,8 @@ class SubmissionError(Exception):
 # What the accepting transaction refuses it notes itself, and what may pass is no rejection.
 NOTED_BY_INTAKE = frozenset(
     {
-        Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.TENANT_SUSPENDED,
-        Fault.FROM_NOT_ALLOWED, Fault.UNKNOWN_STREAM,
+        Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.KEY_LIMITED, Fault.TENANT_SUSPENDED,
+        Fault.FROM_NOT_ALLOWED, Fault.UNKNOWN_STREAM, Fault.STREAM_ARCHIVED,
     }
 )  # fmt: skip
 PASSING = frozenset({Fault.BUSY, Fault.UNAVAILABLE, Fault.INTERNAL, Fault.REQUEST_TIMEOUT})

@@ -17,13 +17,26 @@ from mailer import ids
 from mailer.events import EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
 from mailer.queue import counting
+from mailer.queue.chosen import chosen
 from mailer.queue.telling import tell
 from mailer.store import Store
 from mailer.store.bare import as_json
-from mailer.store.tables import message, recipient
+from mailer.store.tables import message, recipient, sending_domain, stream
 from mailer.store.types import to_microseconds
 
 FAILED_STATES = frozenset({RecipientState.BOUNCED, RecipientState.EXPIRED, RecipientState.CANCELLED})
+
+
+class NotAccepted(Exception):
+    """What failed cannot be accepted anew: its stream or its sending domain takes nothing more.
+
+    Nothing was changed. stream, domain: the name of the one to blame, else None
+    """
+
+    def __init__(self, *, stream: str | None = None, domain: str | None = None) -> None:
+        super().__init__(f"the stream {stream} is archived" if stream else f"the domain {domain} is revoked")
+        self.stream = stream
+        self.domain = domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,7 @@ def send_again(
     """Tries the recipients anew, `only` these if any are named; None if the message is not the tenant's.
 
     Left alone: delivered and suppressed ones, those a worker holds or an operator does, and scheduled ones.
+    Raises NotOfMessage, NotAccepted.
     """
     mine = (
         select(recipient)
@@ -58,7 +72,7 @@ def send_again(
         rows = connection.execute(mine).all()
         if not rows:
             return None
-        wanted = [row for row in rows if not only or row.id in only]
+        wanted = chosen(rows, only)
         deferred = [row.id for row in wanted if _waits_to_retry(row)]
         if deferred:
             _make_due(connection, deferred, now)
@@ -66,12 +80,34 @@ def send_again(
         failed = [row for row in wanted if row.state in FAILED_STATES and row.id not in sent_again]
         anew = {row.id: new_id() for row in failed}
         if failed:
+            _check_open(connection, message_id)
             _accept(connection, failed, anew, new_id=new_id, now=now)
             grown = update(message).where(message.c.id == message_id)
             connection.execute(grown.values(recipient_count=message.c.recipient_count + len(failed)))
             used = {tenant_id: {"accepted": len(failed)}}
             counting.add(connection, used, process_number=process_number, now=now)
     return SentAgain(tuple(deferred), anew)
+
+
+def _check_open(connection: Connection, message_id: int) -> None:
+    row = connection.execute(_STANDING.where(message.c.id == message_id)).one()
+    if row.stream_state != "active":
+        raise NotAccepted(stream=row.stream)
+    if row.domain_state != "active":
+        raise NotAccepted(domain=row.domain)
+
+
+_STANDING = (
+    select(
+        stream.c.name.label("stream"),
+        stream.c.state.label("stream_state"),
+        sending_domain.c.name.label("domain"),
+        sending_domain.c.state.label("domain_state"),
+    )
+    .select_from(message)
+    .join(stream, stream.c.id == message.c.stream_id)
+    .join(sending_domain, sending_domain.c.id == message.c.domain_id)
+)
 
 
 def _waits_to_retry(row: Any) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, update
 
 from mailer.events import FINAL_STATES, EventType, RecipientState
 from mailer.ids import IdMaker
 from mailer.queue import ending
+from mailer.queue.chosen import chosen
 from mailer.queue.ending import Ending
 from mailer.store import Store
 from mailer.store.tables import recipient
@@ -29,9 +32,19 @@ class Cancellation:
 
 
 def cancel(
-    store: Store, tenant_id: int, message_id: int, *, new_id: IdMaker, process_number: int, now: datetime
+    store: Store,
+    tenant_id: int,
+    message_id: int,
+    *,
+    only: Collection[int] = (),
+    new_id: IdMaker,
+    process_number: int,
+    now: datetime,
 ) -> Cancellation | None:
-    """Cancels every recipient that is not final; None if the message is not the tenant's. May be repeated."""
+    """Cancels every recipient that is not final, `only` these if any are named. May be repeated.
+
+    None if the message is not the tenant's. Raises NotOfMessage.
+    """
     mine = (
         select(*ending.COLUMNS)
         .where(recipient.c.message_id == message_id, recipient.c.tenant_id == tenant_id)
@@ -39,9 +52,10 @@ def cancel(
         .with_for_update()
     )
     with store.write() as connection:
-        rows = connection.execute(mine).all()
+        rows: Sequence[Any] = connection.execute(mine).all()
         if not rows:
             return None
+        rows = chosen(rows, only)
         waiting = [row for row in rows if row.state in ending.WAITING_STATES]
         leased = [row.id for row in rows if row.state == RecipientState.LEASED]
         if leased:

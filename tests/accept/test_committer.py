@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 
 from mailer import clock
 from mailer.accept.submission import Fault, Receipt, SubmissionError
 from mailer.queue import fanout, read, verify
 from mailer.store import Store
-from mailer.store.tables import api_key, event, recipient, sending_domain, tenant
+from mailer.store.tables import api_key, event, message, recipient, sending_domain, stream, tenant
 from tests.accept.conftest import Desk
 
 
@@ -94,6 +96,9 @@ async def test_a_refusal_leaves_its_event_in_the_tenants_log(desk: Desk) -> None
         (api_key, {"scopes": ["read"]}, Fault.FORBIDDEN),
         (tenant, {"state": "suspended"}, Fault.TENANT_SUSPENDED),
         (sending_domain, {"state": "revoked"}, Fault.FROM_NOT_ALLOWED),
+        (stream, {"state": "archived"}, Fault.STREAM_ARCHIVED),
+        (api_key, {"streams": ["broadcast"]}, Fault.KEY_LIMITED),
+        (api_key, {"domains": ["other.example"]}, Fault.KEY_LIMITED),
     ],
 )
 async def test_what_was_withdrawn_before_the_commit_refuses(
@@ -132,3 +137,35 @@ async def test_a_refusal_does_not_use_up_its_key(desk: Desk) -> None:
     receipt = await desk.committer.commit(desk.prepared(key="k"))
 
     assert not receipt.replayed
+
+
+@pytest.mark.parametrize("limits", [{"streams": ["transactional"]}, {"domains": ["acme.example"]}])
+async def test_within_its_limits_a_key_sends(desk: Desk, limits: dict[str, object]) -> None:
+    with desk.room.store.write() as c:
+        c.execute(api_key.update().values(**limits))
+
+    await desk.committer.commit(desk.prepared())
+
+    assert rows(desk.room.store) == 1
+
+
+async def test_the_refusal_tells_what_the_key_may_do(desk: Desk) -> None:
+    with desk.room.store.write() as c:
+        c.execute(api_key.update().values(streams=[f"s{n:02}" for n in range(12)]))
+
+    error = await refusal(desk)
+
+    assert error.pointer == "/stream"
+    assert error.detail.startswith("this API key may send to the streams s00, s01, ")
+    assert error.detail.endswith("s09 and 2 more only, and transactional is none of them")
+
+
+async def test_a_tag_said_twice_is_one(desk: Desk) -> None:
+    prepared = desk.prepared()
+    twice = replace(prepared, submission=replace(prepared.submission, tags=("eu", "order", "eu")))
+
+    await desk.committer.commit(twice)
+
+    with desk.room.store.read() as c:
+        assert c.execute(select(message.c.tags)).scalar_one() == ["eu", "order"]
+    assert verify.verify(desk.room.store).holds

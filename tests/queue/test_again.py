@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+from sqlalchemy import Table
+
 from mailer import clock
 from mailer.events import EventType, RecipientState, WaitReason
 from mailer.queue import again, explain, read, verify
-from mailer.queue.again import SentAgain
+from mailer.queue.again import NotAccepted, SentAgain
+from mailer.queue.chosen import NotOfMessage
+from mailer.store.tables import sending_domain, stream
 from tests.support.mailroom import BOUNCED, DELIVERED, HEARD_451, HOUR, Mailroom, deferral
 
 
@@ -103,3 +108,32 @@ def test_another_tenants_message_is_left_alone(room: Mailroom) -> None:
 
     assert send_again(room, m.id, tenant_id=room.tenant_id + 1) is None
     assert len(view(room, m.id).recipients) == 1
+
+
+@pytest.mark.parametrize(("table", "state"), [(stream, "archived"), (sending_domain, "revoked")])
+def test_nothing_is_accepted_anew_where_nothing_may_be_sent_any_more(
+    room: Mailroom, table: Table, state: str
+) -> None:
+    m = room.message("a.example", "b.example")
+    room.accept(m)
+    claimed = {c.domain: c for c in room.claim()}
+    room.settle([claimed["a.example"]], BOUNCED, HEARD_451)
+    room.settle([claimed["b.example"]], deferral(clock.now() + HOUR), HEARD_451)
+    with room.store.write() as c:
+        c.execute(table.update().values(state=state))
+
+    with pytest.raises(NotAccepted):
+        send_again(room, m.id)
+    waiting = next(r.id for r in view(room, m.id).recipients if r.state == "deferred")
+    made = send_again(room, m.id, only=(waiting,))
+
+    assert made == SentAgain((waiting,), {})
+    assert len(view(room, m.id).recipients) == 2
+
+
+def test_one_that_is_not_the_messages_changes_nothing(room: Mailroom) -> None:
+    m = room.message()
+    room.accept(m)
+
+    with pytest.raises(NotOfMessage):
+        send_again(room, m.id, only=(m.id,))

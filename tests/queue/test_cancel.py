@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mailer import clock
 from mailer.events import EventType, RecipientState
 from mailer.queue import cancel, read, verify
 from mailer.queue.cancel import Cancellation
+from mailer.queue.chosen import NotOfMessage
 from tests.support.mailroom import DELIVERED, HEARD_451, HOUR, Mailroom, deferral
 
 
-def recall(room: Mailroom, message_id: int, *, tenant_id: int | None = None) -> Cancellation | None:
+def recall(
+    room: Mailroom, message_id: int, *, tenant_id: int | None = None, only: tuple[int, ...] = ()
+) -> Cancellation | None:
     return cancel.cancel(
-        room.store, tenant_id or room.tenant_id, message_id, new_id=room.new_id,
+        room.store, tenant_id or room.tenant_id, message_id, only=only, new_id=room.new_id,
         process_number=room.worker.process_number, now=clock.now(),
     )  # fmt: skip
 
@@ -81,4 +86,27 @@ def test_another_tenants_message_is_left_alone(room: Mailroom) -> None:
     room.accept(m)
 
     assert recall(room, m.id, tenant_id=room.tenant_id + 1) is None
+    assert view(room, m.id).recipients[0].state == RecipientState.QUEUED
+
+
+def test_only_those_named_end(room: Mailroom) -> None:
+    m = room.message("a.example", "b.example")
+    room.accept(m)
+    first, second = (r.id for r in m.recipients)
+
+    made = recall(room, m.id, only=(second,))
+
+    assert made == Cancellation((second,), (), ())
+    assert {r.id: r.state for r in view(room, m.id).recipients} == {first: "queued", second: "cancelled"}
+
+
+def test_one_that_is_not_the_messages_ends_nothing(room: Mailroom) -> None:
+    m, other = room.message(), room.message()
+    room.accept(m, other)
+    strange = other.recipients[0].id
+
+    with pytest.raises(NotOfMessage) as raised:
+        recall(room, m.id, only=(m.recipients[0].id, strange))
+
+    assert raised.value.recipient_ids == {strange}
     assert view(room, m.id).recipients[0].state == RecipientState.QUEUED

@@ -45,9 +45,11 @@ _REFUSALS: Mapping[Fault, tuple[int, str]] = MappingProxyType(
     {
         Fault.UNAUTHENTICATED: (550, "5.7.8"),
         Fault.FORBIDDEN: (550, "5.7.1"),
+        Fault.KEY_LIMITED: (550, "5.7.1"),
         Fault.TENANT_SUSPENDED: (550, "5.7.1"),
         Fault.FROM_NOT_ALLOWED: (550, "5.7.1"),
         Fault.UNKNOWN_STREAM: (554, "5.6.0"),
+        Fault.STREAM_ARCHIVED: (554, "5.6.0"),
         Fault.INVALID_FIELD: (554, "5.6.0"),
         Fault.NO_RECIPIENTS: (554, "5.5.1"),
         Fault.TOO_MANY_RECIPIENTS: (452, "4.5.3"),

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from mailer import ids
+from mailer import clock, ids
 from mailer.queue import bodies, fanout, read
 from mailer.queue.read import MessageView
+from mailer.store.tables import stream
 from tests.accept.smtp.conftest import LETTER, SmtpDoor, issue
 from tests.support.instance import wait_for
+
+NOW = clock.now()
 
 
 async def off_loop(work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
@@ -131,6 +134,35 @@ async def test_a_key_that_may_only_read_sends_nothing(door: SmtpDoor) -> None:
 
     code, words = await off_loop(attempt)
     assert (code, words[:5]) == (550, b"5.7.1")
+
+
+@pytest.mark.parametrize(
+    ("make", "named", "code", "words"),
+    [
+        ({"state": "active"}, b"transactional", 550, b"5.7.1 this API key may send to the streams news only"),
+        ({"state": "active"}, b"news", 250, b"2.0.0 Accepted"),
+        ({"state": "archived"}, b"news", 554, b"5.6.0 the stream news is archived"),
+    ],
+    ids=["limited", "allowed", "archived"],
+)
+async def test_limits_of_a_key_and_archived_streams_hold_by_smtp_too(
+    door: SmtpDoor, make: dict[str, str], named: bytes, code: int, words: bytes
+) -> None:
+    row = {"id": door.room.new_id(), "tenant_id": door.room.tenant_id, "name": "news", **make}
+    with door.room.store.write() as c:
+        c.execute(stream.insert().values(row | {"kind": "broadcast", "in_doubt": "retry", "created_at": NOW}))
+    limited = issue(door.room, streams=("news",))
+
+    def attempt() -> tuple[int, bytes]:
+        with door.session(limited) as client:
+            client.mail("app@acme.example")
+            client.rcpt("ada@example.org")
+            return client.data(b"X-Mailer-Stream: " + named + b"\r\n" + LETTER)
+
+    answer = await off_loop(attempt)
+    assert answer[0] == code
+    assert answer[1].startswith(words)
+    assert told(door) == (["accepted"] if code == 250 else ["rejected"])
 
 
 async def test_an_address_literal_is_nobody_we_deliver_to(door: SmtpDoor) -> None:
