@@ -111,6 +111,7 @@ def _parts(settings: Settings, own: Office, committer: Committer, changes: Chang
         store=own.store,
         intake=intake,
         changes=changes,
+        new_id=own.new_id,
         now=clock.now,
         monotonic=clock.monotonic,
         version=mailer.__version__,

@@ -145,7 +145,12 @@ def _idempotency_key(texts: list[str]) -> str:
 
 
 def _instant(texts: list[str]) -> datetime:
-    given = _INSTANT.fullmatch(_one(texts))
+    return read_instant(_one(texts))
+
+
+def read_instant(text: str) -> datetime:
+    """In UTC, of RFC 3339 §5.6. Raises ValueError, which goes on after the name of what it was read from."""
+    given = _INSTANT.fullmatch(text)
     if given is not None:
         day, time, fraction, _, offset = given.groups()
         try:

@@ -37,6 +37,7 @@ from mailer.accept.budget import ByteBudget
 from mailer.accept.http.app import create_app
 from mailer.accept.http.body import BodyLimits
 from mailer.identity import tenants
+from mailer.identity.api_keys import SCOPES
 from mailer.queue import fanout, verify
 from mailer.queue.settle import Heard
 from mailer.store import Store, schema
@@ -49,6 +50,7 @@ ADDRESS = st.sampled_from([OURS, OURS, OURS, "Ада@acme.example", "max@bücher
 # What JSON Schema cannot say, so that requests get past the first check of a field.
 schemathesis.openapi.format("addr-spec", ADDRESS)
 schemathesis.openapi.format("mailbox", ADDRESS | ADDRESS.map(lambda address: f"Ada <{address}>"))
+schemathesis.openapi.format("domain", st.sampled_from(["example.org", "acme.example", "Bücher.example"]))
 schemathesis.openapi.format("header-name", st.sampled_from(["X-Order", "X-Shop", "Comments", "X-Ünique"]))
 schemathesis.openapi.format(
     "header-value", st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=99)
@@ -85,7 +87,7 @@ class Promise:
 
     def __init__(self, url: str, keyring: Keyring) -> None:
         self.room = keyring.room
-        self.headers = {"Authorization": f"Bearer {keyring.issue().text}"}
+        self.headers = {"Authorization": f"Bearer {keyring.issue(scopes=SCOPES).text}"}
         self.document = schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
@@ -105,13 +107,30 @@ def promise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Promise]:
 
 WITH_INPUT = [
     ("POST", "/v1/messages"),
+    ("GET", "/v1/messages"),
     ("GET", "/v1/messages/{message_id}"),
     ("GET", "/v1/messages/{message_id}/explain"),
     ("POST", "/v1/messages/{message_id}/cancel"),
     ("POST", "/v1/messages/{message_id}/retry"),
     ("GET", "/v1/events"),
+    ("POST", "/v1/streams"),
+    ("GET", "/v1/streams/{name}"),
+    ("PATCH", "/v1/streams/{name}"),
+    ("DELETE", "/v1/streams/{name}"),
+    ("POST", "/v1/streams/{name}/restore"),
+    ("GET", "/v1/keys"),
+    ("POST", "/v1/keys"),
+    ("GET", "/v1/keys/{key_id}"),
+    ("PATCH", "/v1/keys/{key_id}"),
+    ("DELETE", "/v1/keys/{key_id}"),
+    ("POST", "/v1/keys/{key_id}/rotate"),
 ]
-WITHOUT_INPUT = [("GET", "/health/live"), ("GET", "/health/ready"), ("GET", "/metrics")]
+WITHOUT_INPUT = [
+    ("GET", "/v1/streams"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/metrics"),
+]
 
 
 def test_the_document_is_openapi(promise: Promise) -> None:
@@ -161,6 +180,33 @@ def test_a_message_is_as_documented_from_acceptance_to_its_end(promise: Promise)
     told = call(promise, "GET", "/v1/events")
     assert seen.json()["recipients"][0]["attempts"][0]["conversation"][1]["line"] == "EHLO here.example"
     assert "delivered" in {event["type"] for event in told.json()["events"]}
+
+
+def test_what_is_made_is_as_documented_and_where_it_is_said_to_be(promise: Promise) -> None:
+    news = {"name": "news", "kind": "broadcast", "in_doubt": "give-up"}
+    stream = call(promise, "POST", "/v1/streams", body=news, media_type="application/json")
+    shop = {"name": "shop", "scopes": ["send"], "streams": ["news"], "domains": ["acme.example"]}
+    made = call(promise, "POST", "/v1/keys", body=shop, media_type="application/json").json()
+    mine = {"path_parameters": {"key_id": made["id"]}}
+    call(promise, "GET", "/v1/keys/{key_id}", **mine)
+    call(promise, "PATCH", "/v1/keys/{key_id}", body={"name": "desk"}, media_type="application/json", **mine)
+    rotated = call(promise, "POST", "/v1/keys/{key_id}/rotate", **mine)
+    revoked = call(promise, "DELETE", "/v1/keys/{key_id}", **mine)
+    archived = call(promise, "DELETE", "/v1/streams/{name}", path_parameters={"name": "news"})
+
+    assert (stream.status_code, rotated.status_code) == (201, 201)
+    assert (revoked.json()["state"], archived.json()["state"]) == ("revoked", "archived")
+    assert call(promise, "GET", "/v1/streams").json()["streams"][-1]["name"] == "news"
+
+
+def test_a_list_is_as_documented_page_by_page(promise: Promise) -> None:
+    for _ in range(2):
+        call(promise, "POST", "/v1/messages", body=LETTER, media_type="application/json")
+
+    first = call(promise, "GET", "/v1/messages", query={"limit": 1, "recipient": LETTER["to"]}).json()
+    again = {"limit": 1, "recipient": LETTER["to"], "cursor": first["next_cursor"]}
+    second = call(promise, "GET", "/v1/messages", query=again).json()
+    assert first["messages"][0]["id"] > second["messages"][0]["id"]
 
 
 def call(promise: Promise, method: str, path: str, **request: Any) -> schemathesis.Response:

@@ -5,7 +5,12 @@
     body         reading a request body within size, time and the process's byte budget
     wire         the JSON of a send request as msgspec structs, and where in it a fault lies (RFC 6901)
     draft        a decoded request becomes a Submission: mailboxes, header fields, limits
+    listing      GET /v1/messages, page by page; cursors: where the next page begins
     reading      GET: a message, why it waits, the event log; shapes: what those answers look like
+    changing     POST on a message: cancel, retry
+    streams      /v1/streams; keys: /v1/keys
+    asked        what those routes are asked: values, refusals; smallbody: their bodies; invalid: what the
+                 framework finds wrong, in our words
     catalogue    every kind of refusal with its status and advice; problems: RFC 9457 answers
     openapi      the OpenAPI 3.1 document, also of the send route; docs: the same for people
     health       live, ready; metrics: Prometheus

@@ -16,13 +16,25 @@ from starlette.types import ASGIApp, Scope
 from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
-from mailer.accept.http import changing, docs, health, openapi, problems, reading, sending
+from mailer.accept.http import (
+    changing,
+    docs,
+    health,
+    keys,
+    listing,
+    openapi,
+    problems,
+    reading,
+    sending,
+    streams,
+)
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
 from mailer.accept.http.sending import SendRoute
 from mailer.accept.http.visits import Reception
 from mailer.accept.submission import Fault, Taker
+from mailer.ids import IdMaker
 from mailer.queue import read
 from mailer.store import Store
 
@@ -36,6 +48,7 @@ _NO_TELEMETRY: Any = {
 class HttpParts:
     """What the application is made of.
 
+    new_id             of rows that requests make
     now, monotonic     mailer.clock's, or a test's
     body_limits        of one request
     budget             of all messages that are being received, by whatever door
@@ -47,6 +60,7 @@ class HttpParts:
     store: Store
     intake: Taker
     changes: Changes
+    new_id: IdMaker
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     version: str
@@ -81,8 +95,11 @@ def create_app(parts: HttpParts) -> FastAPI:
         now=parts.now,
     )
     app.router.routes.append(Route(sending.PATH, send_route, methods=["POST"]))
+    app.include_router(listing.router(parts.store, authenticator))
     app.include_router(reading.router(parts.store, authenticator))
     app.include_router(changing.router(parts.changes, authenticator))
+    for managing in (streams.router, keys.router):
+        app.include_router(managing(parts.store, authenticator, new_id=parts.new_id, now=parts.now))
     app.include_router(
         health.router({"database": health.store_check(parts.store), **parts.readiness}, metrics)
     )

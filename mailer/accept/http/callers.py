@@ -48,8 +48,14 @@ def not_found() -> NoReturn:
     raise SubmissionError(Fault.NOT_FOUND, "this tenant has no such message")
 
 
-def as_json(shape: BaseModel) -> Response:
+def as_json(shape: BaseModel, *, location: str | None = None) -> Response:
+    """location: of what was made just now, which is 201; None: 200."""
+    headers = {"Cache-Control": "no-store"}
+    if location is not None:
+        headers["Location"] = location
     return Response(
-        shape.model_dump_json(by_alias=True), media_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )  # fmt: skip
+        shape.model_dump_json(by_alias=True),
+        200 if location is None else 201,
+        media_type="application/json",
+        headers=headers,
+    )

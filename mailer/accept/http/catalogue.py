@@ -57,7 +57,15 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             403,
             "The API key may not do this",
             "The key is good but lacks the scope that this operation needs: `send` to submit messages, "
-            "`read` to look at messages and events. Scopes are given when a key is made.",
+            "`read` to look at messages, events, streams and keys, `templates` to write templates, `manage` "
+            "to change streams and keys. Scopes are given when a key is made, by a key that has them itself.",
+        ),
+        Fault.KEY_LIMITED: Kind(
+            403,
+            "The API key is limited to other streams or sending domains",
+            "The key may send to certain streams only, or from certain sending domains only; the detail "
+            "lists them. Use one of those, or a key without that limit: `GET /v1/keys` shows what each key "
+            "may do. Limits are given when a key is made, and hold for all that it changes.",
         ),
         Fault.TENANT_SUSPENDED: Kind(
             403,
@@ -75,7 +83,13 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             422,
             "There is no such stream",
             "`stream` names a stream of the tenant; every tenant has `transactional`, the default, and "
-            "`broadcast`.",
+            "`broadcast`. `GET /v1/streams` lists them, `POST /v1/streams` makes one.",
+        ),
+        Fault.STREAM_ARCHIVED: Kind(
+            422,
+            "The stream is archived",
+            "An archived stream takes nothing more; what waited in it when it was archived is delivered. "
+            "Send to another stream, or restore this one: `POST /v1/streams/{name}/restore`.",
         ),
         Fault.NO_RECIPIENTS: Kind(
             422,
@@ -115,6 +129,22 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "The idempotency key was used with another body",
             "An `Idempotency-Key` stands for one request body, octet for octet. Repeat that very body to get "
             "the first answer again, or use a new key for a new message.",
+        ),
+        Fault.NAME_TAKEN: Kind(
+            409,
+            "The name is taken",
+            "There is one of this name already. Choose another name, or change what is there.",
+        ),
+        Fault.CONFLICT: Kind(
+            409,
+            "It cannot be changed like that now",
+            "What is asked contradicts the state of what is to be changed; the detail says how. Look at it "
+            "again before you repeat the request.",
+        ),
+        Fault.LIMIT_REACHED: Kind(
+            409,
+            "There are as many as a tenant may have",
+            "A tenant may have a limited number of these; the detail tells it. Remove or reuse some first.",
         ),
         Fault.NOT_FOUND: Kind(
             404,

@@ -81,9 +81,15 @@ def _fields(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterato
         yield Field(p["name"], p["in"], _type(p["schema"]), p["required"], meaning)
     body = operation.get("requestBody")
     if body is not None:
-        shape = schemas[body["content"]["application/json"]["schema"]["$ref"].removeprefix(_REFERENCE)]
+        shape = schemas[_named(body["content"]["application/json"]["schema"])]
         for name, schema in shape["properties"].items():
-            yield Field(name, "body", _type(schema), name in shape["required"], _meaning(schema))
+            yield Field(name, "body", _type(schema), name in shape.get("required", ()), _meaning(schema))
+
+
+def _named(schema: Mapping[str, Any]) -> str:
+    """Of the body's shape; where the body may be left out, of the shape that is not null."""
+    choices = schema.get("anyOf", (schema,))
+    return next(str(c["$ref"]).removeprefix(_REFERENCE) for c in choices if "$ref" in c)
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -109,9 +115,9 @@ def _example(base_url: str, path: str, method: str, operation: Mapping[str, Any]
     if not operation["security"]:
         return None
     lines = [f"curl {shlex.quote(base_url + path)}", '-H "Authorization: Bearer $MAILER_API_KEY"']
-    if method == "post" and "requestBody" not in operation:
-        lines.insert(1, "-X POST")
-    elif method == "post":
+    if method not in ("get", "post") or (method == "post" and "requestBody" not in operation):
+        lines.insert(1, f"-X {method.upper()}")
+    if "requestBody" in operation:
         examples = operation["requestBody"]["content"]["application/json"]["examples"]
         value = next(iter(examples.values()))["value"]
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(value, indent=2))}"]

@@ -22,7 +22,14 @@ DESCRIPTION = (
 _HTTP_METHODS = ("get", "post", "put", "patch", "delete")
 _KEY_NAME = "api_key"
 _OF_EVERY_KEYED_ROUTE = (Fault.UNAUTHENTICATED, Fault.FORBIDDEN, Fault.UNAVAILABLE, Fault.INTERNAL)
-_OF_SENDING = tuple(fault for fault in Fault if fault not in (Fault.NOT_FOUND, Fault.METHOD_NOT_ALLOWED))
+_OF_A_BODY = (
+    Fault.MALFORMED_REQUEST, Fault.INVALID_FIELD, Fault.REQUEST_TOO_LARGE, Fault.UNSUPPORTED_MEDIA_TYPE,
+)  # fmt: skip
+_OF_MANAGING = (Fault.KEY_LIMITED, Fault.NAME_TAKEN, Fault.CONFLICT, Fault.LIMIT_REACHED)
+_NOT_OF_SENDING = (
+    Fault.NOT_FOUND, Fault.METHOD_NOT_ALLOWED, Fault.NAME_TAKEN, Fault.CONFLICT, Fault.LIMIT_REACHED,
+)  # fmt: skip
+_OF_SENDING = tuple(fault for fault in Fault if fault not in _NOT_OF_SENDING)
 _SCHEMA = "#/components/schemas/{}"
 
 
@@ -43,39 +50,49 @@ def document(app: FastAPI) -> dict[str, Any]:
             "description": "An API key of the installation; `mailer key create` makes one.",
         }
     }  # fmt: skip
-    made["paths"] = {sending.PATH: {"post": _send_operation(reference)}, **made["paths"]}
+    send = {"post": _send_operation(reference), **made["paths"].pop(sending.PATH)}
+    made["paths"] = {sending.PATH: send, **made["paths"]}
     for path, operations in made["paths"].items():
         for method in _HTTP_METHODS:
             if method in operations:
-                _complete(path, operations[method])
+                _complete(path, method, operations[method])
     return made
 
 
-def _complete(path: str, operation: dict[str, Any]) -> None:
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     """Security, request id and problems, the same way for every operation."""
     responses = operation["responses"]
     if path.startswith("/v1/"):
         operation["security"] = [{_KEY_NAME: []}]
-        faults = _faults_of(path, "422" in responses)
+        faults = _faults_of(path, method, operation)
         responses.pop("422", None)
         responses.update(_problem_responses(faults))
     else:
         operation["security"] = []
         responses.update(_problem_responses((Fault.INTERNAL,)))
+    if "201" in responses:
+        responses["201"]["headers"] = {"Location": _header("Where to look at it", {"type": "string"})}
     for response in responses.values():
         response.setdefault("headers", {})["X-Request-Id"] = _header(
             "Names the request in the server's log", {"type": "string"}
         )
 
 
-def _faults_of(path: str, has_parameters: bool) -> Collection[Fault]:
-    if path == sending.PATH:
+def _faults_of(path: str, method: str, operation: Mapping[str, Any]) -> Collection[Fault]:
+    if (method, path) == ("post", sending.PATH):
         return _OF_SENDING
     faults = [*_OF_EVERY_KEYED_ROUTE]
-    if has_parameters and "{" not in path:
+    if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
         faults.append(Fault.INVALID_FIELD)
     if "{" in path:
         faults.append(Fault.NOT_FOUND)
+    if "requestBody" in operation:
+        faults += _OF_A_BODY
+    if method != "get":
+        faults.append(Fault.TENANT_SUSPENDED)
+        faults += _OF_MANAGING
+        # What failed is accepted anew by a retry.
+        faults += (Fault.FROM_NOT_ALLOWED, Fault.STREAM_ARCHIVED) if path.endswith("/retry") else ()
     return faults
 
 

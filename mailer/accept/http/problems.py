@@ -16,16 +16,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from mailer.accept.http import page
+from mailer.accept.http import invalid, page
 from mailer.accept.http.catalogue import CATALOGUE, Kind
 from mailer.accept.http.visits import visit_of
 from mailer.accept.submission import Fault, SubmissionError
 from mailer.store import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
-_MOST_ERRORS = 20  # listed in one answer
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _BY_STATUS = {
     400: Fault.MALFORMED_REQUEST,
     404: Fault.NOT_FOUND,
@@ -101,20 +102,20 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:
-    """FastAPI's own validation: of path and query, as our routes take no body by it."""
+    """FastAPI's own validation: of path, query and the bodies of the routes that it serves."""
     assert isinstance(error, RequestValidationError)
-    found = [{"parameter": str(fault["loc"][-1]), "detail": str(fault["msg"])} for fault in error.errors()][
-        :_MOST_ERRORS
-    ]
-    return problem(
-        request.scope, Fault.INVALID_FIELD, "a parameter of the request is not valid", errors=found
-    )
+    found = invalid.judge(error, request.headers.get("content-type", ""))
+    return problem(request.scope, found.fault, found.detail, errors=found.errors)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     """What Starlette refuses: no such path, method not allowed, ..."""
     assert isinstance(error, HTTPException)
     fault = _BY_STATUS.get(error.status_code)
+    if fault is Fault.METHOD_NOT_ALLOWED:
+        # RFC 9110 §15.5.6: all methods of the path, while the framework tells those of its first route.
+        allowed = {"Allow": ", ".join(_methods_of(request))}
+        return problem(request.scope, fault, _DETAILS[fault], headers=allowed)
     if fault is not None:
         return problem(request.scope, fault, _DETAILS[fault], headers=error.headers)
     # RFC 9457 §4.2.1: about:blank says no more than the status does.
@@ -125,6 +126,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
         "request_id": visit_of(request.scope).request_id,
     }
     return Response(msgspec.json.encode(document), error.status_code, error.headers, MEDIA_TYPE)
+
+
+def _methods_of(request: Request) -> list[str]:
+    routes: Sequence[BaseRoute] = request.app.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 _DETAILS = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from mailer.accept.credentials import Authenticator, Identity
+from mailer.accept.http.asked import Digits
 from mailer.accept.http.callers import Caller, MessageIdText, as_json, message_number, not_found
 from mailer.accept.http.shapes import EventPage, ExplainedMessage, Message
 from mailer.events import EventType
@@ -19,23 +20,13 @@ _MOST_EVENTS = 1000
 _LARGEST = 2**63 - 1  # what the log's numbers fit into
 
 
-def _digits_only(value: object) -> object:
-    """Refuses what Python reads as a number all the same: `0.0`, `+1`, ` 1`, `1_000`."""
-    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise ValueError("must be a whole number in decimal digits")
-    return value
-
-
-_Number = Annotated[int, BeforeValidator(_digits_only)]
-
-
 class EventQuery(BaseModel):
     """Which part of the log. An unknown parameter is an error: a mistyped filter would show everything."""
 
     model_config = ConfigDict(extra="forbid")
 
-    after: _Number = Field(0, ge=0, le=_LARGEST, description="Number of the last event seen; 0 for the start")
-    limit: _Number = Field(100, ge=1, le=_MOST_EVENTS, description="Most events in the answer")
+    after: Digits = Field(0, ge=0, le=_LARGEST, description="Number of the last event seen; 0 for the start")
+    limit: Digits = Field(100, ge=1, le=_MOST_EVENTS, description="Most events in the answer")
     type: list[EventType] = Field([], max_length=len(EventType), description="Only these; may be repeated")
 
 

@@ -19,7 +19,7 @@ def id_pattern(kind: str) -> str:
     return f"^{kind}_{_DIGITS}$"
 
 
-def _shown(kind: str) -> Any:
+def shown_as(kind: str) -> Any:
     """A number that is written as an id."""
     return (
         PlainSerializer(lambda value: ids.show(kind, value), return_type=str),
@@ -32,10 +32,10 @@ def _rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-MessageId = Annotated[int, *_shown("msg")]
-RecipientId = Annotated[int, *_shown("rcpt")]
-AttemptId = Annotated[int, *_shown("att")]
-EventId = Annotated[int, *_shown("evt")]
+MessageId = Annotated[int, *shown_as("msg")]
+RecipientId = Annotated[int, *shown_as("rcpt")]
+AttemptId = Annotated[int, *shown_as("att")]
+EventId = Annotated[int, *shown_as("evt")]
 At = Annotated[
     datetime,
     PlainSerializer(_rfc3339, return_type=str),
@@ -45,6 +45,9 @@ At = Annotated[
 
 class _Shape(BaseModel):
     model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+Shape = _Shape  # of what is answered elsewhere
 
 
 class Step(_Shape):

@@ -150,7 +150,7 @@ async def test_the_type_of_a_problem_can_be_looked_up(door: Door, fault: Fault) 
         ("GET", "/v1/messages/", 404, "not-found"),
         ("GET", "/problems/none", 404, "not-found"),
         ("POST", "/v1/nothing", 404, "not-found"),
-        ("GET", "/v1/messages", 405, "method-not-allowed"),
+        ("PUT", "/v1/messages", 405, "method-not-allowed"),
         ("DELETE", "/v1/events", 405, "method-not-allowed"),
         ("POST", "/health/live", 405, "method-not-allowed"),
     ],
@@ -166,9 +166,9 @@ async def test_what_reaches_no_route_is_a_problem_too(
 
 async def test_a_refused_method_lists_those_that_are_taken(door: Door) -> None:
     """RFC 9110 §15.5.6: MUST."""
-    answer = await door.get("/v1/messages")
+    answer = await door.client.put("/v1/messages")
 
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "GET, POST"
 
 
 # ---- pages

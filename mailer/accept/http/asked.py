@@ -1,0 +1,103 @@
+"""What callers ask of the framework's routes: types of their values, and refusals with a place in them.
+
+Everything is taken as JSON and the query say it: no number out of text, no instant out of a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+
+from mailer import ids
+from mailer.accept.http import cursors
+from mailer.accept.http.wire import pointer
+from mailer.accept.submission import Fault, SubmissionError
+from mailer.compose.control import read_instant
+from mailer.identity.names import (
+    BadName,
+    IdentityError,
+    Limited,
+    NameTaken,
+    NotAllowed,
+    NotNow,
+    TooMany,
+    Unknown,
+)
+
+
+class Asked(BaseModel):
+    """A request's body or query. What it does not know is an error: a typing error would be ignored else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def digits_only(value: object) -> object:
+    """Refuses what Python reads as a number all the same: `0.0`, `+1`, ` 1`, `1_000`."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("must be a whole number in decimal digits")
+    return value
+
+
+def _instant(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return read_instant(value)
+
+
+Digits = Annotated[int, BeforeValidator(digits_only)]
+# RFC 3339 §5.6; pydantic alone also takes seconds since 1970, and days without a time.
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_instant),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-09T14:30:00Z"]}),
+]
+
+
+def number_of(kind: str, text: str, *, what: str) -> int:
+    """The id in a path. Raises SubmissionError (NOT_FOUND): malformed is as good as unknown."""
+    try:
+        return ids.parse(kind, text)
+    except ids.MalformedId:
+        raise SubmissionError(Fault.NOT_FOUND, f"this tenant has no such {what}") from None
+
+
+def position_of(cursor: str | None, question: str) -> int | None:
+    """Where a page begins; None: with the list. Raises RequestValidationError, as the framework does."""
+    if cursor is None:
+        return None
+    try:
+        return cursors.position(cursor, question)
+    except cursors.BadCursor as error:
+        fault = {"loc": ("query", "cursor"), "msg": str(error), "type": "value_error"}
+        raise RequestValidationError([fault]) from None
+
+
+_FAULTS: Mapping[type[IdentityError], Fault] = {
+    BadName: Fault.INVALID_FIELD,
+    NameTaken: Fault.NAME_TAKEN,
+    NotAllowed: Fault.FORBIDDEN,
+    Limited: Fault.KEY_LIMITED,
+    NotNow: Fault.CONFLICT,
+    TooMany: Fault.LIMIT_REACHED,
+    Unknown: Fault.NOT_FOUND,
+}
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What identity refuses, as a refused request."""
+    try:
+        yield
+    except IdentityError as error:
+        at = pointer(*error.at) if error.at else None
+        raise SubmissionError(_FAULTS[type(error)], str(error), pointer=at) from None
+
+
+def examples(**values: Mapping[str, Any]) -> dict[str, Any]:
+    """For `Body(openapi_examples=...)`: the documentation page shows the first."""
+    return {name: {"value": dict(value)} for name, value in values.items()}

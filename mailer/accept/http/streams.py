@@ -1,0 +1,127 @@
+"""/v1/streams: the kinds of mail that a tenant keeps apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Body, Depends, Path, Response
+from pydantic import Field
+
+from mailer.accept.credentials import Authenticator, Identity
+from mailer.accept.http.asked import Asked, examples, refusals
+from mailer.accept.http.callers import Caller, as_json
+from mailer.accept.http.shapes import At, Shape
+from mailer.accept.http.smallbody import SmallBody
+from mailer.identity import asking, streams
+from mailer.identity.asking import Asker
+from mailer.identity.streams import NewStream
+from mailer.ids import IdMaker
+from mailer.store import Store
+
+_PATH = "/streams"
+Kind = Literal["transactional", "broadcast"]
+InDoubt = Annotated[
+    Literal["retry", "give-up"],
+    Field(
+        description="What follows when the answer to a delivered message was not heard: another try, which"
+        " may deliver it twice, or none"
+    ),
+]
+# A malformed name is 404 like an unknown one, so the pattern is told and not enforced.
+NameText = Annotated[
+    str, Path(description="Name of a stream", json_schema_extra={"pattern": f"^{streams.NAME_PATTERN}$"})
+]
+
+
+class Stream(Shape):
+    """A stream."""
+
+    name: str
+    kind: Kind
+    in_doubt: InDoubt
+    state: Literal["active", "archived"] = Field(description="archived: it takes nothing more")
+    created_at: At
+
+
+class StreamList(Shape):
+    streams: Sequence[Stream] = Field(description="The oldest first")
+
+
+class StreamRequest(Asked):
+    """A stream to be made."""
+
+    name: str = Field(
+        pattern=f"^{streams.NAME_PATTERN}$", description="What messages call it; it is never changed"
+    )
+    kind: Kind = Field(description="transactional: what somebody waits for; broadcast: what many get alike")
+    in_doubt: InDoubt = "retry"
+
+
+class StreamChange(Asked):
+    """What can be changed about a stream."""
+
+    in_doubt: InDoubt
+
+
+_NEW = examples(news={"name": "newsletter", "kind": "broadcast", "in_doubt": "give-up"})
+_CHANGED = examples(once={"in_doubt": "give-up"})
+
+
+def router(
+    store: Store, authenticator: Authenticator, *, new_id: IdMaker, now: Callable[[], datetime]
+) -> APIRouter:
+    """Synchronous functions: FastAPI runs them in threads, where the database may be used."""
+    routes = APIRouter(prefix="/v1", tags=["streams"], route_class=SmallBody)
+    reader = Depends(Caller(authenticator, "read"))
+    manager = Depends(Caller(authenticator, asking.SCOPE, changes=True))
+
+    @routes.get(_PATH, response_model=StreamList, summary="List streams")
+    def list_streams(identity: Identity = reader) -> Response:
+        """All streams, the archived too. A tenant starts with `transactional` and `broadcast`."""
+        return as_json(StreamList.model_validate({"streams": streams.listed(store, identity.tenant_id)}))
+
+    @routes.post(_PATH, response_model=Stream, status_code=201, summary="Make a stream")
+    def create_stream(
+        request: Annotated[StreamRequest, Body(openapi_examples=_NEW)], identity: Identity = manager
+    ) -> Response:
+        """Messages may name it from now on."""
+        new = NewStream(request.name, request.kind, request.in_doubt)
+        with refusals():
+            made = streams.create(store, _asker(identity), new, new_id=new_id, now=now())
+        return as_json(Stream.model_validate(made), location=f"/v1{_PATH}/{made.name}")
+
+    @routes.get(f"{_PATH}/{{name}}", response_model=Stream, summary="Get a stream")
+    def get_stream(name: NameText, identity: Identity = reader) -> Response:
+        with refusals():
+            return as_json(Stream.model_validate(streams.one(store, identity.tenant_id, name)))
+
+    @routes.patch(f"{_PATH}/{{name}}", response_model=Stream, summary="Change a stream")
+    def change_stream(
+        name: NameText,
+        request: Annotated[StreamChange, Body(openapi_examples=_CHANGED)],
+        identity: Identity = manager,
+    ) -> Response:
+        """Holds from the next attempt on, also for what was accepted before."""
+        with refusals():
+            made = streams.change(store, _asker(identity), name, in_doubt=request.in_doubt, now=now())
+        return as_json(Stream.model_validate(made))
+
+    @routes.delete(f"{_PATH}/{{name}}", response_model=Stream, summary="Archive a stream")
+    def archive_stream(name: NameText, identity: Identity = manager) -> Response:
+        """It takes nothing more; what waits in it is delivered. `transactional` stays. May be repeated."""
+        with refusals():
+            return as_json(Stream.model_validate(streams.archive(store, _asker(identity), name, now=now())))
+
+    @routes.post(f"{_PATH}/{{name}}/restore", response_model=Stream, summary="Restore a stream")
+    def restore_stream(name: NameText, identity: Identity = manager) -> Response:
+        """An archived stream takes messages again. May be repeated."""
+        with refusals():
+            return as_json(Stream.model_validate(streams.restore(store, _asker(identity), name, now=now())))
+
+    return routes
+
+
+def _asker(identity: Identity) -> Asker:
+    return Asker(identity.tenant_id, identity.key_id)
