@@ -43,7 +43,7 @@ from mailer.templates.shelf import BadName, Content, Entry, NameTaken, UnknownVe
 SCOPE = "templates"
 READING_SCOPE = "read"
 _MOST_LISTED = 1000
-_MOST_BYTES = 8 * 1024 * 1024  # two parts of the largest size, every character escaped, fit in half of it
+MOST_BYTES = 8 * 1024 * 1024  # two parts of the largest size, every character escaped, fit in half of it
 
 # What is no name and no id is 404 like an unknown one, so the pattern is told and not enforced.
 NameOrId = Annotated[
@@ -82,7 +82,7 @@ class TemplateParts:
 
 def router(parts: TemplateParts) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be used."""
-    routes = APIRouter(prefix="/v1/templates", tags=["templates"], route_class=bodies_up_to(_MOST_BYTES))
+    routes = APIRouter(prefix="/v1/templates", tags=["templates"], route_class=bodies_up_to(MOST_BYTES))
     _add_reading(routes, parts)
     writer = Depends(Caller(parts.authenticator, SCOPE, changes=True))
     _add_writing(routes, parts, writer)

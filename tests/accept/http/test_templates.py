@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from mailer.accept.http.small import MOST_BYTES
 from sqlalchemy import select
 
+from mailer.accept.http.templating import MOST_BYTES
 from mailer.identity import tenants
 from mailer.store import Store
 from mailer.store.tables import content, message
