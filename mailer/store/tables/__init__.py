@@ -4,7 +4,7 @@ States are the words of mailer/events.py. `*_at` are instants, `*_bytes` octets.
 mailer/ids.py unless said otherwise.
 """
 
-from mailer.store.tables.base import metadata
+from mailer.store.tables.columns import metadata
 from mailer.store.tables.log import (
     event,
     event_new,

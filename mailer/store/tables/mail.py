@@ -15,7 +15,7 @@ from sqlalchemy import (
     text,
 )
 
-from mailer.store.tables.base import metadata, own_id, when
+from mailer.store.tables.columns import metadata, own_id, when
 from mailer.store.types import Id, Json
 
 content = Table(

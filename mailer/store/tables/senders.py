@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, String, Table, Text, UniqueConstraint
 
-from mailer.store.tables.base import metadata, own_id, when
+from mailer.store.tables.columns import metadata, own_id, when
 from mailer.store.types import Id, Json
 
 tenant = Table(

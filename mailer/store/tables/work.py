@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, text
 
-from mailer.store.tables.base import metadata, own_id, when
+from mailer.store.tables.columns import metadata, own_id, when
 from mailer.store.types import Id, Json
 
 incarnation = Table(
