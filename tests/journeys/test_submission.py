@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mailbox
+import shutil
 import smtplib
 import ssl
 import subprocess
@@ -13,8 +14,11 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from mailer.cli.greeting import Facts, as_text
+from tests.support.certificates import server_context
 from tests.support.instance import Instance, Ready, installed, wait_for
 
 PATIENCE_SECONDS = 20
@@ -108,6 +112,42 @@ def test_the_lines_of_the_greeting_work_when_pasted(instance: Instance, ready: R
 
     assert b"It works." in arrived(instance, "Hello")
     assert b"test" in arrived(instance, "test")
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
+    for name in ("one.example.net", "two.example.net"):
+        server_context(tmp_path, name)
+    shown = tmp_path / "shown.pem"
+    shutil.copyfile(tmp_path / "one.example.net.pem", shown)
+    with installed(tmp_path / "data", {"MAILER_SMTP_CERT_FILE": str(shown)}, http_port=0) as instance:
+        assert instance.ready is not None
+        before = [names_shown(instance.ready, is_implicit=way) for way in (False, True)]
+        half = tmp_path / "half.pem"
+        shutil.copyfile(tmp_path / "two.example.net.pem", half)
+        half.rename(shown)
+        after = [names_shown(instance.ready, is_implicit=way) for way in (False, True)]
+        still = instance.process is not None and instance.process.poll() is None
+
+    assert before == ["one.example.net"] * 2
+    assert after == ["two.example.net"] * 2
+    assert still
+
+
+def names_shown(ready: Ready, *, is_implicit: bool) -> str:
+    """Whose certificate the door shows in a handshake."""
+    if is_implicit:
+        client: smtplib.SMTP = smtplib.SMTP_SSL(
+            ready.smtp_host, ready.smtps_port, timeout=10, context=untrusting()
+        )
+    else:
+        client = smtplib.SMTP(ready.smtp_host, ready.smtp_port, timeout=10)
+        client.starttls(context=untrusting())
+    with client:
+        assert isinstance(client.sock, ssl.SSLSocket)
+        octets = client.sock.getpeercert(binary_form=True)
+    assert octets is not None
+    [name] = x509.load_der_x509_certificate(octets).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value)
 
 
 def test_what_was_answered_250_survives_a_kill(tmp_path: Path) -> None:

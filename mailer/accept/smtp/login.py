@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -22,7 +22,7 @@ _TOO_OFTEN = reply(421, "4.7.0", "Too many failed authentications from your addr
 # RFC 4954 §6. Not 421: clients that try their next mechanism would report a lost connection, and no reason.
 _TOO_MANY = reply(454, "4.7.0", "Too many sessions with this API key at once; try again later")
 _FORGIVEN_SECONDS = 600.0
-_MOST_FAILURES = 50  # of one peer within that time, before it is not even asked any more
+_MOST_FAILURES = 50  # of one peer within that time; each further one ends its connection
 _FIRST_PAUSE_SECONDS = 0.25  # doubled with every further failure
 _LONGEST_PAUSE_SECONDS = 4.0
 _PEERS_KEPT = 10_000
@@ -35,24 +35,33 @@ class _Failures:
 
 
 class KeyLogin:
-    """Lives on one event loop. Guessing is slowed down by peer address, whatever connection it comes by."""
+    """Lives on one event loop. Guessing is slowed down by peer address, whatever connection it comes by.
+
+    A good key is let in whatever its address did before: behind it may be many programs of one host, of which
+    one has a key that was revoked, and no number of guesses finds 256 bits.
+    """
 
     def __init__(
         self,
         authenticator: Authenticator,
         monotonic: Callable[[], float],
         sessions: KeySessions | None = None,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """sessions: how many of one key there may be; None: any number."""
+        """What judges AUTH.
+
+        sessions  how many of one key there may be; None: any number
+        sleep     what a failure is made to cost
+        """
         self._authenticator = authenticator
         self._sessions = sessions or KeySessions(0)
         self._monotonic = monotonic
+        self._sleep = sleep
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
     async def authenticate(self, user: str, secret: str, session: Session) -> Granted | ServerReply:
         """The user name is not used: the key says whose it is."""
-        if self._count(session.peer) >= _MOST_FAILURES:
-            return _TOO_OFTEN
         try:
             identity = await self._authenticator.identify(f"Bearer {secret}")
         except SubmissionError as error:
@@ -60,8 +69,8 @@ class KeyLogin:
                 return _AWAY
             pause = self._failed(session.peer)
             _log.warning("smtp.auth_refused", reason=error.detail, pause=pause)
-            await asyncio.sleep(pause)
-            return _BAD
+            await self._sleep(pause)
+            return _TOO_OFTEN if self._count(session.peer) > _MOST_FAILURES else _BAD
         self._failures.pop(session.peer, None)
         leave = self._sessions.enter(identity.key_id)
         if leave is None:
