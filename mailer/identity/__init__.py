@@ -14,5 +14,6 @@ its own streams and keys by one of its keys (own_keys.py, streams.py), which is 
 transaction that changes (asking.py) and hands on no more than it has (rights.py).
 
 Every public function that takes a Store is one transaction, and raises IdentityError for what its caller
-may mend, StoreUnavailable when the database does not answer. names, keys, rights and vault do no I/O.
+may mend, StoreUnavailable when the database does not answer. names.py, keys.py, rights.py and vault.py do
+no I/O.
 """

@@ -11,7 +11,7 @@ be walked); counting pages or hits (it reads all of them); positions as offsets 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -53,11 +53,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """position: where to go on, 0 or more; None: there is nothing more. streams: the tenant's, by id."""
+    """position: where to go on, 0 or more; None: there is nothing more."""
 
     ids: Sequence[int]
     position: int | None
-    streams: Mapping[int, str]
 
 
 def find(
@@ -75,10 +74,10 @@ def find(
     """
     walk = _plan(connection, tenant_id, wanted)
     if walk is None:
-        return Found((), None, {})
+        return Found((), None)
     start = walk.end_id if position is None else min(position, walk.end_id)
     ids, following = _walk(connection, walk, limit, start, most_looked)
-    return Found(ids, following, walk.streams)
+    return Found(ids, following)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,6 @@ class _Walk:
 
     tenant_id: int
     wanted: Wanted
-    streams: Mapping[int, str]
     stream_id: int | None
     domain_id: int | None
     lanes: frozenset[int] | None
@@ -107,10 +105,10 @@ class _Walk:
 def _plan(connection: Connection, tenant_id: int, wanted: Wanted) -> _Walk | None:
     """None if nothing can meet it: no such stream, sending domain, or recipients' domain of this tenant."""
     named = select(stream.c.id, stream.c.name).where(stream.c.tenant_id == tenant_id)
-    streams: dict[int, str] = {stream_id: name for stream_id, name in connection.execute(named)}
+    streams = {name: stream_id for stream_id, name in connection.execute(named)}
     stream_id = domain_id = lanes = None
     if wanted.stream is not None:
-        stream_id = next((i for i, name in streams.items() if name == wanted.stream), None)
+        stream_id = streams.get(wanted.stream)
         if stream_id is None:
             return None
     if wanted.from_domain is not None:
@@ -122,14 +120,16 @@ def _plan(connection: Connection, tenant_id: int, wanted: Wanted) -> _Walk | Non
             return None
     if wanted.domain is not None:
         of_domain = select(lane.c.id).where(
-            lane.c.tenant_id == tenant_id, lane.c.stream_id.in_(list(streams)), lane.c.domain == wanted.domain
+            lane.c.tenant_id == tenant_id,
+            lane.c.stream_id.in_(list(streams.values())),
+            lane.c.domain == wanted.domain,
         )
         lanes = frozenset(connection.execute(of_domain).scalars())
         if not lanes:
             return None
     first = 0 if wanted.since is None else _id_at(wanted.since - _LATEST_COMMIT)
     end = _LAST_ID if wanted.before is None else _id_at(wanted.before + _SET_BACK)
-    return _Walk(tenant_id, wanted, streams, stream_id, domain_id, lanes, first, end)
+    return _Walk(tenant_id, wanted, stream_id, domain_id, lanes, first, end)
 
 
 def _id_at(at: datetime) -> int:

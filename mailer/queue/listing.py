@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from mailer.queue import finding
 from mailer.queue.finding import MOST_LOOKED, Wanted
 from mailer.store import Store, dialect
-from mailer.store.tables import message, recipient
+from mailer.store.tables import message, recipient, stream
 
 ALL = Wanted()
 
@@ -55,7 +55,7 @@ def page(
         found = finding.find(
             connection, tenant_id, wanted, limit=limit, position=position, most_looked=most_looked
         )
-        return Page(_summaries(connection, found.ids, found.streams), found.position)
+        return Page(_summaries(connection, found.ids), found.position)
 
 
 def every(store: Store, tenant_id: int, wanted: Wanted = ALL) -> Iterator[Summary]:
@@ -69,7 +69,7 @@ def every(store: Store, tenant_id: int, wanted: Wanted = ALL) -> Iterator[Summar
         position = found.position
 
 
-def _summaries(connection: Connection, ids: Sequence[int], streams: Mapping[int, str]) -> list[Summary]:
+def _summaries(connection: Connection, ids: Sequence[int]) -> list[Summary]:
     if not ids:
         return []
     listed = {"ids": dialect.listed(connection, ids)}
@@ -77,15 +77,16 @@ def _summaries(connection: Connection, ids: Sequence[int], streams: Mapping[int,
     m = message.c
     shown = (
         select(
-            m.id, m.header_from, m.subject, m.stream_id, m.tags, m.metadata, m.accepted_at, m.due_at
+            m.id, m.header_from, m.subject, stream.c.name, m.tags, m.metadata, m.accepted_at, m.due_at
         )
+        .join(stream, stream.c.id == m.stream_id)
         .where(dialect.OneOf(m.id, "ids"))
         .order_by(m.id.desc())
     )  # fmt: skip
     return [
         Summary(
-            row.id, row.header_from, row.subject, streams[row.stream_id], row.tags, row.metadata,
-            row.accepted_at, row.due_at, *of_recipients[row.id],
+            row.id, row.header_from, row.subject, row.name, row.tags, row.metadata, row.accepted_at,
+            row.due_at, *of_recipients[row.id],
         )
         for row in connection.execute(shown, listed)
         if row.id in of_recipients  # else retention dropped it between the two statements

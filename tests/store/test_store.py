@@ -9,7 +9,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from sqlalchemy import func, make_url, select, text
 
 from mailer.store import Store, StoreUnavailable, dialect, schema
 from mailer.store.schema import SchemaMismatch
-from mailer.store.tables import meta, metadata, tenant
+from mailer.store.tables import message_tag, meta, metadata, tenant
 from mailer.store.types import Instant
 from tests.support.instance import wait_for
 
@@ -52,6 +54,31 @@ def tenants(store: Store) -> int:
 def test_an_empty_database_is_not_this_releases(empty: Store) -> None:
     with pytest.raises(SchemaMismatch, match="mailer db upgrade"):
         schema.check(empty)
+
+
+def test_an_upgrade_files_the_tags_of_what_was_accepted_before(empty: Store) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    old = [("[]", 1), ('["order","eu"]', 2), ('["\\"quoted\\""]', 3)]
+    with empty.write() as c:
+        config.attributes["connection"] = c
+        command.upgrade(config, "0002_pre_send_api")
+        for tags, number in old:
+            c.execute(_OLD_MESSAGE, {"tags": tags, "id": number})
+
+    schema.upgrade(empty, epoch="e")
+
+    with empty.read() as c:
+        filed = c.execute(select(message_tag.c.message_id, message_tag.c.tag)).all()
+    assert sorted(map(tuple, filed)) == [(2, "eu"), (2, "order"), (3, '"quoted"')]
+
+
+_OLD_MESSAGE = text(
+    "INSERT INTO message (id, tenant_id, stream_id, content_id, domain_id, return_path_domain, header_from,"
+    " subject, rfc_message_id, door, recipient_count, tags, metadata, accepted_at, due_at)"
+    " VALUES (:id, 1, 1, 1, 1, 'b.example', 'a@b.example', '', '<1@b.example>', 'http', 1, :tags, '{}', 0, 0)"
+)
 
 
 def test_an_upgrade_may_be_repeated_and_keeps_the_logs_epoch(store: Store) -> None:

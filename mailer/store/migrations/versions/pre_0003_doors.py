@@ -16,6 +16,7 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     _columns()
     _beside_messages()
+    _file_tags()
     _templates()
     _callbacks()
     _webhook_endpoints()
@@ -76,6 +77,17 @@ def _beside_messages() -> None:
         postgresql_where=sa.text("state = 'due'"),
     )
     op.create_index("ix_notice_message_id", "notice", ["message_id"], unique=False)
+
+
+def _file_tags() -> None:
+    """Messages that are there already are found by their tags as well."""
+    words = {
+        "sqlite": "json_each(m.tags) AS t",
+        "postgresql": "json_array_elements_text(CAST(m.tags AS json)) AS t (value)",
+    }
+    source = words[op.get_bind().dialect.name]
+    tagged = f"SELECT DISTINCT m.tenant_id, t.value, m.id FROM message AS m, {source}"  # noqa: S608
+    op.execute(f"INSERT INTO message_tag (tenant_id, tag, message_id) {tagged}")
 
 
 def _templates() -> None:
