@@ -13,6 +13,7 @@ from mailer.outward import Guard
 _MOST_CHARS = 2000
 _WEB_PORTS = frozenset({80, 443})
 _LEAST_OTHER_PORT = 1024  # below stand services that speak something else: mail, shells, databases of names
+_MOST_PORT = 65535
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*", re.IGNORECASE)
 
@@ -34,12 +35,12 @@ class UrlRules:
             parsed = httpx.URL(url)
         except httpx.InvalidURL:
             return "this is not a URL"
-        return self._fault_of_scheme(parsed) or _fault_of_parts(parsed) or self._fault_of_host(parsed.host)
+        return self._fault_of_scheme(parsed) or _fault_of_parts(parsed) or self._fault_of_host(_host(parsed))
 
     def _fault_of_scheme(self, url: httpx.URL) -> str | None:
         if url.scheme not in ("http", "https"):
             return "a URL starts with https://"
-        if url.scheme == "http" and self.is_live and not self._is_inside(url.host):
+        if url.scheme == "http" and self.is_live and not self._is_inside(_host(url)):
             return "what is told stands in clear on the way: a URL starts with https://"
         return None
 
@@ -61,11 +62,16 @@ def _fault_of_parts(url: httpx.URL) -> str | None:
         return "a URL carries no user name or password: verify the signature instead"
     if url.fragment:
         return "a URL to be called has no fragment (#...)"
-    if not url.host:
+    if not url.raw_host:
         return "a URL names a host"
-    if url.port is not None and url.port not in _WEB_PORTS and url.port < _LEAST_OTHER_PORT:
-        return f"the port must be 80, 443, or {_LEAST_OTHER_PORT} and above"
-    return None
+    if url.port is None or url.port in _WEB_PORTS or _LEAST_OTHER_PORT <= url.port <= _MOST_PORT:
+        return None
+    return f"the port must be 80, 443, or {_LEAST_OTHER_PORT} and above"
+
+
+def _host(url: httpx.URL) -> str:
+    """As it is dialled, a name in A-labels."""
+    return url.raw_host.decode("ascii")
 
 
 def _is_address(host: str) -> bool:

@@ -90,7 +90,7 @@ def test_one_line_tells_a_program_all_it_needs(instance: Instance) -> None:
         *("http_url", "smtp_host", "smtp_port", "smtps_port"),
         *("api_key", "domain", "inbox_url", "pids"),
     }
-    assert set(instance.facts["pids"]) == {"http", "worker", "sweeper", "inbox"}
+    assert set(instance.facts["pids"]) == {"http", "worker", "sweeper", "caller", "inbox"}
     assert instance.facts["domain"] == "sandbox.mailer.test"
     assert all(alive(pid) for pid in instance.facts["pids"].values())
 

@@ -18,10 +18,12 @@ UNITS = ROOT / "deploy" / "systemd"
 SERVICES = (
     "mailer-http.service",
     "mailer-sweeper.service",
+    "mailer-caller.service",
     "mailer-worker@1.service",
     "mailer-schema.service",
 )
 COMMAND = "/opt/mailer/.venv/bin/mailer"
+COMMANDS = ["caller", "db upgrade", "http", "sweeper", "worker --index 1"]
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_systemd_would_find_a_fault(installed: Path) -> None:
     assert "PrivateIPX" in checked.stderr
 
 
-@pytest.mark.parametrize("unit", ["mailer-http.service", "mailer-sweeper.service", "mailer-worker@.service"])
+@pytest.mark.parametrize("unit", [s.replace("@1", "@") for s in SERVICES[:-1]])
 def test_every_role_is_sandboxed(installed: Path, unit: str) -> None:
     """systemd's own measure, 0 (safe) to 10; an ordinary service has 9.6."""
     measured = analyze(
@@ -78,10 +80,10 @@ def test_every_role_is_sandboxed(installed: Path, unit: str) -> None:
 
 
 def test_the_commands_are_ours() -> None:
-    assert commands() == ["db upgrade", "http", "sweeper", "worker --index 1"]
+    assert commands() == COMMANDS
 
 
-@pytest.mark.parametrize("line", ["db upgrade", "http", "sweeper", "worker --index 1"])
+@pytest.mark.parametrize("line", COMMANDS)
 def test_the_command_line_exists(line: str) -> None:
     asked = subprocess.run(
         [sys.executable, "-m", "mailer", *line.split(), "--help"], capture_output=True, cwd=ROOT, check=False
