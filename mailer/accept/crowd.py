@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mailer.accept.committer import Prepared
-from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
+from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError, Taker
 
 _SLICE_ITEMS = 100
 _SLICE_BYTES = 4 * 1024 * 1024
@@ -44,6 +44,10 @@ class CrowdTaker(Protocol):
 
     def refuse(self, tenant_id: int, error: SubmissionError) -> None:
         """Leaves the `rejected` event of a submission that a door refused."""
+
+
+class Doorway(Taker, CrowdTaker, Protocol):
+    """The one way in, for one submission and for many."""
 
 
 async def take_all(taker: CrowdTaker, items: Sequence[Item]) -> list[Answer]:

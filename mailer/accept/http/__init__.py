@@ -5,6 +5,9 @@
     body         reading a request body within size, time and the process's byte budget
     wire         the JSON of a send request as msgspec structs, and where in it a fault lies (RFC 6901)
     draft        a decoded request becomes a Submission: mailboxes, header fields, limits
+    batching     POST /v1/messages/batch: many at once; batch: what its items are
+    filling      a template, or HTML to be finished, becomes the words of a request
+    templating   /v1/templates; small: the bodies of the framework's routes are
     reading      GET: a message, why it waits, the event log; shapes: what those answers look like
     catalogue    every kind of refusal with its status and advice; problems: RFC 9457 answers
     openapi      the OpenAPI 3.1 document, also of the send route; docs: the same for people
@@ -17,5 +20,6 @@ no difference. All else is plain FastAPI: synchronous functions in its thread po
 must not hold up the event loop.
 
 Rejected: FastAPI's documentation pages, which load scripts from a CDN; cookies and CORS, since keys
-belong on servers; a 200 for half a success: a message is accepted for all its recipients or for none.
+belong on servers; a 200 for half a success: a message is accepted for all its recipients or for none. A
+batch is no message: its 200 answers for each of its messages.
 """

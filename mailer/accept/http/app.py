@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.routing import Route
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Scope
 from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
-from mailer.accept.crowd import CrowdTaker
+from mailer.accept.crowd import Doorway
 from mailer.accept.http import (
     batching,
     changing,
@@ -28,24 +28,20 @@ from mailer.accept.http import (
     sending,
     templating,
 )
-from mailer.accept.http.batching import BatchParts, BatchRoute
+from mailer.accept.http.batching import BatchRoute
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import HttpMetrics, QueueMetrics
-from mailer.accept.http.sending import SendRoute
+from mailer.accept.http.sending import LookUp, SendParts, SendRoute
 from mailer.accept.http.small import SmallBodies
 from mailer.accept.http.templating import TemplateParts
 from mailer.accept.http.visits import Reception
 from mailer.accept.stationery import Stationery
-from mailer.accept.submission import Fault, Taker
+from mailer.accept.submission import Fault, SubmissionError
 from mailer.ids import IdMaker
-from mailer.queue import read
-from mailer.store import Store
-
-
-class Doorway(Taker, CrowdTaker, Protocol):
-    """The one way in, for one submission and for many."""
-
+from mailer.queue import enqueue, read
+from mailer.queue.enqueue import Earlier
+from mailer.store import Store, StoreUnavailable
 
 # FastAPI would hand request bodies to whatever exporter the environment names; content stays here.
 _NO_TELEMETRY: Any = {
@@ -95,22 +91,12 @@ def create_app(parts: HttpParts) -> FastAPI:
             lambda: read.gauges(parts.store, now=parts.now()), lambda: budget.held_bytes, parts.monotonic
         )
     )
-    send_route = SendRoute(
-        parts.intake,
-        authenticator,
-        budget,
-        parts.body_limits,
-        stationery,
-        most_recipients=parts.most_recipients,
+    sending_parts = SendParts(
+        intake=parts.intake, authenticator=authenticator, budget=budget, limits=parts.body_limits,
+        stationery=stationery, look_up=_look_up(parts.store), most_recipients=parts.most_recipients,
         now=parts.now,
-    )
-    batch_route = BatchRoute(
-        BatchParts(
-            store=parts.store, intake=parts.intake, authenticator=authenticator, budget=budget,
-            limits=parts.body_limits, stationery=stationery, most_recipients=parts.most_recipients,
-            now=parts.now,
-        )
     )  # fmt: skip
+    send_route, batch_route = SendRoute(sending_parts), BatchRoute(sending_parts)
     app.router.routes.append(Route(sending.PATH, send_route, methods=["POST"]))
     app.router.routes.append(Route(batching.PATH, batch_route, methods=["POST"]))
     app.include_router(reading.router(parts.store, authenticator))
@@ -131,6 +117,16 @@ def create_app(parts: HttpParts) -> FastAPI:
         express={("POST", sending.PATH): send_route, ("POST", batching.PATH): batch_route},
     )  # fmt: skip
     return app
+
+
+def _look_up(store: Store) -> LookUp:
+    def look_up(tenant_id: int, keys: Sequence[str]) -> Mapping[str, Earlier]:
+        try:
+            return enqueue.earlier(store, tenant_id, keys)
+        except StoreUnavailable as error:
+            raise SubmissionError(Fault.UNAVAILABLE, "the database did not answer; try again") from error
+
+    return look_up
 
 
 def _publish(app: FastAPI) -> None:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from mailer.accept import crowd
-from mailer.accept.budget import ByteBudget
-from mailer.accept.credentials import Authenticator, Identity
-from mailer.accept.crowd import Answer, CrowdTaker, Item
+from mailer.accept.credentials import Identity
+from mailer.accept.crowd import Answer, Item
 from mailer.accept.http import problems
 from mailer.accept.http.batch import Reader
-from mailer.accept.http.body import BodyLimits, read_body
-from mailer.accept.http.sending import SCOPE, check_format, idempotency_key_of, text_of
+from mailer.accept.http.body import read_body
+from mailer.accept.http.sending import SCOPE, SendParts, check_format, idempotency_key_of, text_of
 from mailer.accept.http.visits import visit_of
-from mailer.accept.stationery import Stationery
 from mailer.accept.submission import (
     NOTED_BY_INTAKE,
     PASSING,
@@ -29,25 +25,9 @@ from mailer.accept.submission import (
     Receipt,
     SubmissionError,
 )
-from mailer.queue import enqueue
 from mailer.queue.enqueue import Earlier
-from mailer.store import Store, StoreUnavailable
 
 PATH = "/v1/messages/batch"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchParts:
-    """What the route works with; see HttpParts."""
-
-    store: Store
-    intake: CrowdTaker
-    authenticator: Authenticator
-    budget: ByteBudget
-    limits: BodyLimits
-    stationery: Stationery
-    most_recipients: int
-    now: Callable[[], datetime]
 
 
 class BatchRoute:
@@ -58,7 +38,7 @@ class BatchRoute:
     one a repeat sends everything twice.
     """
 
-    def __init__(self, parts: BatchParts) -> None:
+    def __init__(self, parts: SendParts) -> None:
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,10 +84,7 @@ class BatchRoute:
         keys = {key: index for index in range(len(items)) if (key := reader.key(index)) is not None}
         if not keys:
             return items, {}
-        try:
-            found = enqueue.earlier(self._parts.store, reader.identity.tenant_id, list(keys))
-        except StoreUnavailable as error:
-            raise SubmissionError(Fault.UNAVAILABLE, "the database did not answer; try again") from error
+        found = self._parts.look_up(reader.identity.tenant_id, list(keys))
         if any(one.body_sha256 != sha256 for one in found.values()):
             raise SubmissionError(
                 Fault.IDEMPOTENCY_KEY_REUSED, "this idempotency key was used before with another request body"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from starlette.types import Receive, Scope, Send
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from mailer import ids
 from mailer.accept.budget import ByteBudget, Hold
 from mailer.accept.credentials import Authenticator, Identity
+from mailer.accept.crowd import Doorway
 from mailer.accept.http import draft, filling, problems, wire
 from mailer.accept.http.body import BodyLimits, read_body
 from mailer.accept.http.visits import visit_of
@@ -25,9 +27,9 @@ from mailer.accept.submission import (
     Receipt,
     Submission,
     SubmissionError,
-    Taker,
 )
 from mailer.compose.control import IDEMPOTENCY_KEY_PATTERN
+from mailer.queue.enqueue import Earlier
 
 PATH = "/v1/messages"
 SCOPE = "send"
@@ -37,27 +39,33 @@ _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY_PATTERN.encode("ascii"))
 _IN_THREAD_FROM_BYTES = 256 * 1024  # decoding more than this would hold up the other requests
 
 
+LookUp = Callable[[int, Sequence[str]], Mapping[str, Earlier]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendParts:
+    """What the sending routes work with.
+
+    limits   of one request
+    budget   of all messages that are being received, by whatever door
+    look_up  what idempotency keys of a tenant stand for; called in threads
+    """
+
+    intake: Doorway
+    authenticator: Authenticator
+    budget: ByteBudget
+    limits: BodyLimits
+    stationery: Stationery
+    look_up: LookUp
+    most_recipients: int
+    now: Callable[[], datetime]
+
+
 class SendRoute:
     """An ASGI application; a repeat of a request without Idempotency-Key sends a second message."""
 
-    def __init__(
-        self,
-        intake: Taker,
-        authenticator: Authenticator,
-        budget: ByteBudget,
-        limits: BodyLimits,
-        stationery: Stationery,
-        *,
-        most_recipients: int,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._intake = intake
-        self._authenticator = authenticator
-        self._budget = budget
-        self._limits = limits
-        self._stationery = stationery
-        self._most_recipients = most_recipients
-        self._now = now
+    def __init__(self, parts: SendParts) -> None:
+        self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -71,39 +79,62 @@ class SendRoute:
         visit = visit_of(scope)
         visit.route = PATH
         headers = dict(scope["headers"])
-        identity = await self._authenticator.identify(text_of(headers.get(b"authorization")))
+        identity = await self._parts.authenticator.identify(text_of(headers.get(b"authorization")))
         visit.tenant_id = identity.tenant_id
         # The octets count as held until the message is on disk: its copies live about as long.
-        with self._budget.hold() as hold:
+        with self._parts.budget.hold() as hold:
             try:
                 submission = await self._submission(identity, headers, receive, hold)
+                if isinstance(submission, Receipt):
+                    return submission
             except SubmissionError as error:
                 if error.fault not in PASSING:
-                    self._intake.refuse(identity.tenant_id, error)
+                    self._parts.intake.refuse(identity.tenant_id, error)
                 raise
             try:
-                return await self._intake.take(submission)
+                return await self._parts.intake.take(submission)
             except SubmissionError as error:
                 if error.fault not in PASSING | NOTED_BY_INTAKE:
-                    self._intake.refuse(identity.tenant_id, error)
+                    self._parts.intake.refuse(identity.tenant_id, error)
                 raise
 
     async def _submission(
         self, identity: Identity, headers: Mapping[bytes, bytes], receive: Receive, hold: Hold
-    ) -> Submission:
-        """Cheap refusals first: nothing is read of a body that will not be taken."""
+    ) -> Submission | Receipt:
+        """Cheap refusals first: nothing is read of a body that will not be taken.
+
+        A receipt: this very request was accepted before, and would not be now.
+        """
         identity.require(SCOPE)
         if identity.is_suspended:
             raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
         check_format(headers)
         idempotency_key = idempotency_key_of(headers.get(b"idempotency-key"))
-        raw = await read_body(headers, receive, hold, self._limits)
-        if len(raw) >= _IN_THREAD_FROM_BYTES:
-            return await asyncio.to_thread(self._decode, raw, identity, idempotency_key)
-        request = wire.decode(raw)
-        if filling.is_wanted(request):  # which reads the database, and takes its time
-            return await asyncio.to_thread(self._understand, request, raw, identity, idempotency_key)
-        return self._understand(request, raw, identity, idempotency_key)
+        raw = await read_body(headers, receive, hold, self._parts.limits)
+        try:
+            if len(raw) >= _IN_THREAD_FROM_BYTES:
+                return await asyncio.to_thread(self._decode, raw, identity, idempotency_key)
+            request = wire.decode(raw)
+            if filling.is_wanted(request):  # which reads the database, and takes its time
+                return await asyncio.to_thread(self._understand, request, raw, identity, idempotency_key)
+            return self._understand(request, raw, identity, idempotency_key)
+        except SubmissionError:
+            # Its template may be gone by now, or its time over: whoever repeats it must not hear that
+            # nothing was accepted.
+            earlier = await self._earlier(raw, identity, idempotency_key)
+            if earlier is None:
+                raise
+            return earlier
+
+    async def _earlier(self, raw: bytes, identity: Identity, idempotency_key: str | None) -> Receipt | None:
+        if idempotency_key is None:
+            return None
+        sha256 = hashlib.sha256(raw).digest()
+        found = await asyncio.to_thread(self._parts.look_up, identity.tenant_id, [idempotency_key])
+        earlier = found.get(idempotency_key)
+        if earlier is None or earlier.body_sha256 != sha256:
+            return None
+        return Receipt(earlier.message_id, earlier.response, replayed=True)
 
     def _decode(self, raw: bytes, identity: Identity, idempotency_key: str | None) -> Submission:
         return self._understand(wire.decode(raw), raw, identity, idempotency_key)
@@ -112,12 +143,12 @@ class SendRoute:
         self, request: SendRequest, raw: bytes, identity: Identity, idempotency_key: str | None
     ) -> Submission:
         return draft.submission_of(
-            filling.fill(request, self._stationery, identity.tenant_id),
+            filling.fill(request, self._parts.stationery, identity.tenant_id),
             identity,
-            most_recipients=self._most_recipients,
+            most_recipients=self._parts.most_recipients,
             idempotency_key=idempotency_key,
             body_sha256=hashlib.sha256(raw).digest() if idempotency_key is not None else b"",
-            now=self._now(),
+            now=self._parts.now(),
         )
 
 
