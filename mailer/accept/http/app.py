@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Scope
 from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
-from mailer.accept.crowd import Doorway
+from mailer.accept.crowd import Doorway, Workshop
 from mailer.accept.http import (
     batching,
     changing,
@@ -43,6 +44,7 @@ from mailer.queue import enqueue, read
 from mailer.queue.enqueue import Earlier
 from mailer.store import Store, StoreUnavailable
 
+_COMPOSING = 2  # threads; more would only contend for the interpreter
 # FastAPI would hand request bodies to whatever exporter the environment names; content stays here.
 _NO_TELEMETRY: Any = {
     "tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False,
@@ -94,7 +96,7 @@ def create_app(parts: HttpParts) -> FastAPI:
     sending_parts = SendParts(
         intake=parts.intake, authenticator=authenticator, budget=budget, limits=parts.body_limits,
         stationery=stationery, look_up=_look_up(parts.store), most_recipients=parts.most_recipients,
-        now=parts.now,
+        workshop=Workshop(ThreadPoolExecutor(_COMPOSING, "compose"), parts.monotonic), now=parts.now,
     )  # fmt: skip
     send_route, batch_route = SendRoute(sending_parts), BatchRoute(sending_parts)
     app.router.routes.append(Route(sending.PATH, send_route, methods=["POST"]))

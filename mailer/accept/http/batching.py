@@ -63,13 +63,15 @@ class BatchRoute:
                 key = idempotency_key_of(headers.get(b"idempotency-key"))
                 raw = await read_body(headers, receive, hold, parts.limits)
                 reader = Reader(identity, parts.stationery, parts.most_recipients, key, parts.now())
-                items, earlier = await asyncio.to_thread(self._read, reader, raw)
+                items, earlier = await asyncio.get_running_loop().run_in_executor(
+                    parts.workshop.threads, self._read, reader, raw
+                )
             except SubmissionError as error:
                 if error.fault not in PASSING:
                     parts.intake.refuse(identity.tenant_id, error)
                 raise
             rest = [item for index, item in enumerate(items) if index not in earlier]
-            answers = await crowd.take_all(parts.intake, rest)
+            answers = await crowd.take_all(parts.intake, rest, parts.workshop)
         for answer in answers:
             if isinstance(answer, SubmissionError) and answer.fault not in PASSING | NOTED_BY_INTAKE:
                 parts.intake.refuse(identity.tenant_id, answer)

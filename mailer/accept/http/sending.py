@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from mailer import ids
 from mailer.accept.budget import ByteBudget, Hold
 from mailer.accept.credentials import Authenticator, Identity
-from mailer.accept.crowd import Doorway
+from mailer.accept.crowd import Doorway, Workshop
 from mailer.accept.http import draft, filling, problems, wire
 from mailer.accept.http.body import BodyLimits, read_body
 from mailer.accept.http.visits import visit_of
@@ -57,6 +57,7 @@ class SendParts:
     limits: BodyLimits
     stationery: Stationery
     look_up: LookUp
+    workshop: Workshop
     most_recipients: int
     now: Callable[[], datetime]
 
@@ -116,7 +117,9 @@ class SendRoute:
                 return await asyncio.to_thread(self._decode, raw, identity, idempotency_key)
             request = wire.decode(raw)
             if filling.is_wanted(request):  # which reads the database, and takes its time
-                return await asyncio.to_thread(self._understand, request, raw, identity, idempotency_key)
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._parts.workshop.threads, self._understand, request, raw, identity, idempotency_key
+                )
             return self._understand(request, raw, identity, idempotency_key)
         except SubmissionError:
             # Its template may be gone by now, or its time over: whoever repeats it must not hear that
