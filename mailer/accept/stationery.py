@@ -20,7 +20,7 @@ from mailer.templates.reading import Pointer
 
 _POINTER_SECONDS = 1.0
 _POINTERS = 10_000
-_FORM_CHARS = 4_000_000  # of the sources whose forms are kept; a form takes up to forty times as much
+_FORM_CHARS = 1_500_000  # of the sources whose forms are kept; a form takes 20 to 125 octets for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,7 @@ class Stationery:
         self._store = store
         self._monotonic = monotonic
         self._known: dict[tuple[int, str], _Known] = {}
-        self._of_versions = _Forms()
-        self._of_texts = _Forms()
+        self._forms = _Forms()
 
     def stored(self, tenant_id: int, name: str, number: int | None) -> tuple[Form, int]:
         """The form of the tenant's template of this name or id, and the number of its version.
@@ -56,19 +55,19 @@ class Stationery:
                 f"the template {pointer.name!r} has no published version: publish one, or name a version",
             )
         key = pointer.id, wanted
-        form = self._of_versions.get(key)
+        form = self._forms.get(key)
         if form is None:
             words = reading.wording(self._store, pointer.id, wanted)
             if words is None:
                 raise SubmissionError(
                     Fault.UNKNOWN_TEMPLATE, f"the template {pointer.name!r} has no version {wanted}"
                 )
-            form = self._of_versions.keep(key, words)
+            form = self._forms.keep(key, words)
         return form, wanted
 
     def given(self, words: Wording) -> Form:
         """The form of templates that came with a request. Raises TemplateFault."""
-        return self._of_texts.get(words) or self._of_texts.keep(words, words)
+        return self._forms.get(words) or self._forms.keep(words, words)
 
     def forget(self, tenant_id: int) -> None:
         """A template of the tenant was changed in this process: its next message already knows."""

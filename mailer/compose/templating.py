@@ -27,7 +27,7 @@ from mailer.compose.template_budget import Paper, Reading, Refusal, line_of
 from mailer.compose.template_language import nodes_of
 from mailer.compose.template_source import SourceFault
 
-SOURCE_CHARS = 500_000
+SOURCE_CHARS = 250_000  # readers cut off HTML far shorter than that
 _SHOWN_CHARS = 200
 # Whose words quote the template and nothing of the data.
 _TELLING = (Refusal, LiquidSyntaxError, LiquidTypeError, UnknownFilterError, ResourceLimitError)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.routing import Route
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Scope
 from mailer.accept.budget import ByteBudget
 from mailer.accept.changes import Changes
 from mailer.accept.credentials import Authenticator
-from mailer.accept.crowd import CrowdTaker
+from mailer.accept.crowd import Doorway, Workshop
 from mailer.accept.endpoints import Endpoints
 from mailer.accept.http import (
     batching,
@@ -35,27 +36,25 @@ from mailer.accept.http import (
     templating,
     validating,
 )
-from mailer.accept.http.batching import BatchParts, BatchRoute
+from mailer.accept.http.batching import BatchRoute
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.http.examining import Examiner
 from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import CallbackMetrics, HttpMetrics, QueueMetrics
 from mailer.accept.http.raw import Arrivals, RawRoute
 from mailer.accept.http.sending import SendRoute
+from mailer.accept.http.submitting import LookUp, SendParts
 from mailer.accept.http.templating import TemplateParts
 from mailer.accept.http.validating import ValidateRoute
 from mailer.accept.http.visits import Reception
 from mailer.accept.stationery import Stationery
-from mailer.accept.submission import Fault, Taker
+from mailer.accept.submission import Fault, SubmissionError
 from mailer.ids import IdMaker
-from mailer.queue import callbacks, read
-from mailer.store import Store
+from mailer.queue import callbacks, enqueue, read
+from mailer.queue.enqueue import Earlier
+from mailer.store import Store, StoreUnavailable
 
-
-class Doorway(Taker, CrowdTaker, Protocol):
-    """The one way in, for one submission and for many."""
-
-
+_COMPOSING = 2  # threads; more would only contend for the interpreter
 # FastAPI would hand request bodies to whatever exporter the environment names; content stays here.
 _NO_TELEMETRY: Any = {
     "tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False,
@@ -144,40 +143,28 @@ def _sending_routes(
     parts: HttpParts, authenticator: Authenticator, stationery: Stationery
 ) -> dict[str, ASGIApp]:
     """The routes that take messages, by path; all are POST."""
-    send_route = SendRoute(
-        parts.intake,
-        authenticator,
-        parts.budget,
-        parts.body_limits,
-        stationery=stationery,
-        most_recipients=parts.most_recipients,
-        now=parts.now,
-    )
-    raw_route = RawRoute(
-        parts.intake,
-        authenticator,
-        parts.budget,
-        parts.body_limits,
-        most_recipients=parts.most_recipients,
-        now=parts.now,
-        arrivals=Arrivals(parts.host, parts.new_id, parts.now),
-    )
-    batch_route = BatchRoute(
-        BatchParts(
-            store=parts.store, intake=parts.intake, authenticator=authenticator, budget=parts.budget,
-            limits=parts.body_limits, stationery=stationery, most_recipients=parts.most_recipients,
-            now=parts.now,
-        )
+    sending_parts = SendParts(
+        intake=parts.intake, authenticator=authenticator, budget=parts.budget, limits=parts.body_limits,
+        stationery=stationery, look_up=_look_up(parts.store), most_recipients=parts.most_recipients,
+        workshop=Workshop(ThreadPoolExecutor(_COMPOSING, "compose"), parts.monotonic), now=parts.now,
     )  # fmt: skip
-    validate_route = ValidateRoute(
-        _examiner(parts, stationery), authenticator, parts.budget, parts.body_limits
-    )
+    examiner = _examiner(parts, stationery)
     return {
-        sending.PATH: send_route,
-        batching.PATH: batch_route,
-        raw.PATH: raw_route,
-        validating.PATH: validate_route,
+        sending.PATH: SendRoute(sending_parts),
+        batching.PATH: BatchRoute(sending_parts),
+        raw.PATH: RawRoute(sending_parts, Arrivals(parts.host, parts.new_id, parts.now)),
+        validating.PATH: ValidateRoute(examiner, authenticator, parts.budget, parts.body_limits),
     }
+
+
+def _look_up(store: Store) -> LookUp:
+    def look_up(tenant_id: int, keys: Sequence[str]) -> Mapping[str, Earlier]:
+        try:
+            return enqueue.earlier(store, tenant_id, keys)
+        except StoreUnavailable as error:
+            raise SubmissionError(Fault.UNAVAILABLE, "the database did not answer; try again") from error
+
+    return look_up
 
 
 def _examiner(parts: HttpParts, stationery: Stationery) -> Examiner:

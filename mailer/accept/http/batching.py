@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from mailer.accept import crowd
-from mailer.accept.budget import ByteBudget
-from mailer.accept.credentials import Authenticator
-from mailer.accept.crowd import Answer, CrowdTaker, Item
+from mailer.accept.crowd import Answer, Item
 from mailer.accept.http import problems
 from mailer.accept.http.batch import Reader
-from mailer.accept.http.body import Body, BodyLimits, read_body
-from mailer.accept.http.sending import authorization_of, check_format, check_sender, idempotency_key_of
+from mailer.accept.http.body import Body, read_body
+from mailer.accept.http.submitting import (
+    SendParts,
+    authorization_of,
+    check_format,
+    check_sender,
+    idempotency_key_of,
+)
 from mailer.accept.http.visits import visit_of
-from mailer.accept.stationery import Stationery
 from mailer.accept.submission import (
     NOTED_BY_INTAKE,
     PASSING,
@@ -29,25 +30,9 @@ from mailer.accept.submission import (
     Receipt,
     SubmissionError,
 )
-from mailer.queue import enqueue
 from mailer.queue.enqueue import Earlier
-from mailer.store import Store, StoreUnavailable
 
 PATH = "/v1/messages/batch"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchParts:
-    """What the route works with; see HttpParts."""
-
-    store: Store
-    intake: CrowdTaker
-    authenticator: Authenticator
-    budget: ByteBudget
-    limits: BodyLimits
-    stationery: Stationery
-    most_recipients: int
-    now: Callable[[], datetime]
 
 
 class BatchRoute:
@@ -58,7 +43,7 @@ class BatchRoute:
     one a repeat sends everything twice.
     """
 
-    def __init__(self, parts: BatchParts) -> None:
+    def __init__(self, parts: SendParts) -> None:
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,17 +64,19 @@ class BatchRoute:
         with parts.budget.hold() as hold:
             try:
                 check_sender(identity)
-                check_format(headers, frozenset({b"application/json"}))
+                check_format(headers)
                 key = idempotency_key_of(headers.get(b"idempotency-key"))
                 raw = await read_body(headers, receive, hold, parts.limits)
                 reader = Reader(identity, parts.stationery, parts.most_recipients, key, parts.now())
-                items, earlier = await asyncio.to_thread(self._read, reader, raw)
+                items, earlier = await asyncio.get_running_loop().run_in_executor(
+                    parts.workshop.threads, self._read, reader, raw
+                )
             except SubmissionError as error:
                 if error.fault not in PASSING:
                     parts.intake.refuse(identity.tenant_id, error)
                 raise
             rest = [item for index, item in enumerate(items) if index not in earlier]
-            answers = await crowd.take_all(parts.intake, rest)
+            answers = await crowd.take_all(parts.intake, rest, parts.workshop)
         for answer in answers:
             if isinstance(answer, SubmissionError) and answer.fault not in PASSING | NOTED_BY_INTAKE:
                 parts.intake.refuse(identity.tenant_id, answer)
@@ -104,10 +91,7 @@ class BatchRoute:
         keys = {key: index for index in range(len(items)) if (key := reader.key(index)) is not None}
         if not keys:
             return items, {}
-        try:
-            found = enqueue.earlier(self._parts.store, reader.identity.tenant_id, list(keys))
-        except StoreUnavailable as error:
-            raise SubmissionError(Fault.UNAVAILABLE, "the database did not answer; try again") from error
+        found = self._parts.look_up(reader.identity.tenant_id, list(keys))
         if any(one.body_sha256 != sha256 for one in found.values()):
             raise SubmissionError(
                 Fault.IDEMPOTENCY_KEY_REUSED, "this idempotency key was used before with another request body"

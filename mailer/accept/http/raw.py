@@ -12,13 +12,11 @@ from starlette.types import Receive, Scope
 
 from mailer import ids
 from mailer.accept import whole
-from mailer.accept.budget import ByteBudget
-from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http import letter
-from mailer.accept.http.body import Body, BodyLimits
+from mailer.accept.http.body import Body
 from mailer.accept.http.letter import MAIL_FROM, RCPT_TO, Letter
-from mailer.accept.http.sending import SubmittingRoute, media_type_of
-from mailer.accept.submission import Envelope, Fault, Receipt, Submission, SubmissionError, Taker
+from mailer.accept.http.submitting import Request, SendParts, SubmittingRoute, media_type_of
+from mailer.accept.submission import Envelope, Fault, Receipt, Submission, SubmissionError
 from mailer.accept.whole import Handover
 from mailer.compose import submitted
 from mailer.compose.address import Mailbox
@@ -69,25 +67,13 @@ class RawRoute(SubmittingRoute):
     path = PATH
     media_types = frozenset({JSON, MESSAGE})
 
-    def __init__(
-        self,
-        intake: Taker,
-        authenticator: Authenticator,
-        budget: ByteBudget,
-        limits: BodyLimits,
-        *,
-        most_recipients: int,
-        now: Callable[[], datetime],
-        arrivals: Arrivals,
-    ) -> None:
-        super().__init__(intake, authenticator, budget, limits)
-        self._most_recipients = most_recipients
-        self._now = now
+    def __init__(self, parts: SendParts, arrivals: Arrivals) -> None:
+        super().__init__(parts)
         self._arrivals = arrivals
 
-    async def _accept(self, scope: Scope, receive: Receive) -> Receipt:
+    async def accept(self, scope: Scope, receive: Receive) -> Receipt:
         try:
-            return await super()._accept(scope, receive)
+            return await super().accept(scope, receive)
         except SubmissionError as error:
             field = _FIELDS.get(error.pointer or "")
             if field is None:
@@ -95,15 +81,19 @@ class RawRoute(SubmittingRoute):
             place = "/message" if _is_json(scope) else None
             raise SubmissionError(error.fault, error.detail, pointer=place, header=field) from error
 
-    def understand(
-        self, raw: Body, scope: Scope, identity: Identity, idempotency_key: str | None
-    ) -> Submission:
+    def digest(self, raw: Body, scope: Scope, idempotency_key: str | None) -> bytes:
+        """Of the body, and of an envelope beside it: to other people it is another message. In any case, for
+        the key may stand in the message."""
+        digest = hashlib.sha256(raw)
+        for name, value in scope["headers"]:
+            if name in _ENVELOPE:
+                digest.update(b"\r\n%b: %b" % (name, value))
+        return digest.digest()
+
+    def understand(self, request: Request) -> Submission:
+        raw, scope, most = request.raw, request.scope, self._parts.most_recipients
         is_json = _is_json(scope)
-        sha256 = _digest(raw, scope)
-        if is_json:
-            given = letter.of_json(raw, self._most_recipients)
-        else:
-            given = letter.of_rfc822(raw, scope["headers"], self._most_recipients)
+        given = letter.of_json(raw, most) if is_json else letter.of_rfc822(raw, scope["headers"], most)
         if isinstance(raw, bytearray):
             raw.clear()  # the message may be large, and stands in `given` now
         message_id, arrival = self._arrivals.next(given.rcpt_to or ())
@@ -118,35 +108,26 @@ class RawRoute(SubmittingRoute):
                 header=error.field,
             ) from None
         handover = Handover(
-            identity=identity,
+            identity=request.identity,
             door="http",
             mail_from=_sender(content) if given.mail_from is None else given.mail_from,
             message_id=message_id,
-            idempotency_key=_one_key(idempotency_key, content),
-            sha256=sha256,
+            idempotency_key=_one_key(request.idempotency_key, content),
+            sha256=request.sha256,
         )
-        return whole.submission_of(content, recipients, handover, self._now())
+        return whole.submission_of(content, recipients, handover, self._parts.now())
 
     def _recipients(self, given: Letter, content: Submitted) -> list[Envelope]:
         """Raises SubmissionError, MalformedMessage."""
         if given.rcpt_to is not None:
             return [Envelope(mailbox, "to") for mailbox in given.rcpt_to]
         found = destinations_of(content)
-        letter.check_number(len(found), self._most_recipients, header="To")
+        letter.check_number(len(found), self._parts.most_recipients, header="To")
         return [Envelope(mailbox, kind) for kind, mailbox in found]
 
 
 def _is_json(scope: Scope) -> bool:
     return media_type_of(dict(scope["headers"])) == JSON
-
-
-def _digest(raw: Body, scope: Scope) -> bytes:
-    """Of the body, and of an envelope beside it: to other people it is another message."""
-    digest = hashlib.sha256(raw)
-    for name, value in scope["headers"]:
-        if name in _ENVELOPE:
-            digest.update(b"\r\n%b: %b" % (name, value))
-    return digest.digest()
 
 
 def _with_line_ends(message: bytes) -> bytes:

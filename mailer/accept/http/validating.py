@@ -17,7 +17,7 @@ from mailer.accept.http import problems, wire
 from mailer.accept.http.body import BodyLimits, read_body
 from mailer.accept.http.catalogue import CATALOGUE
 from mailer.accept.http.examining import Examiner, Finding, Foreseen
-from mailer.accept.http.sending import SendRoute, authorization_of, check_format, check_sender
+from mailer.accept.http.submitting import authorization_of, check_format, check_sender
 from mailer.accept.http.visits import visit_of
 from mailer.accept.submission import Fault, SubmissionError
 from mailer.compose.advice import Advice
@@ -55,7 +55,7 @@ class ValidateRoute:
         identity = await self._authenticator.identify(authorization_of(headers))
         visit.tenant_id = identity.tenant_id
         check_sender(identity)
-        check_format(headers, SendRoute.media_types)
+        check_format(headers)
         with self._budget.hold() as hold:
             raw = await read_body(headers, receive, hold, self._limits)
             try:

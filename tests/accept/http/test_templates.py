@@ -340,6 +340,19 @@ async def test_a_template_that_cannot_be_sent_refuses_the_message(
     assert rows(desk.door.room.store) == 0
 
 
+async def test_a_repeat_gets_the_first_answer_though_the_template_is_gone(desk: Desk) -> None:
+    body = {"from": "shop@acme.example", "to": "ada@example.org", "template": {"name": "hello", "data": ADA}}
+    first = await desk.door.send(body, **{"Idempotency-Key": "k"})
+    await desk.ask("DELETE", "/hello")
+    second = await desk.door.send(body, **{"Idempotency-Key": "k"})
+    other = await desk.door.send({**body, "tags": ["x"]}, **{"Idempotency-Key": "k"})
+
+    assert (second.status_code, second.content) == (202, first.content)
+    assert second.headers["idempotent-replayed"] == "true"
+    assert fault_of(other)[1] == "unknown-template"
+    assert rows(desk.door.room.store) == 1
+
+
 async def test_an_unpublished_template_is_not_sent_unless_a_version_is_named(desk: Desk) -> None:
     await desk.ask("POST", "", {"name": "draft", "subject": "s", "text": "t"})
 
