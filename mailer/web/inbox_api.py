@@ -55,9 +55,11 @@ class InboxApi:
 
     def __call__(self, authenticator: Authenticator) -> APIRouter:
         routes = APIRouter(prefix="/v1/inbox", tags=list(_TAGS))
-        self._add_reading(routes, Depends(Caller(authenticator, "read")))
-        self._add_one(routes, Depends(Caller(authenticator, "read")))
-        self._add_deleting(routes, Depends(Caller(authenticator, "send", changes=True)))
+        once = InboxQuery.names() | WaitQuery.names()
+        reader = Depends(Caller(authenticator, "read", once=once))
+        self._add_reading(routes, reader)
+        self._add_one(routes, reader)
+        self._add_deleting(routes, Depends(Caller(authenticator, "send", changes=True, once=once)))
         return routes
 
     def _add_reading(self, routes: APIRouter, reader: Any) -> None:

@@ -55,11 +55,21 @@ def _digits_only(value: object) -> object:
 
 
 _Number = Annotated[int, BeforeValidator(_digits_only)]
+
+
+def _no_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+# A parameter that is not given is None, and cannot be given as null: the document says what it is when given.
+_Text = Annotated[str | None, Field(min_length=1), WithJsonSchema({"type": "string", "minLength": 1})]
 _Since = Annotated[
     Any, BeforeValidator(_since), WithJsonSchema({"type": "string", "pattern": f"^({_KEY}|{_INSTANT})$"})
 ]
 _MessageIdText = Annotated[
-    int, BeforeValidator(_message_id), WithJsonSchema({"type": "string", "pattern": id_pattern("msg")})
+    int | None,
+    BeforeValidator(_message_id),
+    WithJsonSchema({"type": "string", "pattern": id_pattern("msg")}),
 ]
 
 
@@ -68,15 +78,28 @@ class Matcher(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    recipient: str | None = Field(
-        None, min_length=1, description="Whose mailbox: the address in the envelope"
+    recipient: _Text = Field(
+        None, json_schema_extra=_no_default, description="Whose mailbox: the address in the envelope"
     )
-    sender: str | None = Field(None, min_length=1, alias="from", description="Stands in From")
-    subject: str | None = Field(None, min_length=1, description="Stands in the subject, in any case")
-    message_id: _MessageIdText | None = Field(None, description="Copies of this message only")
-    since: _Since | None = Field(
-        None, description="Key of a message: what came after it. An instant: what came then or later"
+    sender: _Text = Field(
+        None, json_schema_extra=_no_default, alias="from", description="Stands in From, in any case"
     )
+    subject: _Text = Field(
+        None, json_schema_extra=_no_default, description="Stands in the subject, in any case"
+    )
+    message_id: _MessageIdText = Field(
+        None, json_schema_extra=_no_default, description="Copies of this message only"
+    )
+    since: _Since = Field(
+        None,
+        json_schema_extra=_no_default,
+        description="Key of a message: what came after it. An instant: what came then or later",
+    )
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """Of the parameters."""
+        return frozenset(known.alias or name for name, known in cls.model_fields.items())
 
     def wanted(self) -> Wanted:
         return Wanted(

@@ -15,6 +15,7 @@ from mailer.accept.credentials import Identity
 from mailer.accept.http import draft, wire
 from mailer.accept.http.examining import Examiner
 from mailer.accept.intake import Intake, IntakeLimits
+from mailer.accept.stationery import Stationery
 from mailer.accept.submission import Fault, Submission
 from mailer.queue import bodies
 from mailer.store import tables
@@ -26,8 +27,10 @@ MOST = 4 << 20
 
 @pytest.fixture
 def examiner(desk: Desk) -> Examiner:
+    store = desk.room.store
+    stationery = Stationery(store, monotonic=clock.monotonic)
     return Examiner(
-        desk.room.store, most_recipients=10, message_bytes=MOST, new_id=desk.room.new_id, now=clock.now
+        store, stationery, most_recipients=10, message_bytes=MOST, new_id=desk.room.new_id, now=clock.now
     )
 
 

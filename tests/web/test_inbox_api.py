@@ -331,6 +331,7 @@ async def test_a_key_is_a_place_in_time_and_a_message_has_its_copies(
         ("limit=1.0", "limit"),
         ("subject=", "subject"),
         ("recipent=a@b.example", "recipent"),
+        ("from=a&from=b", "from"),
     ],
 )
 async def test_a_bad_parameter_is_named(api: httpx.AsyncClient, query: str, parameter: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from typing import Annotated, NoReturn
 
 from fastapi import Path, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
 from mailer import ids
@@ -20,12 +23,18 @@ MessageIdText = Annotated[
 
 
 class Caller:
-    """The tenant whose key has the scope. A suspended tenant may still look, but change nothing."""
+    """The tenant whose key has the scope. A suspended tenant may still look, but change nothing.
 
-    def __init__(self, authenticator: Authenticator, scope: str, *, changes: bool = False) -> None:
+    once  query parameters that may be given once: of two, FastAPI would take the last, without a word
+    """
+
+    def __init__(
+        self, authenticator: Authenticator, scope: str, *, changes: bool = False, once: Collection[str] = ()
+    ) -> None:
         self._authenticator = authenticator
         self._scope = scope
         self._changes = changes
+        self._once = frozenset(once)
 
     async def __call__(self, request: Request) -> Identity:
         identity = await self._authenticator.identify(request.headers.get("authorization"))
@@ -33,6 +42,10 @@ class Caller:
         identity.require(self._scope)
         if self._changes and identity.is_suspended:
             raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
+        given = Counter(name for name, _ in request.query_params.multi_items())
+        twice = [{"loc": ("query", n), "msg": "is given more than once"} for n in self._once if given[n] > 1]
+        if twice:
+            raise RequestValidationError(twice)
         return identity
 
 

@@ -33,7 +33,7 @@ class EventQuery(BaseModel):
 def router(store: Store, authenticator: Authenticator) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be read."""
     routes = APIRouter(prefix="/v1")
-    reader = Depends(Caller(authenticator, SCOPE))
+    reader = Depends(Caller(authenticator, SCOPE, once=("after", "limit")))
 
     @routes.get("/messages/{message_id}", response_model=Message, tags=["messages"], summary="Get a message")
     def get_message(message_id: MessageIdText, identity: Identity = reader) -> Response:

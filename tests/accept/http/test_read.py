@@ -134,6 +134,7 @@ async def test_events_are_filtered_by_type(door: Door) -> None:
         ("limit=1001", "limit"),
         ("type=opend", "type"),
         ("typ=delivered", "typ"),
+        ("after=x&after=1", "after"),
     ],
 )
 async def test_a_bad_parameter_is_named(door: Door, query: str, parameter: str) -> None:
