@@ -170,7 +170,7 @@ def nodemailer_folder() -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         half = Path(tempfile.mkdtemp(prefix="nodemailer-", dir=cache))
         shutil.copytree(_NODEMAILER, half, dirs_exist_ok=True)
-        _run(["npm", "ci", "--silent"], folder=half)
+        _run(["npm", "ci", "--loglevel=error"], folder=half)
         try:
             half.rename(folder)
         except OSError:  # another run was quicker
