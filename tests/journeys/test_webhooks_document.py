@@ -1,4 +1,4 @@
-"""docs/webhooks.md, as its reader follows it: an endpoint is made, a consumer verifies, nothing is missing."""
+"""docs/webhooks.md, as its reader follows it: an endpoint is made, a consumer verifies, none is missing."""
 
 from __future__ import annotations
 
