@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from mailer import clock
@@ -21,6 +22,7 @@ from tests.support.instance import wait_for
 from tests.support.mailroom import BOUNCED, HEARD_451, HOUR, Mailroom
 from tests.support.receiver import OK, Answer, Call, Receiver, receiving
 from tests.support.servers import Postgres
+from tests.support.tcp_proxy import Cut, commit_thief
 from tests.webhooks.calling import (
     AT_ONCE,
     PATIENCE_SECONDS,
@@ -394,3 +396,30 @@ def test_what_was_heard_while_the_database_was_away_is_settled_when_it_is_back(
     assert len(receiver.calls) == 5
     assert verify.verify(store).holds
     store.close()
+
+
+CLAIM, SETTLE = "FOR UPDATE OF webhook_callback", "INSERT INTO webhook_attempt"
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("cut", list(Cut))
+@pytest.mark.parametrize("touching", [CLAIM, SETTLE])
+def test_a_commit_whose_answer_was_lost_leaves_nothing_held_and_nothing_out(
+    postgres_url: str, receiver: Receiver, cut: Cut, touching: str
+) -> None:
+    url = make_url(postgres_url)
+    assert url.host is not None and url.port is not None
+    with commit_thief(url.host, url.port) as thief:
+        store = Store(url.set(port=thief.port).render_as_string(hide_password=False))
+        schema.upgrade(store, epoch="e")
+        board = switchboard(Mailroom.furnish(store, now=clock.now()))
+        board.endpoint(receiver.url)
+        board.tell(6)
+        thief.steal(cut, touching=touching)
+        with calling(board):
+            await_states(board, ["delivered"] * 6)
+
+        assert thief.stolen == 1
+        assert len({call.id for call in receiver.calls}) == 6
+        assert verify.verify(store).holds
+        store.close()
