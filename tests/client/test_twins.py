@@ -1,0 +1,96 @@
+"""The two clients cannot differ, and neither lacks an operation of the API."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import httpx
+
+from mailer.client import AsyncMailer, Mailer, parts, parts_async
+from tests.client.conftest import Api
+
+# Operations of the document to methods of the client.
+METHODS = {
+    "send_message": "messages.send",
+    "send_batch": "messages.send_all",
+    "send_raw_message": "messages.send_raw",
+    "validate_message": "messages.validate",
+    "list_messages": "messages.page",
+    "get_message": "messages.get",
+    "explain_message": "messages.explain",
+    "cancel_message": "messages.cancel",
+    "retry_message": "messages.retry",
+    "list_events": "events.page",
+    "list_templates": "templates.page",
+    "get_template": "templates.get",
+    "get_template_version": "templates.version",
+    "create_template": "templates.create",
+    "add_template_version": "templates.add_version",
+    "publish_template": "templates.publish",
+    "render_template": "templates.render",
+    "delete_template": "templates.delete",
+    "list_streams": "streams.list",
+    "get_stream": "streams.get",
+    "create_stream": "streams.create",
+    "change_stream": "streams.change",
+    "archive_stream": "streams.archive",
+    "restore_stream": "streams.restore",
+    "list_keys": "keys.page",
+    "get_key": "keys.get",
+    "create_key": "keys.create",
+    "rename_key": "keys.rename",
+    "revoke_key": "keys.revoke",
+    "rotate_key": "keys.rotate",
+    "list_endpoints": "webhook_endpoints.list",
+    "get_endpoint": "webhook_endpoints.get",
+    "create_endpoint": "webhook_endpoints.create",
+    "change_endpoint": "webhook_endpoints.change",
+    "delete_endpoint": "webhook_endpoints.delete",
+    "get_secret": "webhook_endpoints.secret",
+    "rotate_secret": "webhook_endpoints.rotate_secret",
+    "test_endpoint": "webhook_endpoints.test",
+    "list_attempts": "webhook_endpoints.attempts",
+    "list_callbacks": "webhook_endpoints.callbacks",
+    "retry_callback": "webhook_endpoints.retry",
+}
+
+
+def tree(module: object, *, waits: bool) -> str:
+    """The code without its docstring; with `waits`, what it would be if it did not await."""
+    text = Path(module.__file__ or "").read_text()
+    if not waits:
+        text = text.replace("AsyncIterator", "Iterator").replace("AsyncWires", "Wires")
+        text = re.sub(r"\basync def\b", "def", re.sub(r"\bawait ", "", text))
+        text = re.sub(
+            r"            for (\w+) in (.+):\n                yield \1\n",
+            r"            yield from \2\n",
+            text,
+        )
+    body = ast.parse(text).body[1:]
+    return "\n".join(ast.dump(node) for node in body)
+
+
+def test_the_two_clients_say_the_same() -> None:
+    assert tree(parts_async, waits=False) == tree(parts, waits=True)
+
+
+def test_every_operation_has_its_method(api: Api) -> None:
+    document = httpx.get(f"{api.url}/openapi.json").json()
+    operations = {
+        operation["operationId"]
+        for path, methods in document["paths"].items()
+        for operation in methods.values()
+        if path.startswith("/v1/")
+    }
+
+    assert operations == METHODS.keys()
+
+
+def test_every_method_is_there(mailer: Mailer, async_mailer: AsyncMailer) -> None:
+    def missing(client: object) -> list[str]:
+        found = [method.split(".") for method in METHODS.values()]
+        return [f"{part}.{name}" for part, name in found if not hasattr(getattr(client, part), name)]
+
+    assert missing(mailer) == missing(async_mailer) == []
