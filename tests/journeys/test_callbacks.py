@@ -7,10 +7,12 @@ event log, number by number, as a consumer would.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +67,16 @@ def endpoint_of(instance: Instance, url: str) -> dict[str, Any]:
 
 
 def send(instance: Instance, messages: int) -> None:
+    """Each is accepted once: a 503, as after a restart of the database, is asked again under the same key."""
     assert instance.ready is not None
     sender = f"shop@{instance.ready.domain}"
+    keyed = {"Authorization": f"Bearer {instance.ready.api_key}"}
+    url = f"{instance.ready.http_url}/v1/messages"
     for n in range(messages):
-        answer = instance.send(**{"from": sender}, to=f"user{n}@example.net", subject=f"order {n}", text="x")
-        assert answer.status_code == 202
+        body = {"from": sender, "to": f"user{n}@example.net", "subject": f"order {n}", "text": "x"}
+        headers = keyed | {"Idempotency-Key": secrets.token_hex(8)}
+        post = partial(httpx.post, url, headers=headers, json=body, trust_env=False)
+        wait_for("a 202", lambda post=post: post().status_code == 202, within_seconds=PATIENCE_SECONDS)
 
 
 def await_told(instance: Instance, events: int) -> None:
