@@ -32,7 +32,7 @@ def test_each_program_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "printed"), zip(PROGRAMS, PRINTED, strict=False), ids=range(len(PRINTED))
+    ("program", "printed"), list(zip(PROGRAMS, PRINTED, strict=False)), ids=range(len(PRINTED))
 )
 def test_a_program_prints_what_it_says(instance: Instance, program: str, printed: str) -> None:
     assert instance.ready is not None
