@@ -60,9 +60,14 @@ format: setup-dev
 	$(BIN)/ruff check --fix .
 
 # n >= 20,000 and five rounds in turn: a shared machine wanders by a factor of two between runs.
+BENCH := tests/bench/compare.py tests/bench/product.json --peer postfix -n 20000 --rounds 5 \
+	--need 'end_to_end_per_s>=2' --need 'accept_per_s>=3'
+
 bench: setup
-	$(PYTHON) tests/bench/compare.py tests/bench/product.json --peer postfix -n 20000 --rounds 5 \
-		--need 'end_to_end_per_s>=2' --need 'accept_per_s>=3' $(ARGS)
+	@echo "== by HTTP"
+	$(PYTHON) $(BENCH) $(ARGS)
+	@echo "== by SMTP"
+	$(PYTHON) $(BENCH) --smtp $(ARGS)
 
 $(VENV)/.runtime: requirements-build.txt requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'

@@ -42,7 +42,9 @@ def _rendering(form: str) -> list[Any]:
         return [structlog.processors.format_exc_info, _json_line]
     if sys.stdout.isatty():
         stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-        return [stamp, structlog.dev.ConsoleRenderer()]
+        # Without the locals, which hold addresses and content, whatever is installed beside us.
+        plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        return [stamp, plain]
     return [structlog.processors.format_exc_info, _plain_line]
 
 

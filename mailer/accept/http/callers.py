@@ -43,7 +43,8 @@ class Caller:
         if self._changes and identity.is_suspended:
             raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
         given = Counter(name for name, _ in request.query_params.multi_items())
-        twice = [{"loc": ("query", n), "msg": "is given more than once"} for n in self._once if given[n] > 1]
+        fault = {"msg": "is given more than once", "type": "value_error"}
+        twice = [fault | {"loc": ("query", name)} for name in self._once if given[name] > 1]
         if twice:
             raise RequestValidationError(twice)
         return identity
