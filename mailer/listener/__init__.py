@@ -8,6 +8,7 @@
     authentication  AUTH PLAIN and LOGIN
     wire            octets waiting to be read, replies waiting to be sent, and the patience for both
     path            reverse-paths and forward-paths; pure
+    peer            whom to count by; pure
     parameters      of MAIL and RCPT, as types; pure
     seam            Desk, Credentials, Budget: what the owner brings; Session, Transaction: what it gets
     reply, limits, rules
@@ -34,6 +35,7 @@ from mailer.listener.limits import Limits
 from mailer.listener.listening import Listener
 from mailer.listener.parameters import Body, MailParameters, Notify, RcptParameters, Ret
 from mailer.listener.path import Path
+from mailer.listener.peer import network_of
 from mailer.listener.reply import ServerReply, reply
 from mailer.listener.rules import Rules
 from mailer.listener.seam import (
@@ -72,5 +74,6 @@ __all__ = [
     "Transaction",
     "Unanswered",
     "Unbounded",
+    "network_of",
     "reply",
 ]

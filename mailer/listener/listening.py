@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections import Counter
 from contextlib import suppress
 
 from mailer.listener.conversation import Conversation
+from mailer.listener.peer import network_of
 from mailer.listener.reply import TOO_MANY_CONNECTIONS, ServerReply
 from mailer.listener.rules import Rules
 
@@ -60,7 +60,7 @@ class Listener:
 
     def admit(self, conversation: Conversation) -> ServerReply | None:
         """None, or 421 when all places, or all of this peer's, are taken."""
-        limits, peer = self._rules.limits, _network(conversation.talk.peer)
+        limits, peer = self._rules.limits, network_of(conversation.talk.peer)
         is_full = len(self._conversations) >= limits.connections
         if is_full or self._of_peer[peer] >= limits.connections_per_peer:
             return TOO_MANY_CONNECTIONS
@@ -78,16 +78,3 @@ class Listener:
             del self._of_peer[peer]
         if not self._conversations:
             self._is_empty.set()
-
-
-def _network(peer: str) -> str:
-    """Whom to count by: one customer has a whole IPv6 /64 (RFC 4291 §2.5.1)."""
-    try:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-    except ValueError:
-        return peer
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.IPv6Network((address, 64), strict=False))
-    return peer

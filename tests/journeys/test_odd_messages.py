@@ -1,9 +1,9 @@
 """Messages from the tests of other projects, through every door that takes whole messages, to the wire.
 
 They lie beside the checkout, or where MIME_CORPUS says. Each is submitted as it is, with CRLF line ends, and
-with CRLF and an author whose domain is ours, without whom most are nobody's to send. Each is accepted or
-refused with a proper reply, in under two seconds. What is accepted arrives octet for octet, but for what the
-docstring of mailer/compose/submitted.py lists; `_expected` says it once more, in other words.
+with CRLF or LF and an author whose domain is ours, without whom most are nobody's to send. Each is accepted
+or refused with a proper reply, in under two seconds. What is accepted arrives octet for octet, but for what
+the docstring of mailer/compose/submitted.py lists; `_expected` says it once more, in other words.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.instance import Instance, Ledger, installed, wait_for
-from tests.support.raw_doors import DOORS, Answer
+from tests.support.raw_doors import DOORS, MENDS_LINE_ENDS, Answer
 from tests.support.raw_sink import RawSink, running_raw_sink
 
 CORPUS = Path(os.environ.get("MIME_CORPUS", Path(__file__).parents[2] / "../shared/corpora/mime"))
 FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 MOST_SECONDS = 2.0
 PATIENCE_SECONDS = 120
-FORMS = ("as it is", "crlf", "ours")
+FORMS = ("as it is", "crlf", "ours", "ours in lf")
 # The signatures, our own mark, our trace.
 ADDED_ON_TOP = {b"dkim-signature", b"x-mailer-ref", b"received"}
 TAKEN_OUT = re.compile(rb"(?i)(?:bcc|resent-bcc|return-path|x-mailer-[!-9;-~]*)[ \t]*:")
@@ -38,8 +38,9 @@ pytestmark = [
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """One file in one form, the door's answer, and what arrived; None: nothing did."""
+    """One file in one form by one door, the door's answer, and what arrived; None: nothing did."""
 
+    door: str
     name: str
     octets: bytes
     answer: Answer
@@ -51,7 +52,10 @@ def _form(path: Path, form: str, domain: str) -> bytes:
     if form == "as it is":
         return octets
     octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-    return octets if form == "crlf" else _with_our_author(octets, domain)
+    if form == "crlf":
+        return octets
+    ours = _with_our_author(octets, domain)
+    return ours if form == "ours" else ours.replace(b"\r\n", b"\n")
 
 
 def _with_our_author(octets: bytes, domain: str) -> bytes:
@@ -88,7 +92,7 @@ def submitted(request: pytest.FixtureRequest, instance: Instance, sink: RawSink)
             recipient = f"{request.param}.{number}.{FORMS.index(form)}@example.net"
             octets = _form(path, form, instance.ready.domain)
             name = f"{path.relative_to(CORPUS)}, {form}"
-            sent[recipient] = (name, octets, door(octets, recipient))
+            sent[recipient] = (request.param, name, octets, door(octets, recipient))
     ledger = Ledger(f"sqlite:///{instance.data / 'mailer.sqlite3'}")
     wait_for("the queue to drain", lambda: not ledger.waiting(), within_seconds=PATIENCE_SECONDS)
     arrived = _by_recipient(sink)
@@ -101,8 +105,10 @@ def _by_recipient(sink: RawSink) -> Mapping[str, bytes]:
     return {received.recipients[0]: received.content for received in sink.received}
 
 
-def _expected(octets: bytes, arrived: bytes) -> bytes:
-    """What should have arrived of `octets`, below what was added on top."""
+def _expected(s: Submitted, arrived: bytes) -> bytes:
+    """What should have arrived, below what was added on top."""
+    is_mended = s.door in MENDS_LINE_ENDS and b"\r" not in s.octets
+    octets = s.octets.replace(b"\n", b"\r\n") if is_mended else s.octets
     head, _, body = octets.partition(b"\r\n\r\n")
     if octets.startswith(b"\r\n"):
         head, body = b"", octets[2:]
@@ -129,7 +135,7 @@ def _is_as_expected(s: Submitted) -> bool:
     """That, and on top of it nothing but whole fields that are ours."""
     if s.arrived is None:
         return True
-    expected = _expected(s.octets, s.arrived)
+    expected = _expected(s, s.arrived)
     on_top = s.arrived[: len(s.arrived) - len(expected)]
     names = {field.partition(b":")[0].lower() for field in _fields(on_top)}
     return s.arrived.endswith(expected) and on_top.endswith(b"\r\n") and names - {b""} == ADDED_ON_TOP

@@ -69,12 +69,20 @@ def batch_of(sender: str) -> dict[str, Any]:
     return {"message": {"from": sender, **words}, "recipients": people}
 
 
-def test_a_batch_that_was_killed_in_the_middle_is_completed_by_sending_it_again(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'data' / 'mailer.sqlite3'}"
-    with installed(tmp_path / "data", {}) as instance:
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'data' / 'mailer.sqlite3'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+def test_a_batch_that_was_killed_in_the_middle_is_completed_by_sending_it_again(
+    tmp_path: Path, database: str
+) -> None:
+    with installed(tmp_path / "data", {"MAILER_DATABASE_URL": database}) as instance:
         assert instance.ready is not None
         batch = batch_of(f"shop@{instance.ready.domain}")
-        ledger = Ledger(url)
+        ledger = Ledger(database)
         victim = instance.pid("http")
         sending = threading.Thread(target=send, args=(instance, batch), daemon=True)
         sending.start()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import smtplib
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,6 +91,22 @@ def test_the_lines_for_postfix_make_it_relay(instance: Instance, ready: Ready) -
         after = one_more(instance, before)
 
     assert after == before + 1
+
+
+def test_the_extensions_in_the_document_are_those_that_are_offered(ready: Ready) -> None:
+    [sentence] = re.findall(r"^Offered are ([^.]*)\.", DOCUMENT, re.MULTILINE)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with smtplib.SMTP(ready.smtp_host, ready.smtp_port, timeout=20) as client:
+        client.ehlo()
+        in_clear = set(client.esmtp_features)
+        client.starttls(context=context)
+        client.ehlo()
+        over_tls = set(client.esmtp_features)
+
+    told = {word.lower() for word in re.findall(r"\b[A-Z0-9]{3,}\b", sentence)}
+    assert told - {"bdat"} | {"help"} == in_clear - {"starttls"} == over_tls - {"auth"}
+    assert {"starttls", "auth"} <= in_clear ^ over_tls
 
 
 def test_there_are_examples() -> None:

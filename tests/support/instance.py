@@ -194,8 +194,11 @@ class Instance:
         return answer.json()
 
     def send(self, **fields: object) -> httpx.Response:
+        return self.post("/v1/messages", fields)
+
+    def post(self, path: str, body: object) -> httpx.Response:
         assert self._http is not None, "the instance does not run"
-        return self._http.post("/v1/messages", json=fields)
+        return self._http.post(path, json=body)
 
     def events(self) -> list[dict[str, Any]]:
         """The whole log, page by page; fails where a number is missing."""
@@ -288,6 +291,14 @@ class Ledger:
     def waiting(self) -> int:
         """Recipients without a final state."""
         return self.count("state IN ('queued', 'deferred', 'held', 'leased')")
+
+    def unfinished(self) -> int:
+        """Those, and notices that are still to be made; of one moment, since a notice becomes a recipient."""
+        left = (
+            "(SELECT id FROM recipient WHERE state IN ('queued', 'deferred', 'held', 'leased')"
+            " UNION ALL SELECT recipient_id FROM notice WHERE state = 'due') AS left_over"
+        )
+        return self.count("1 = 1", left)
 
     def held_by(self, pid: int) -> int:
         """Open attempts of the worker process `pid`, also of one that is gone."""

@@ -1,7 +1,4 @@
-"""Doors that take a whole message as its submitter wrote it, used octet by octet.
-
-A further one (`POST /v1/messages/raw`) is a function more in DOORS.
-"""
+"""Doors that take a whole message as its submitter wrote it, used octet by octet."""
 
 from __future__ import annotations
 
@@ -13,6 +10,8 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+
+import httpx
 
 from tests.support.instance import Ready
 
@@ -115,4 +114,38 @@ def _by_smtp(ready: Ready, parts: Callable[[bytes], tuple[bytes, bytes]]) -> Ite
         session.close()
 
 
-DOORS: Mapping[str, Callable[[Ready], AbstractContextManager[RawDoor]]] = {"data": by_data, "bdat": by_bdat}
+@contextmanager
+def by_raw(ready: Ready) -> Iterator[RawDoor]:
+    """The very octets as the body of a request, the envelope in its header (POST /v1/messages/raw)."""
+    headers = {
+        "Authorization": f"Bearer {ready.api_key}", "Content-Type": "message/rfc822",
+        "X-Mailer-Mail-From": "app@example.org",
+    }  # fmt: skip
+    with httpx.Client(base_url=ready.http_url, headers=headers, timeout=20, trust_env=False) as client:
+
+        def door(message: bytes, recipient: str) -> Answer:
+            began = time.monotonic()
+            answer = client.post("/v1/messages/raw", content=message, headers={"X-Mailer-Rcpt-To": recipient})
+            seconds = time.monotonic() - began
+            code = answer.status_code
+            return Answer(
+                code == 202, code == 429 or code >= 500, _is_proper(answer), f"{code} {answer.text}", seconds
+            )
+
+        yield door
+
+
+def _is_proper(answer: httpx.Response) -> bool:
+    """A receipt, or a problem that says what is wrong (RFC 9457 §3.1)."""
+    told = answer.json()
+    if answer.status_code == 202:
+        return str(told["id"]).startswith("msg_")
+    is_problem = answer.headers["content-type"] == "application/problem+json"
+    return is_problem and told["status"] == answer.status_code and bool(told["detail"])
+
+
+DOORS: Mapping[str, Callable[[Ready], AbstractContextManager[RawDoor]]] = {
+    "data": by_data, "bdat": by_bdat, "raw": by_raw,
+}  # fmt: skip
+# They take a file whose lines all end in LF, and end them in CRLF.
+MENDS_LINE_ENDS = frozenset({"raw"})

@@ -113,7 +113,7 @@ class SubmissionDesk:
         try:
             submission = await self._submission(session, transaction, identity)
         except MalformedMessage as error:
-            self._note(identity, SubmissionError(Fault.INVALID_FIELD, str(error)))
+            self._note(identity, SubmissionError(Fault.MALFORMED_MESSAGE, str(error), header=error.field))
             return reply(554, error.status, str(error))
         except SubmissionError as error:
             self._note(identity, error)

@@ -12,7 +12,7 @@ import structlog
 from mailer.accept.credentials import Authenticator
 from mailer.accept.smtp.sessions import KeySessions
 from mailer.accept.submission import Fault, SubmissionError
-from mailer.listener import Granted, ServerReply, Session, reply
+from mailer.listener import Granted, ServerReply, Session, network_of, reply
 
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +35,8 @@ class _Failures:
 
 
 class KeyLogin:
-    """Lives on one event loop. Guessing is slowed down by peer address, whatever connection it comes by.
+    """Lives on one event loop. Guessing is slowed down by peer address (of IPv6: by /64), whatever connection
+    it comes by.
 
     A good key is let in whatever its address did before: behind it may be many programs of one host, of which
     one has a key that was revoked, and no number of guesses finds 256 bits.
@@ -67,11 +68,12 @@ class KeyLogin:
         except SubmissionError as error:
             if error.fault is not Fault.UNAUTHENTICATED:
                 return _AWAY
-            pause = self._failed(session.peer)
+            peer = network_of(session.peer)
+            pause = self._failed(peer)
             _log.warning("smtp.auth_refused", reason=error.detail, pause=pause)
             await self._sleep(pause)
-            return _TOO_OFTEN if self._count(session.peer) > _MOST_FAILURES else _BAD
-        self._failures.pop(session.peer, None)
+            return _TOO_OFTEN if self._count(peer) > _MOST_FAILURES else _BAD
+        self._failures.pop(network_of(session.peer), None)
         leave = self._sessions.enter(identity.key_id)
         if leave is None:
             _log.warning("smtp.too_many_sessions", tenant_id=identity.tenant_id, key_id=identity.key_id)

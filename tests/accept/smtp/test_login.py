@@ -83,6 +83,25 @@ async def test_addresses_do_not_pay_for_each_other(guesser: Guesser) -> None:
     assert guesser.slept[-1] == 0.25
 
 
+@pytest.mark.parametrize(
+    ("peer", "pause"),
+    [
+        ("2001:db8:1:2::8", 2.0),
+        ("2001:db8:1:2:ffff::1", 2.0),
+        ("2001:db8:1:3::7", 0.25),
+        ("::ffff:192.0.2.7", 0.5),
+        ("::ffff:192.0.2.8", 0.25),
+    ],
+)
+async def test_whoever_has_a_network_pays_for_all_of_it(guesser: Guesser, peer: str, pause: float) -> None:
+    """RFC 4291 §2.5.1: a customer's IPv6 network is a /64 at least; IPv4 is counted by address."""
+    for before in ["2001:db8:1:2::7"] * 3 + ["192.0.2.7"]:
+        await guesser.try_key("guess", peer=before)
+    await guesser.try_key("guess", peer=peer)
+
+    assert guesser.slept[-1] == pause
+
+
 async def test_failures_are_forgiven_after_a_while(guesser: Guesser) -> None:
     await guesser.guess(60)
     guesser.clock.at += 601

@@ -103,6 +103,25 @@ async def test_a_refusal_says_why_and_leaves_an_event_only(
     assert await off_loop(wait_for, "the event", lambda: told(door), within_seconds=10) == ["rejected"]
 
 
+@pytest.mark.parametrize(
+    ("letter", "fault"),
+    [
+        (b"X-Mailer-Tgas: a\r\n" + LETTER, "malformed-message"),
+        (LETTER.replace(b"From: Shop <shop@acme.example>\r\n", b""), "malformed-message"),
+        (b"Received: from a by b; x\r\n" * 51 + LETTER, "malformed-message"),
+        (b"X-Mailer-Expires-At: 2020-01-01T00:00:00Z\r\n" + LETTER, "invalid-field"),
+    ],
+    ids=["typo", "nobody", "loop", "expired"],
+)
+async def test_the_event_has_the_word_that_http_has(door: SmtpDoor, letter: bytes, fault: str) -> None:
+    with pytest.raises(smtplib.SMTPDataError):
+        await off_loop(door.send, letter)
+    await off_loop(wait_for, "the event", lambda: told(door), within_seconds=10)
+
+    [rejected] = read.events(door.room.store, door.room.tenant_id, after=0, limit=100).events
+    assert rejected.data["fault"] == fault
+
+
 async def test_nobody_sends_without_a_key(door: SmtpDoor) -> None:
     def stranger() -> tuple[int, bytes]:
         with smtplib.SMTP("127.0.0.1", door.port, timeout=10) as client:
