@@ -66,7 +66,7 @@ def _place(steps: Sequence[str | int]) -> dict[str, str]:
 
 
 def _name(steps: Sequence[str | int]) -> str:
-    """What is wrong, as people say it. Behind a parameter's name stands how the framework tried to read it."""
+    """What is wrong, as people say it. Behind a parameter's name stands how it was read."""
     if steps[0] == "body":
         return "/".join(map(str, steps[1:])) or "the body"
     return str(steps[1] if len(steps) > 1 else steps[0])
