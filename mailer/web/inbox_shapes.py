@@ -37,14 +37,14 @@ def _since(value: object) -> object:
     try:
         return written_instant(str(value))
     except ValueError:
-        raise ValueError("is the key of a message, or an instant such as 2026-03-09T14:30:00Z") from None
+        raise ValueError("must be the key of a message, or an instant such as 2026-03-09T14:30:00Z") from None
 
 
 def _message_id(value: object) -> object:
     try:
         return ids.parse("msg", str(value))
     except ids.MalformedId:
-        raise ValueError("is the id of a message, msg_...") from None
+        raise ValueError("must be the id of a message, msg_...") from None
 
 
 def _no_default(schema: dict[str, Any]) -> None:

@@ -96,7 +96,7 @@ def _add_reading(routes: APIRouter, parts: TemplateParts) -> None:
     def list_templates(query: Annotated[TemplateQuery, Query()], identity: Identity = reader) -> Response:
         """Templates by name."""
         if query.after is not None and not is_name(query.after):
-            raise refused("after", "is the name of a template")
+            raise refused("after", "must be the name of a template")
         found = shelf.listed(parts.store, identity.tenant_id, after=query.after or "", limit=query.limit)
         more = found[-1].name if len(found) == query.limit else None
         return as_json(TemplatePage.model_validate({"templates": found, "next_after": more}))

@@ -47,8 +47,8 @@ async def test_a_list_may_be_given_by_repeating_its_parameter(door: Door) -> Non
     [
         (
             "/v1/messages?after=x",
-            {"after": "is an instant with its offset from UTC, such as 2026-01-31T08:00:00+01:00"},
-            "after: is an instant with its offset from UTC, such as 2026-01-31T08:00:00+01:00",
+            {"after": "must be an instant with its offset from UTC, such as 2026-01-31T08:00:00+01:00"},
+            "after: must be an instant with its offset from UTC, such as 2026-01-31T08:00:00+01:00",
         ),
         (
             "/v1/messages?recipient=x",
@@ -59,7 +59,7 @@ async def test_a_list_may_be_given_by_repeating_its_parameter(door: Door) -> Non
         ("/v1/messages?limit=0", {"limit": "must be greater than or equal to 1"}, None),
         ("/v1/messages?stat=x", {"stat": "there is no parameter 'stat'"}, "there is no parameter 'stat'"),
         ("/v1/keys?cursor=x", {"cursor": "is not a cursor that was given out"}, None),
-        ("/v1/templates?after=x y", {"after": "is the name of a template"}, None),
+        ("/v1/templates?after=x y", {"after": "must be the name of a template"}, None),
     ],
 )
 async def test_one_sentence_says_what_is_wrong_with_a_parameter(
