@@ -83,7 +83,7 @@ class Stationery:
             return known.pointer
         pointer = reading.pointer(self._store, tenant_id, name)
         if pointer is None:
-            raise SubmissionError(Fault.UNKNOWN_TEMPLATE, "this tenant has no such template")
+            raise SubmissionError(Fault.UNKNOWN_TEMPLATE, f"this tenant has no template {name!r}")
         if len(self._known) >= _POINTERS:
             self._known = {}
         self._known[tenant_id, name] = _Known(pointer, asked_at)

@@ -39,14 +39,23 @@ class Advice:
     steps: tuple[str | int, ...] = ()
 
 
-def advise(draft: Draft, *, is_broadcast: bool, size_bytes: int) -> list[Advice]:
-    """In the order of the draft. size_bytes: as sent."""
-    return [
+def advise(draft: Draft, *, is_broadcast: bool, size_bytes: int, has_words: bool = True) -> list[Advice]:
+    """In the order of the draft.
+
+    size_bytes  as sent
+    has_words   False: its subject, text and HTML are not known, so that nothing can be said of them
+    """
+    found = [
         *_on_header(draft, is_broadcast=is_broadcast),
         *_on_texts(draft),
         *_on_files(draft),
         *_on_size(size_bytes),
     ]
+    return found if has_words else [advice for advice in found if not _is_on_words(advice)]
+
+
+def _is_on_words(advice: Advice) -> bool:
+    return advice.word == "unused-content-id" or advice.steps in {("subject",), ("text",), ("html",)}
 
 
 def _on_header(draft: Draft, *, is_broadcast: bool) -> Iterator[Advice]:

@@ -40,6 +40,7 @@ IDEMPOTENCY_KEY_PATTERN = "[!-~]{1,255}"
 _OURS = "x-mailer-ref"  # of a message that passed here before, or forged: taken out, never read
 _TAG = re.compile(TAG_PATTERN)
 _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY_PATTERN)
+NOT_AN_INSTANT = "must be an instant with its offset from UTC, such as 2026-01-31T08:00:00+01:00"
 _INSTANT = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(?:([Zz])|([+-]\d\d:\d\d))", re.ASCII
 )
@@ -150,15 +151,22 @@ def _instant(texts: list[str]) -> datetime:
 
 def read_instant(text: str) -> datetime:
     """In UTC, of RFC 3339 §5.6. Raises ValueError, which goes on after the name of what it was read from."""
+    try:
+        return written_instant(text).astimezone(UTC)
+    except OverflowError:  # a day before the year 1
+        raise ValueError(NOT_AN_INSTANT) from None
+
+
+def written_instant(text: str) -> datetime:
+    """With the offset it was written with, of RFC 3339 §5.6. Raises ValueError, as read_instant does."""
     given = _INSTANT.fullmatch(text)
-    if given is not None:
-        day, time, fraction, _, offset = given.groups()
-        try:
-            at = datetime.fromisoformat(f"{day}T{time}.{(fraction or '').ljust(6, '0')}{offset or '+00:00'}")
-            return at.astimezone(UTC)
-        except (ValueError, OverflowError):  # the 31st of February; a day before the year 1
-            pass
-    raise ValueError("is an instant with its offset from UTC, such as 2026-01-31T08:00:00+01:00")
+    if given is None:
+        raise ValueError(NOT_AN_INSTANT)
+    day, time, fraction, _, offset = given.groups()
+    try:
+        return datetime.fromisoformat(f"{day}T{time}.{(fraction or '').ljust(6, '0')}{offset or '+00:00'}")
+    except ValueError:  # the 31st of February
+        raise ValueError(NOT_AN_INSTANT) from None
 
 
 # As people write it, which attribute it is, and who reads all its values.

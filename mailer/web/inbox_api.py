@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from mailer.accept.credentials import Authenticator, Identity
+from mailer.accept.http.asked import once
 from mailer.accept.http.callers import Caller, as_json
 from mailer.accept.http.openapi import FAULTS
 from mailer.accept.submission import Fault, SubmissionError
@@ -55,11 +56,10 @@ class InboxApi:
 
     def __call__(self, authenticator: Authenticator) -> APIRouter:
         routes = APIRouter(prefix="/v1/inbox", tags=list(_TAGS))
-        once = InboxQuery.names() | WaitQuery.names()
-        reader = Depends(Caller(authenticator, "read", once=once))
+        reader = Depends(Caller(authenticator, "read", once=once(InboxQuery, WaitQuery)))
         self._add_reading(routes, reader)
         self._add_one(routes, reader)
-        self._add_deleting(routes, Depends(Caller(authenticator, "send", changes=True, once=once)))
+        self._add_deleting(routes, Depends(Caller(authenticator, "send", changes=True, once=once(Matcher))))
         return routes
 
     def _add_reading(self, routes: APIRouter, reader: Any) -> None:

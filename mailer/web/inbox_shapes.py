@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from mailer import ids
-from mailer.accept.http.shapes import At, MessageId, RecipientId, id_pattern
+from mailer.accept.http.asked import Asked, Digits
+from mailer.accept.http.shapes import At, MessageId, RecipientId, Shape, id_pattern
+from mailer.compose.control import written_instant
 from mailer.report.maildir import is_key
 from mailer.web.owned import Wanted
 
@@ -34,11 +35,9 @@ def _since(value: object) -> object:
     if isinstance(value, str) and is_key(value):
         return value
     try:
-        if isinstance(value, str) and re.fullmatch(_INSTANT, value, re.ASCII):
-            return datetime.fromisoformat(value.upper())
-    except ValueError:  # the 31st of February
-        pass
-    raise ValueError("must be the key of a message, or an instant such as 2026-03-09T14:30:00Z")
+        return written_instant(str(value))
+    except ValueError:
+        raise ValueError("must be the key of a message, or an instant such as 2026-03-09T14:30:00Z") from None
 
 
 def _message_id(value: object) -> object:
@@ -46,15 +45,6 @@ def _message_id(value: object) -> object:
         return ids.parse("msg", str(value))
     except ids.MalformedId:
         raise ValueError("must be the id of a message, msg_...") from None
-
-
-def _digits_only(value: object) -> object:
-    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise ValueError("must be a whole number in decimal digits")
-    return value
-
-
-_Number = Annotated[int, BeforeValidator(_digits_only)]
 
 
 def _no_default(schema: dict[str, Any]) -> None:
@@ -73,10 +63,8 @@ _MessageIdText = Annotated[
 ]
 
 
-class Matcher(BaseModel):
-    """Conditions that all hold. An unknown parameter is an error: a mistyped one would match everything."""
-
-    model_config = ConfigDict(extra="forbid")
+class Matcher(Asked):
+    """Conditions that all hold. A mistyped one would match everything."""
 
     recipient: _Text = Field(
         None, json_schema_extra=_no_default, description="Whose mailbox: the address in the envelope"
@@ -96,11 +84,6 @@ class Matcher(BaseModel):
         description="Key of a message: what came after it. An instant: what came then or later",
     )
 
-    @classmethod
-    def names(cls) -> frozenset[str]:
-        """Of the parameters."""
-        return frozenset(known.alias or name for name, known in cls.model_fields.items())
-
     def wanted(self) -> Wanted:
         return Wanted(
             recipient=self.recipient,
@@ -112,18 +95,14 @@ class Matcher(BaseModel):
 
 
 class InboxQuery(Matcher):
-    limit: _Number = Field(100, ge=1, le=1000, description="Most messages in the answer")
+    limit: Digits = Field(100, ge=1, le=1000, description="Most messages in the answer")
 
 
 class WaitQuery(Matcher):
-    timeout: _Number = Field(30, ge=0, le=LONGEST_WAIT, description="Seconds to wait")
+    timeout: Digits = Field(30, ge=0, le=LONGEST_WAIT, description="Seconds to wait")
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(from_attributes=True, frozen=True, populate_by_name=True)
-
-
-class InboxSummary(_Shape):
+class InboxSummary(Shape):
     """A copy of a message, as the receiving mailbox has it."""
 
     key: str = Field(description="Sorts by time of arrival", examples=[_EXAMPLE_KEY])
@@ -138,22 +117,22 @@ class InboxSummary(_Shape):
     size_bytes: int
 
 
-class InboxPage(_Shape):
+class InboxPage(Shape):
     messages: Sequence[InboxSummary] = Field(description="Newest first")
     total: int = Field(description="Before `limit`")
 
 
-class InboxField(_Shape):
+class InboxField(Shape):
     name: str
     value: str
 
 
-class InboxLink(_Shape):
+class InboxLink(Shape):
     url: str
     text: str | None = Field(description="What HTML shows for it; null for one found in plain text alone")
 
 
-class InboxAttachment(_Shape):
+class InboxAttachment(Shape):
     number: int = Field(description="Among all parts of the message")
     filename: str | None = Field(description="As the sender gave it: not safe as a path")
     content_type: str
@@ -161,7 +140,7 @@ class InboxAttachment(_Shape):
     size_bytes: int
 
 
-class InboxVerdict(_Shape):
+class InboxVerdict(Shape):
     """On one DKIM-Signature, with the keys that our DNS records publish."""
 
     result: str = Field(description="pass, fail or permerror (RFC 8601 §2.7.1)")
@@ -181,5 +160,5 @@ class InboxMessage(InboxSummary):
     fault: str | None = Field(description="Why its parts could not be told apart; null if they could")
 
 
-class Deleted(_Shape):
+class Deleted(Shape):
     deleted: int = Field(description="How many messages are not kept any more")

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
+from fastapi import Path
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from mailer import ids
 from mailer.accept.http import cursors
+from mailer.accept.http.shapes import id_pattern
 from mailer.accept.http.wire import pointer
 from mailer.accept.submission import Fault, SubmissionError
 from mailer.compose.control import read_instant
@@ -36,7 +38,17 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def digits_only(value: object) -> object:
+def once(*queries: type[BaseModel]) -> frozenset[str]:
+    """Names of their parameters that may be given once; a list may be repeated."""
+    return frozenset(
+        known.alias or name
+        for query in queries
+        for name, known in query.model_fields.items()
+        if get_origin(known.annotation) is not list
+    )
+
+
+def _digits_only(value: object) -> object:
     """Refuses what Python reads as a number all the same: `0.0`, `+1`, ` 1`, `1_000`."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError("must be a whole number in decimal digits")
@@ -49,13 +61,18 @@ def _instant(value: object) -> object:
     return read_instant(value)
 
 
-Digits = Annotated[int, BeforeValidator(digits_only)]
+Digits = Annotated[int, BeforeValidator(_digits_only)]
 # RFC 3339 §5.6; pydantic alone also takes seconds since 1970, and days without a time.
 Instant = Annotated[
     datetime,
     BeforeValidator(_instant),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-09T14:30:00Z"]}),
 ]
+
+
+def id_path(kind: str, what: str) -> Any:
+    """Of an id in a path. A malformed one is 404 like an unknown one: the pattern is told, not enforced."""
+    return Path(description=f"Id of {what}", json_schema_extra={"pattern": id_pattern(kind)})
 
 
 def number_of(kind: str, text: str, *, what: str) -> int:
@@ -73,8 +90,12 @@ def position_of(cursor: str | None, question: str) -> int | None:
     try:
         return cursors.position(cursor, question)
     except cursors.BadCursor as error:
-        fault = {"loc": ("query", "cursor"), "msg": str(error), "type": "value_error"}
-        raise RequestValidationError([fault]) from None
+        raise refused("cursor", str(error)) from None
+
+
+def refused(parameter: str, sentence: str) -> RequestValidationError:
+    """As the framework refuses a parameter. sentence: goes on after its name."""
+    return RequestValidationError([{"type": "value_error", "loc": ("query", parameter), "msg": sentence}])
 
 
 _FAULTS: Mapping[type[IdentityError], Fault] = {

@@ -6,20 +6,15 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Annotated, NoReturn
 
-from fastapi import Path, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request, Response
 from pydantic import BaseModel
 
-from mailer import ids
 from mailer.accept.credentials import Authenticator, Identity
-from mailer.accept.http.shapes import id_pattern
+from mailer.accept.http.asked import id_path, number_of, refused
 from mailer.accept.http.visits import visit_of
 from mailer.accept.submission import Fault, SubmissionError
 
-# A malformed id is 404 like an unknown one, so the pattern is told and not enforced.
-MessageIdText = Annotated[
-    str, Path(description="Id of a message", json_schema_extra={"pattern": id_pattern("msg")})
-]
+MessageIdText = Annotated[str, id_path("msg", "a message")]
 
 
 class Caller:
@@ -43,19 +38,15 @@ class Caller:
         if self._changes and identity.is_suspended:
             raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
         given = Counter(name for name, _ in request.query_params.multi_items())
-        fault = {"msg": "is given more than once", "type": "value_error"}
-        twice = [fault | {"loc": ("query", name)} for name in self._once if given[name] > 1]
-        if twice:
-            raise RequestValidationError(twice)
+        for name in given:
+            if name in self._once and given[name] > 1:
+                raise refused(name, "is given more than once")
         return identity
 
 
 def message_number(text: str) -> int:
     """The id in a path. Raises SubmissionError (NOT_FOUND)."""
-    try:
-        return ids.parse("msg", text)
-    except ids.MalformedId:
-        not_found()
+    return number_of("msg", text, what="message")
 
 
 def not_found() -> NoReturn:

@@ -43,6 +43,9 @@ class Complaints:
         self._add(error)
         self._broken.add(_field(error.pointer or ""))
 
+    def has_left_out(self, field: str) -> bool:
+        return field in self._broken
+
     def _add(self, error: SubmissionError) -> None:
         place = error.pointer or ""
         if place not in self._places:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from mailer.accept.http.shapes import At, shown_as
+from mailer.accept.http.asked import Asked
+from mailer.accept.http.shapes import At, Shape, shown_as
 from mailer.events import EventType
 
 EndpointId = Annotated[int, *shown_as("whe")]
@@ -39,11 +40,7 @@ EventTypes = Annotated[
 ]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class NewEndpoint(_Request):
+class NewEndpoint(Asked):
     """A URL that events are posted to from now on."""
 
     model_config = ConfigDict(
@@ -64,7 +61,7 @@ def _of_a_change(schema: dict[str, Any]) -> None:
     schema["examples"] = [{"state": "disabled"}]
 
 
-class EndpointChange(_Request):
+class EndpointChange(Asked):
     """What is not named stays as it is."""
 
     model_config = ConfigDict(json_schema_extra=_of_a_change)
@@ -77,7 +74,7 @@ class EndpointChange(_Request):
     )
 
 
-class Rotation(_Request):
+class Rotation(Asked):
     """How a secret is replaced."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_seconds": 86400}]})
@@ -88,11 +85,7 @@ class Rotation(_Request):
     )  # fmt: skip
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(from_attributes=True, frozen=True)
-
-
-class Endpoint(_Shape):
+class Endpoint(Shape):
     """Where events of the tenant are posted to."""
 
     id: EndpointId
@@ -112,19 +105,19 @@ class EndpointWithSecret(Endpoint):
     secret: Secret
 
 
-class EndpointList(_Shape):
+class EndpointList(Shape):
     """All endpoints of the tenant, oldest first."""
 
     endpoints: Sequence[Endpoint]
 
 
-class EndpointSecret(_Shape):
+class EndpointSecret(Shape):
     """What its callbacks are signed with."""
 
     secret: Secret
 
 
-class RotatedSecret(_Shape):
+class RotatedSecret(Shape):
     """The new secret."""
 
     secret: Secret
@@ -135,7 +128,7 @@ _NUMBER = Field(description="Number of the event in the tenant's log; null for a
 State = Literal["due", "held", "delivered", "given_up"]
 
 
-class Callback(_Shape):
+class Callback(Shape):
     """One event for one endpoint."""
 
     id: CallbackId
@@ -147,14 +140,14 @@ class Callback(_Shape):
     settled_at: At | None = Field(description="null until it is delivered or given up")
 
 
-class CallbackPage(_Shape):
+class CallbackPage(Shape):
     """Newest first."""
 
     callbacks: Sequence[Callback]
     next_cursor: CallbackId | None = Field(description="Value of `cursor` for the next page; null at the end")
 
 
-class EndpointAttempt(_Shape):
+class EndpointAttempt(Shape):
     """One call of an endpoint."""
 
     id: AttemptId
@@ -169,14 +162,14 @@ class EndpointAttempt(_Shape):
     )
 
 
-class EndpointAttemptPage(_Shape):
+class EndpointAttemptPage(Shape):
     """Newest first."""
 
     attempts: Sequence[EndpointAttempt]
     next_cursor: AttemptId | None = Field(description="Value of `cursor` for the next page; null at the end")
 
 
-class Tested(_Shape):
+class Tested(Shape):
     """A test is on its way."""
 
     callback_id: CallbackId

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from mailer import ids
 from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.endpoints import Endpoints
 from mailer.accept.http import endpoint_shapes as shapes
+from mailer.accept.http.asked import Asked, Digits, id_path, number_of, once
 from mailer.accept.http.callers import Caller, as_json
 from mailer.accept.http.shapes import id_pattern
 from mailer.accept.http.smallbody import SmallBody
@@ -21,41 +22,40 @@ LOOK, CHANGE = "read", "manage"
 PATH = "/v1/webhook-endpoints"
 _ONE = "/{endpoint_id}"
 _MOST_ROWS = 1000
+_WHAT = "webhook endpoint"
 
-# A malformed id is 404 like an unknown one, so the pattern is told and not enforced.
-_EndpointId = Annotated[
-    str, Path(description="Id of a webhook endpoint", json_schema_extra={"pattern": id_pattern("whe")})
-]
-_CallbackId = Annotated[
-    str, Path(description="Id of a callback", json_schema_extra={"pattern": id_pattern("whc")})
-]
+_EndpointId = Annotated[str, id_path("whe", "a webhook endpoint")]
+_CallbackId = Annotated[str, id_path("whc", "a callback")]
 
 
 def _cursor(kind: str) -> tuple[object, ...]:
     """`next_cursor` of the page before: the id that it ended with."""
+
+    def read(text: object) -> int:
+        try:
+            return ids.parse(kind, str(text))
+        except ids.MalformedId:
+            raise ValueError("is not a cursor that was given out") from None
+
     return (
-        BeforeValidator(lambda text: ids.parse(kind, str(text))),
+        BeforeValidator(read),
         WithJsonSchema({"type": "string", "pattern": id_pattern(kind)}),
         Field(description="`next_cursor` of the page before"),
     )
 
 
-_Limit = Annotated[int, Field(ge=1, le=_MOST_ROWS, description="Most of them in the answer")]
+_Limit = Annotated[Digits, Field(ge=1, le=_MOST_ROWS, description="Most of them in the answer")]
 
 
-class AttemptQuery(BaseModel):
+class AttemptQuery(Asked):
     """Which part of the log of attempts."""
-
-    model_config = ConfigDict(extra="forbid")
 
     cursor: Annotated[int | None, *_cursor("wha")] = None
     limit: _Limit = 100
 
 
-class CallbackQuery(BaseModel):
+class CallbackQuery(Asked):
     """Which callbacks."""
-
-    model_config = ConfigDict(extra="forbid")
 
     cursor: Annotated[int | None, *_cursor("whc")] = None
     limit: _Limit = 100
@@ -123,7 +123,7 @@ def _keep(routes: APIRouter, endpoints: Endpoints, authenticator: Authenticator)
     def delete_endpoint(endpoint_id: _EndpointId, identity: Identity = manager) -> Response:
         """It is called no more; its callbacks and their attempts go with it."""
         if not endpoints.delete(identity.tenant_id, _number(endpoint_id)):
-            _not_found()
+            raise _unknown(_WHAT)
         return Response(status_code=204)
 
 
@@ -159,10 +159,8 @@ def _secrets(routes: APIRouter, endpoints: Endpoints, authenticator: Authenticat
 
 
 def _history(routes: APIRouter, endpoints: Endpoints, authenticator: Authenticator) -> None:
-    reader, manager = (
-        Depends(Caller(authenticator, LOOK)),
-        Depends(Caller(authenticator, CHANGE, changes=True)),
-    )
+    reader = Depends(Caller(authenticator, LOOK, once=once(AttemptQuery, CallbackQuery)))
+    manager = Depends(Caller(authenticator, CHANGE, changes=True))
 
     @routes.get(
         f"{_ONE}/attempts", response_model=shapes.EndpointAttemptPage, summary="List calls of an endpoint"
@@ -205,9 +203,10 @@ def _history(routes: APIRouter, endpoints: Endpoints, authenticator: Authenticat
         endpoint_id: _EndpointId, callback_id: _CallbackId, identity: Identity = manager
     ) -> Response:
         """One that waits or was given up is due now; one that is delivered or being called stays so."""
-        number = _number(callback_id, "whc")
-        retried = endpoints.retry(identity.tenant_id, _number(endpoint_id), number)
-        return as_json(shapes.Callback.model_validate(_there(retried)))
+        number = _number(endpoint_id)
+        callback = number_of("whc", callback_id, what="callback")
+        retried = endpoints.retry(identity.tenant_id, number, callback)
+        return as_json(shapes.Callback.model_validate(_there(retried, "callback of this endpoint")))
 
 
 def _check(endpoints: Endpoints, url: str) -> None:
@@ -216,19 +215,16 @@ def _check(endpoints: Endpoints, url: str) -> None:
         raise SubmissionError(Fault.INVALID_FIELD, fault, pointer="/url")
 
 
-def _number(text: str, kind: str = "whe") -> int:
-    try:
-        return ids.parse(kind, text)
-    except ids.MalformedId:
-        _not_found()
+def _number(endpoint_id: str) -> int:
+    return number_of("whe", endpoint_id, what=_WHAT)
 
 
-def _not_found() -> NoReturn:
-    raise SubmissionError(Fault.NOT_FOUND, "this tenant has no such webhook endpoint")
-
-
-def _there(found: Any) -> Any:
+def _there(found: Any, what: str = _WHAT) -> Any:
     """What was found. Raises SubmissionError (NOT_FOUND)."""
     if found is None:
-        _not_found()
+        raise _unknown(what)
     return found
+
+
+def _unknown(what: str) -> SubmissionError:
+    return SubmissionError(Fault.NOT_FOUND, f"this tenant has no such {what}")

@@ -6,7 +6,7 @@ transaction that only reads. Where a real request ends at its first fault, this 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -83,8 +83,9 @@ class Examiner:
         """Raises SubmissionError for a body that cannot be read at all, StoreUnavailable."""
         complaints = Complaints()
         now = self._now()
+        request, has_words = self._with_words(_request(raw, complaints), complaints, identity)
         submission = draft.submission_of(
-            self._filled(_request(raw, complaints), complaints, identity),
+            request,
             identity,
             most_recipients=self._most_recipients,
             idempotency_key=None,
@@ -101,19 +102,26 @@ class Examiner:
             headers = composed[1].headers
             size = tried(complaints, size_of, composed[1], self._message_bytes) or 0
         rows = self._admit(submission, complaints, identity, now)
-        warnings = advise(content, is_broadcast=rows.is_broadcast, size_bytes=size)
+        warnings = advise(content, is_broadcast=rows.is_broadcast, size_bytes=size, has_words=has_words)
         if complaints.found:
             return Finding(tuple(complaints.found), tuple(warnings), None)
         parts = tuple(entity_of(content, f"=_{shown}").leaves)
         message = Foreseen(submission, content, headers, size, parts, rows.selectors)
         return Finding((), tuple(warnings), message)
 
-    def _filled(
+    def _with_words(
         self, request: wire.SendRequest, complaints: Complaints, identity: Identity
-    ) -> wire.SendRequest:
-        filled = tried(complaints, filling.fill, request, self._stationery, identity.tenant_id)
-        # What its words would have been cannot be told: that of the rest which can be judged still is.
-        return filled or filling.with_words(request, Filled(request.subject or "", "", request.html))
+    ) -> tuple[wire.SendRequest, bool]:
+        """With the words that would be sent; False if they cannot be told, and the rest is judged alone."""
+        has_template = request.template is not None or complaints.has_left_out("template")
+        if not complaints.has_left_out("template"):
+            try:
+                return filling.fill(request, self._stationery, identity.tenant_id), True
+            except SubmissionError as error:
+                for one in _each(error):
+                    complaints(one)
+        words = Filled(request.subject, request.text or "", request.html)
+        return filling.with_words(request, words), not has_template
 
     def _admit(
         self, submission: Submission, complaints: Complaints, identity: Identity, now: datetime
@@ -138,6 +146,13 @@ def _request(raw: bytes | bytearray, complaints: Complaints) -> wire.SendRequest
         request = salvage(raw, complaints)
         complaints(error)  # what decoding each field by itself found is there already
         return request
+
+
+def _each(error: SubmissionError) -> Sequence[SubmissionError]:
+    """Every variable that is missing has a place of its own."""
+    if len(error.errors) < 2:
+        return [error]
+    return [SubmissionError(error.fault, detail, pointer=pointer) for pointer, detail in error.errors]
 
 
 def _rows(connection: Connection, admitted: Admitted) -> _Rows:

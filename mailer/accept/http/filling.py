@@ -106,7 +106,7 @@ def _missing(missing: Sequence[Missing]) -> SubmissionError:
         place = pointer("template", "data", *m.path)
         errors.setdefault(place, f"`{m.name}` is not in the data ({m.part}, line {m.line})")
     first, more = missing[0], len(errors) - 1
-    others = f" and {more} more that it needs" if more else ""
+    others = f" and {more} more variable{'s' if more > 1 else ''}" if more else ""
     return SubmissionError(
         Fault.TEMPLATE_FAILED,
         f"the template needs `{first.name}` ({first.part}, line {first.line}){others}, missing in the data",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Response
 from pydantic import Field, StrictInt
 from pydantic.json_schema import SkipJsonSchema
 
@@ -18,12 +18,14 @@ from mailer.accept.http.asked import (
     Digits,
     Instant,
     examples,
+    id_path,
     number_of,
+    once,
     position_of,
     refusals,
 )
 from mailer.accept.http.callers import Caller, as_json
-from mailer.accept.http.shapes import At, Shape, id_pattern, shown_as
+from mailer.accept.http.shapes import At, Shape, shown_as
 from mailer.accept.http.smallbody import SmallBody
 from mailer.identity import asking, own_keys
 from mailer.identity.api_keys import ApiKey
@@ -42,9 +44,7 @@ _None = SkipJsonSchema[None]
 
 Scope = Literal["send", "read", "templates", "manage"]
 KeyId = Annotated[int, *shown_as("key")]
-KeyIdText = Annotated[
-    str, Path(description="Id of an API key", json_schema_extra={"pattern": id_pattern("key")})
-]
+KeyIdText = Annotated[str, id_path("key", "an API key")]
 Names = Annotated[list[Annotated[str, Field(max_length=255)]], Field(min_length=1, max_length=_MOST_NAMES)]
 
 
@@ -131,7 +131,7 @@ def router(
 ) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be used."""
     routes = APIRouter(prefix="/v1", tags=["keys"], route_class=SmallBody)
-    _add_looking(routes, store, Depends(Caller(authenticator, "read")), now)
+    _add_looking(routes, store, Depends(Caller(authenticator, "read", once=once(KeyQuery))), now)
     manager = Depends(Caller(authenticator, asking.SCOPE, changes=True))
     _add_making(routes, store, manager, new_id, now)
     _add_changing(routes, store, manager, now)

@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http import cursors
-from mailer.accept.http.asked import Asked, Digits, Instant, position_of
+from mailer.accept.http.asked import Asked, Digits, Instant, once, position_of
 from mailer.accept.http.callers import Caller, as_json
 from mailer.accept.http.reading import SCOPE
 from mailer.accept.http.shapes import At, MessageId, Shape
@@ -111,7 +111,7 @@ class ListQuery(Asked):
 def router(store: Store, authenticator: Authenticator) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be read."""
     routes = APIRouter(prefix="/v1")
-    reader = Depends(Caller(authenticator, SCOPE))
+    reader = Depends(Caller(authenticator, SCOPE, once=once(ListQuery)))
 
     @routes.get("/messages", response_model=MessagePage, tags=["messages"], summary="List messages")
     def list_messages(query: Annotated[ListQuery, Query()], identity: Identity = reader) -> Response:

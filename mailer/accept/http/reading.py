@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mailer.accept.credentials import Authenticator, Identity
-from mailer.accept.http.asked import Digits
+from mailer.accept.http.asked import Asked, Digits, once
 from mailer.accept.http.callers import Caller, MessageIdText, as_json, message_number, not_found
 from mailer.accept.http.shapes import EventPage, ExplainedMessage, Message
 from mailer.events import EventType
@@ -20,10 +20,8 @@ _MOST_EVENTS = 1000
 _LARGEST = 2**63 - 1  # what the log's numbers fit into
 
 
-class EventQuery(BaseModel):
-    """Which part of the log. An unknown parameter is an error: a mistyped filter would show everything."""
-
-    model_config = ConfigDict(extra="forbid")
+class EventQuery(Asked):
+    """Which part of the log. A mistyped filter would show everything."""
 
     after: Digits = Field(0, ge=0, le=_LARGEST, description="Number of the last event seen; 0 for the start")
     limit: Digits = Field(100, ge=1, le=_MOST_EVENTS, description="Most events in the answer")
@@ -33,7 +31,7 @@ class EventQuery(BaseModel):
 def router(store: Store, authenticator: Authenticator) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be read."""
     routes = APIRouter(prefix="/v1")
-    reader = Depends(Caller(authenticator, SCOPE, once=("after", "limit")))
+    reader = Depends(Caller(authenticator, SCOPE, once=once(EventQuery)))
 
     @routes.get("/messages/{message_id}", response_model=Message, tags=["messages"], summary="Get a message")
     def get_message(message_id: MessageIdText, identity: Identity = reader) -> Response:

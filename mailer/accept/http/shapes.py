@@ -38,14 +38,13 @@ At = Annotated[
 ]
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """What is answered, made of a view."""
+
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
-Shape = _Shape  # of what is answered elsewhere
-
-
-class Step(_Shape):
+class Step(Shape):
     """A line of the SMTP conversation, or a note beside it."""
 
     ms: float = Field(description="Milliseconds since the attempt began")
@@ -58,7 +57,7 @@ def _steps(given: Any) -> Any:
     return [{"ms": ms, "who": who, "line": line} for ms, who, line in given]
 
 
-class Attempt(_Shape):
+class Attempt(Shape):
     """One SMTP transaction tried for a recipient."""
 
     id: AttemptId
@@ -78,7 +77,7 @@ class Attempt(_Shape):
     conversation: Annotated[Sequence[Step], BeforeValidator(_steps)] = Field(validation_alias="steps")
 
 
-class Notice(_Shape):
+class Notice(Shape):
     """A notice (DSN) to whoever submitted the message by SMTP."""
 
     kind: NoticeKind
@@ -87,7 +86,7 @@ class Notice(_Shape):
     created_at: At = Field(description="When it was owed")
 
 
-class Recipient(_Shape):
+class Recipient(Shape):
     """One recipient of a message, and what became of it."""
 
     id: RecipientId
@@ -105,7 +104,7 @@ class Recipient(_Shape):
     notices: Sequence[Notice] = Field(description="Notices to the submitter about this recipient")
 
 
-class Event(_Shape):
+class Event(Shape):
     """One change in a recipient's life. Callbacks show it alike: mailer/shown.py has the same members."""
 
     number: int | None = Field(description="In the tenant's log, without gaps; null until it is numbered")
@@ -118,7 +117,7 @@ class Event(_Shape):
     data: dict[str, Any]
 
 
-class Message(_Shape):
+class Message(Shape):
     """A message with its recipients, their attempts, and its events."""
 
     id: MessageId
@@ -135,7 +134,7 @@ class Message(_Shape):
     events: Sequence[Event]
 
 
-class EventPage(_Shape):
+class EventPage(Shape):
     """A piece of the event log, in order. Another epoch than before: the log was restored, start at 0."""
 
     epoch: str
@@ -143,7 +142,7 @@ class EventPage(_Shape):
     next_after: int = Field(validation_alias="last_number", description="Value of `after` for the next page")
 
 
-class ExplanationLine(_Shape):
+class ExplanationLine(Shape):
     """One decision."""
 
     at: At | None
@@ -152,7 +151,7 @@ class ExplanationLine(_Shape):
     until: At | None = Field(description="When it ends by itself; null if it does not, or is past")
 
 
-class Explanation(_Shape):
+class Explanation(Shape):
     """A recipient's life, and why it is where it is."""
 
     recipient_id: RecipientId
@@ -162,12 +161,12 @@ class Explanation(_Shape):
     now: ExplanationLine
 
 
-class ExplainedMessage(_Shape):
+class ExplainedMessage(Shape):
     id: MessageId
     recipients: Sequence[Explanation]
 
 
-class Cancelled(_Shape):
+class Cancelled(Shape):
     """What became of each recipient of a message that was cancelled."""
 
     id: MessageId
@@ -178,14 +177,14 @@ class Cancelled(_Shape):
     too_late: Sequence[RecipientId] = Field(description="Had ended before")
 
 
-class TriedAnew(_Shape):
+class TriedAnew(Shape):
     """A recipient accepted anew."""
 
     recipient_id: RecipientId
     retry_of: RecipientId
 
 
-class Retried(_Shape):
+class Retried(Shape):
     """Which recipients of a message are tried again."""
 
     id: MessageId

@@ -5,31 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import Field
 
-from mailer import ids
-from mailer.accept.http.shapes import At, id_pattern
+from mailer.accept.http.asked import Asked
+from mailer.accept.http.shapes import At, Shape, shown_as
 from mailer.compose import templating, wording
 from mailer.templates.reading import KIND, MOST_VERSIONS, NAME_CHARS, NAME_PATTERN
 
-TemplateId = Annotated[
-    int,
-    PlainSerializer(lambda value: ids.show(KIND, value), return_type=str),
-    WithJsonSchema({"type": "string", "pattern": id_pattern(KIND), "examples": [ids.show(KIND, 5)]}),
-]
+TemplateId = Annotated[int, *shown_as(KIND)]
 # JSON Schema knows (?!...), the engine that pydantic takes does not: the pattern is told here and held there.
 TOLD_NAME = {"pattern": f"^{NAME_PATTERN}$"}
 _Number = Annotated[int, Field(strict=True, ge=1, le=MOST_VERSIONS)]
 _Words = Annotated[str, Field(max_length=templating.SOURCE_CHARS, json_schema_extra={"format": "liquid"})]
 
 
-class _Asked(BaseModel):
-    """An unknown field is an error: a mistyped one would be lost in silence."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Words(_Asked):
+class Words(Asked):
     """A version: templates in Liquid, a text, an html, or both."""
 
     subject: str = Field(
@@ -48,13 +38,13 @@ class NewTemplate(Words):
     )
 
 
-class Publication(_Asked):
+class Publication(Asked):
     """Which version is sent where none is named."""
 
     version: _Number
 
 
-class Trial(_Asked):
+class Trial(Asked):
     """Data to fill a template with, to see what would be sent."""
 
     version: _Number | None = Field(None, description="Without it, the published one, else the latest")
@@ -63,11 +53,7 @@ class Trial(_Asked):
     auto_text: bool = Field(True, strict=True, description="Make a text of an html that has none")
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(from_attributes=True, frozen=True)
-
-
-class TemplateEntry(_Shape):
+class TemplateEntry(Shape):
     """A template."""
 
     id: TemplateId
@@ -77,26 +63,26 @@ class TemplateEntry(_Shape):
     created_at: At
 
 
-class TemplatePage(_Shape):
+class TemplatePage(Shape):
     """Templates by name."""
 
     templates: Sequence[TemplateEntry]
     next_after: str | None = Field(description="Value of `after` for the next page; null: this is the last")
 
 
-class TemplateVersion(_Shape):
+class TemplateVersion(Shape):
     number: int
     created_at: At
 
 
-class TemplateVariable(_Shape):
+class TemplateVariable(Shape):
     """A variable that a version speaks of."""
 
     name: str
     required: bool = Field(validation_alias="is_required", description="false: it has a default")
 
 
-class TemplateContent(_Shape):
+class TemplateContent(Shape):
     """A version with its words, as they were written."""
 
     number: int
@@ -114,13 +100,13 @@ class TemplateView(TemplateEntry):
     content: TemplateContent = Field(description="The published version, else the latest")
 
 
-class MissingVariable(_Shape):
+class MissingVariable(Shape):
     name: str
     part: str = Field(description="subject, text or html")
     line: int = Field(description="Where it is first wanted")
 
 
-class Rendering(_Shape):
+class Rendering(Shape):
     """What would be sent. Where variables are missing there are gaps, and it would be refused."""
 
     version: int

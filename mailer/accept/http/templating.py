@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mailer.accept.credentials import Authenticator, Identity
+from mailer.accept.http.asked import Asked, Digits, once, refused
 from mailer.accept.http.callers import Caller, as_json
 from mailer.accept.http.smallbody import bodies_up_to
 from mailer.accept.http.template_shapes import (
@@ -55,10 +56,8 @@ NumberText = Annotated[
 ]
 
 
-class TemplateQuery(BaseModel):
+class TemplateQuery(Asked):
     """Which part of the list."""
-
-    model_config = ConfigDict(extra="forbid")
 
     after: str | None = Field(
         None,
@@ -66,7 +65,7 @@ class TemplateQuery(BaseModel):
         description="Name of the last template seen",
         json_schema_extra={**TOLD_NAME},
     )
-    limit: int = Field(100, ge=1, le=_MOST_LISTED, description="Most templates in the answer")
+    limit: Digits = Field(100, ge=1, le=_MOST_LISTED, description="Most templates in the answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +90,13 @@ def router(parts: TemplateParts) -> APIRouter:
 
 
 def _add_reading(routes: APIRouter, parts: TemplateParts) -> None:
-    reader = Depends(Caller(parts.authenticator, READING_SCOPE))
+    reader = Depends(Caller(parts.authenticator, READING_SCOPE, once=once(TemplateQuery)))
 
     @routes.get("", response_model=TemplatePage, summary="List templates")
     def list_templates(query: Annotated[TemplateQuery, Query()], identity: Identity = reader) -> Response:
         """Templates by name."""
         if query.after is not None and not is_name(query.after):
-            raise SubmissionError(Fault.INVALID_FIELD, "`after` is the name of a template")
+            raise refused("after", "must be the name of a template")
         found = shelf.listed(parts.store, identity.tenant_id, after=query.after or "", limit=query.limit)
         more = found[-1].name if len(found) == query.limit else None
         return as_json(TemplatePage.model_validate({"templates": found, "next_after": more}))
@@ -119,7 +118,7 @@ def _add_reading(routes: APIRouter, parts: TemplateParts) -> None:
         is_number = number.isascii() and number.isdigit() and 0 < int(number[:11]) <= MOST_VERSIONS
         found = shelf.content(parts.store, identity.tenant_id, template, int(number)) if is_number else None
         if found is None:
-            _not_found()
+            raise SubmissionError(Fault.NOT_FOUND, "this tenant has no such version of such a template")
         return as_json(_content(parts.stationery, found))
 
     @routes.post("/{template}/render", response_model=Rendering, summary="Try a template")

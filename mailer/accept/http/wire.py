@@ -220,6 +220,15 @@ def _invalid(message: str) -> SubmissionError:
         return SubmissionError(
             Fault.INVALID_FIELD, f"{problem} {shown!r}", pointer=pointer(*steps, of_a_field[2])
         )
+    return SubmissionError(Fault.INVALID_FIELD, _said(what), pointer=pointer(*steps))
+
+
+def _said(what: str) -> str:
+    """In words that help: of all that is read here, tags have a pattern and instants an offset."""
+    if "matching regex" in what:
+        return f"a tag is made of 1 to {control.TAG_CHARS} visible ASCII characters"
+    if "RFC3339" in what or "timezone" in what:
+        return control.NOT_AN_INSTANT
     # JSON's words for what Python calls str.
     detail = what.replace("`str", "`string").replace("`", "")
-    return SubmissionError(Fault.INVALID_FIELD, detail[:1].lower() + detail[1:], pointer=pointer(*steps))
+    return detail[:1].lower() + detail[1:]

@@ -299,3 +299,70 @@ async def test_who_may_not_send_may_not_try(door: Door) -> None:
 
     assert fault_of(await validate(door, LETTER, **bearer(reader)))[:2] == (403, "forbidden")
     assert fault_of(await validate(door, LETTER, Authorization="Bearer x"))[:2] == (401, "unauthenticated")
+
+
+# ---- templates
+
+
+async def stored(door: Door, **words: Any) -> None:
+    key = bearer(door.keyring.issue(scopes=("templates",)))
+    made = await door.client.post(
+        "/v1/templates", json={"name": "shipped", "publish": True, **words}, headers=key
+    )
+    assert made.status_code == 201
+
+
+def by_template(**template: Any) -> dict[str, Any]:
+    return {"from": "shop@acme.example", "to": "ada@example.org", "template": template}
+
+
+async def test_it_tells_what_a_template_makes(door: Door) -> None:
+    await stored(door, subject="{{ name }}, it is on its way", html="<p>Dear {{ name }}</p>")
+
+    answer = await validate(door, by_template(name="shipped", data={"name": "Ada"}))
+
+    found = answer.json()
+    assert (found["valid"], found["problems"], found["warnings"]) == (True, [], [])
+    assert found["message"]["subject"] == "Ada, it is on its way"
+    assert [part["content_type"] for part in found["message"]["parts"]] == ["text/plain", "text/html"]
+
+
+async def test_every_missing_variable_is_a_problem_and_nothing_is_said_of_the_words(door: Door) -> None:
+    await stored(door, subject="{{ name }}", text="{{ order.number }} {{ name }}")
+
+    found = (await validate(door, {**by_template(name="shipped"), "to": ["ada@example.org", "x"]})).json()
+
+    assert places(found) == ["/template/data/name", "/template/data/order/number", "/to/1"]
+    assert found["problems"][1]["detail"] == "`order.number` is not in the data (text, line 1)"
+    assert words(found) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "pointer", "fault"),
+    [
+        ({"name": "nowhere"}, "/template", "unknown-template"),
+        ({"name": "shipped", "version": 7}, "/template", "unknown-template"),
+        ({}, "/template", "invalid-field"),
+        ({"name": "shipped", "data": 5}, "/template/data", "invalid-field"),
+        ({"nmae": "shipped"}, "/template/nmae", "invalid-field"),
+    ],
+)
+async def test_what_is_wrong_with_a_template_brings_no_other_fault(
+    door: Door, template: dict[str, Any], pointer: str, fault: str
+) -> None:
+    await stored(door, subject="a", text="b")
+
+    found = (await validate(door, by_template(**template))).json()
+
+    [problem] = found["problems"]
+    assert (problem["type"], problem["pointer"]) == (f"/problems/{fault}", pointer)
+    assert words(found) == []
+
+
+async def test_another_tenants_template_is_not_there(door: Door) -> None:
+    await stored(door, subject="a", text="b")
+    theirs = door.keyring.issue(to=door.keyring.globex)
+
+    found = (await validate(door, by_template(name="shipped"), **bearer(theirs))).json()
+
+    assert "/problems/unknown-template" in {problem["type"] for problem in found["problems"]}

@@ -126,3 +126,29 @@ def test_a_long_unknown_name_is_not_repeated_whole() -> None:
         wire.decode(json.dumps({"from": "a@x.example", "x" * 5000: 1}).encode())
 
     assert len(caught.value.detail) < 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "detail"),
+    [
+        ("tags", ["a b"], "a tag is made of 1 to 64 visible ASCII characters"),
+        (
+            "send_at",
+            "tomorrow",
+            "must be an instant with its offset from UTC, such as 2026-01-31T08:00:00+01:00",
+        ),
+        (
+            "expires_at",
+            "2026-03-09T12:00:00",
+            "must be an instant with its offset from UTC, such as 2026-01-31T08:00:00+01:00",
+        ),
+        ("subject", 5, "expected string, got int"),
+    ],
+)
+def test_a_fault_is_told_in_words_that_help(field: str, value: Any, detail: str) -> None:
+    raw = json.dumps({"from": "a@x.example", "to": "b@x.example", field: value}).encode()
+
+    with pytest.raises(SubmissionError) as refused:
+        wire.decode(raw)
+
+    assert refused.value.detail == detail
