@@ -18,12 +18,13 @@ from tests.support.faults import Fault, Receiver, Scene, Server, Struck, set_clo
 from tests.support.instance import Instance, Ledger, installed, wait_for
 from tests.support.load import MIXED, Accepted, Load, LoadPlan, running_load
 from tests.support.processes import free_port
-from tests.support.reconcile import Findings, Told, reconcile
+from tests.support.reconcile import Findings, Notices, Told, reconcile
 from tests.support.sink import UNANSWERED, DotRead, Sink, running_sink
 from tests.support.tcp_proxy import CommitThief
 
 SEED = int(os.environ.get("CRASH_SEED", "20261122"))
 SENDER_DOMAIN = "crash.example.org"
+SENDER = f"shop@{SENDER_DOMAIN}"
 LEASE_SECONDS = 3.0
 SWEEP_SECONDS = 0.5
 _SINK_DELAY = 0.025  # seconds
@@ -41,10 +42,11 @@ def shuffled(faults: Sequence[Fault], name: str) -> list[Fault]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrashPlan:
-    """What a journey does.
+    """What a journey does. Notices of what bounced go to the sink as well.
 
     name       prefix of its messages' ids
-    messages   202s and 250s that there are at least at the end
+    messages   that are accepted at least, in batches and without
+    per_second messages that are begun a second, beside the batches that faults order
     settings   of the product beside those of every journey
     ledger_url the database as the harness reaches it; None: SQLite in the data folder
     clock      whether the product runs under libfaketime
@@ -72,15 +74,18 @@ class Reckoning:
     refused          answers that refused for good: none is expected
     unknown          requests whose answer was missed and asked for again
     by_door          messages accepted
+    replayed         by the bid of a batch's first message: how many an earlier submission of it had brought
     """
 
     plan: CrashPlan
     findings: Findings
+    notices: Notices
     struck: Sequence[Struck]
     doubts_by_fault: Mapping[int, int]
     refused: Sequence[str]
     unknown: int
     by_door: Mapping[str, int]
+    replayed: Mapping[str, int]
     verify_code: int
     verify: Mapping[str, Any]
 
@@ -95,26 +100,31 @@ class Reckoning:
             f"  {len(f.broken)} promises broken, {f.duplicates} duplicates (all in doubt unless said), "
             f"{f.doubts} attempts in doubt ({f.scripted_doubts} by the sink), "
             f"dead leases stood at most {max(stuck, default=0):.2f} s",
+            f"  {len(self.replayed)} batches, {sum(s.fault.cuts_batch for s in self.struck)} of them cut,"
+            f" with {sum(self.replayed.values())} messages that were there already; {self.notices}",
         ]
         for number, s in enumerate(self.struck):
             lines.append(
-                f"  {number:2} {s.name:34} sessions {s.seen.sessions:2} (after dot {s.seen.after_dot:2}), "
-                f"leased {s.seen.leased:3}, 202s {s.seen.accepted:5} +{s.accepted_after:4}, "
+                f"  {number:2} {s.fault.name:34} sessions {s.seen.sessions:2} (after dot "
+                f"{s.seen.after_dot:2}), leased {s.seen.leased:3}, "
+                f"202s {s.seen.accepted:5} +{s.accepted_after:4}, "
                 f"in doubt {self.doubts_by_fault.get(number, 0)}"
                 + f", attempts open for {s.open_seconds:.1f} s"
                 + (f", leases stood {s.stuck_seconds:.2f} s" if s.stuck_seconds is not None else "")
+                + (f", {s.seen.committed} of a batch committed" if s.fault.is_amid_batch else "")
             )
         return "\n".join(lines)
 
     def broken(self) -> list[str]:
         """Every promise that was not kept, as a sentence; empty when all were."""
-        out = list(self.findings.broken)
+        out = [*self.findings.broken, *self.notices.broken()]
         out += [f"refused: {line}" for line in self.refused]
         if self.verify_code:
             out.append(f"`mailer verify` found {self.verify}")
         if self.findings.messages < self.plan.messages:
             out.append(f"only {self.findings.messages} messages were accepted")
-        out += [f"nothing came by {door}" for door in ("http", "smtp") if not self.by_door.get(door)]
+        doors = ["http", "smtp", *(["batch"] if any(f.is_amid_batch for f in self.plan.faults) else [])]
+        out += [f"nothing came by {door}" for door in doors if not self.by_door.get(door)]
         out += [line for number, s in enumerate(self.struck) for line in self._wrong_with(number, s)]
         sessions = sum(s.seen.sessions for s in self.struck)
         if self.findings.unscripted_doubts > sessions:
@@ -129,9 +139,19 @@ class Reckoning:
         doubts = self.doubts_by_fault.get(number, 0)
         out = []
         if not (s.seen.sessions and s.seen.leased and s.seen.accepted and s.accepted_after):
-            out.append(f"fault {number} ({s.name}) struck while nothing was in flight: {s.seen}")
+            out.append(f"fault {number} ({s.fault.name}) struck while nothing was in flight: {s.seen}")
         if doubts > s.seen.sessions and not self.plan.clock:
-            out.append(f"fault {number} ({s.name}): {doubts} in doubt with {s.seen.sessions} sessions open")
+            out.append(
+                f"fault {number} ({s.fault.name}): {doubts} in doubt with {s.seen.sessions} sessions open"
+            )
+        replayed = self.replayed.get(s.seen.batch, 0)
+        if s.fault.is_amid_batch and not s.seen.committed:
+            out.append(f"fault {number} ({s.fault.name}) struck no batch: {s.seen}")
+        if s.fault.cuts_batch and replayed < s.seen.committed:
+            out.append(
+                f"fault {number} ({s.fault.name}): {replayed} of a batch replayed,"
+                f" of {s.seen.committed} committed"
+            )
         return out
 
 
@@ -193,7 +213,7 @@ def _run(folder: Path, plan: CrashPlan, receiver: Receiver, instance: Instance, 
     ready = instance.ready
     load_plan = LoadPlan(
         url=ready.http_url, smtp=(ready.smtp_host, ready.smtp_port), key=ready.api_key,
-        sender=f"shop@{SENDER_DOMAIN}", seed=SEED, prefix=plan.name, per_second=plan.per_second,
+        sender=SENDER, seed=SEED, prefix=plan.name, per_second=plan.per_second,
         behaviours={} if plan.to_inbox else MIXED,
     )  # fmt: skip
     with running_load(folder, load_plan) as load:
@@ -204,20 +224,29 @@ def _run(folder: Path, plan: CrashPlan, receiver: Receiver, instance: Instance, 
             postgres=plan.postgres, broker=plan.broker, thief=plan.thief, step_file=step_file,
         )  # fmt: skip
         struck = [strike(scene, fault) for fault in plan.faults]
-        wait_for("enough messages", lambda: load.look() >= plan.messages, within_seconds=plan.messages / 20)
+        wait_for(
+            "enough messages",
+            lambda: load.look() and len(load.accepted) >= plan.messages,
+            within_seconds=plan.messages / 20,
+        )
         load.finish(within_seconds=60)
         if plan.clock:
             # What was deferred while the clock was ahead is due in that future: we go there.
             set_clock(step_file, 3 * 3600)
-        wait_for("the queue to drain", lambda: not ledger.waiting(), within_seconds=_DRAIN_SECONDS)
-    return _reckon(plan, instance, receiver, load, struck)
+        wait_for("the queue to drain", lambda: not ledger.unfinished(), within_seconds=_DRAIN_SECONDS)
+    return _reckon(plan, instance, receiver, load, ledger, struck)
 
 
 # ---- the reckoning -----------------------------------------------------------------------------------------
 
 
 def _reckon(
-    plan: CrashPlan, instance: Instance, receiver: Receiver, load: Load, struck: Sequence[Struck]
+    plan: CrashPlan,
+    instance: Instance,
+    receiver: Receiver,
+    load: Load,
+    ledger: Ledger,
+    struck: Sequence[Struck],
 ) -> Reckoning:
     dots = receiver.records()
     log = instance.events()
@@ -238,15 +267,45 @@ def _reckon(
     }
     return Reckoning(
         plan=plan,
-        findings=reconcile(accepted, dots, told),
+        findings=reconcile(accepted, dots, told, submitter=SENDER),
+        notices=_notices(accepted, dots, last_words, ledger),
         struck=struck,
         doubts_by_fault=_by_fault(unscripted, struck),
         refused=[f"{r.bid}: {r.status} {r.body}" for r in load.refused],
         unknown=load.unknown,
         by_door=Counter(a.door for a in accepted),
+        replayed=_replayed(accepted),
         verify_code=code,
         verify=verdict,
     )
+
+
+def _notices(
+    accepted: Sequence[Accepted], dots: Sequence[DotRead], last_words: Mapping[str, str], ledger: Ledger
+) -> Notices:
+    by_smtp = [r for a in accepted if a.door == "smtp" for r in a.recipients.values()]
+    bounced = (
+        "kind = 'failed' AND state = 'sent' AND recipient_id IN (SELECT r.id FROM recipient r"
+        " JOIN message m ON m.id = r.message_id WHERE m.door = 'smtp' AND r.state = 'bounced')"
+    )
+    of_carriers = "state = 'in_doubt' AND message_id IN (SELECT id FROM message WHERE door = 'dsn')"
+    sent = ledger.count(bounced, "notice")
+    return Notices(
+        owed=sum(last_words.get(r) == "bounced" for r in by_smtp),
+        sent=sent,
+        others=ledger.count("1 = 1", "notice") - sent,
+        carriers=ledger.count("door = 'dsn'", "message"),
+        doubts=ledger.count(of_carriers, "attempt"),
+        kept=sum(dot.kept for dot in dots if dot.recipient == SENDER),
+    )
+
+
+def _replayed(accepted: Sequence[Accepted]) -> Mapping[str, int]:
+    replayed: Counter[str] = Counter()
+    for one in accepted:
+        if one.batch:
+            replayed[one.batch] += one.replayed
+    return replayed
 
 
 def _last_words(log: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.crash_run import CrashPlan, crash, shuffled
-from tests.support.faults import freeze, kill, kill_server, kill_up, lose_commit, step_clock, terminate
+from tests.support.faults import (
+    amid_batch,
+    freeze,
+    kill,
+    kill_server,
+    kill_up,
+    lose_commit,
+    step_clock,
+    terminate,
+)
 from tests.support.servers import Postgres, RabbitMQ, Redis
 from tests.support.tcp_proxy import Cut, commit_thief
 
@@ -20,11 +29,13 @@ ACCEPT, CLAIM, SETTLE = "INSERT INTO message", "INSERT INTO attempt", "UPDATE at
 FAN_OUT, BEAT = "INSERT INTO event (", "UPDATE heartbeat"
 
 KILLS = [
-    *[kill("worker")] * 3, *[kill("http")] * 3, kill("sweeper"), kill("worker", "sweeper"), kill(),
-    kill_up(), *[kill_server("postgres")] * 4, *[kill_server("broker")] * 2, terminate("worker"),
+    *[kill("worker")] * 3, *[amid_batch(kill("http"))] * 2, kill("http"), kill("sweeper"),
+    kill("worker", "sweeper"), amid_batch(kill()), kill_up(), *[kill_server("postgres")] * 3,
+    amid_batch(kill_server("postgres")), *[kill_server("broker")] * 2, terminate("worker"),
 ]  # fmt: skip
 LOSSES = [
-    *[lose_commit(Cut.ANSWER, touching=ACCEPT)] * 3, *[lose_commit(Cut.COMMIT, touching=ACCEPT)] * 2,
+    *[lose_commit(Cut.ANSWER, touching=ACCEPT)] * 2, lose_commit(Cut.COMMIT, touching=ACCEPT),
+    *[amid_batch(lose_commit(cut, touching=ACCEPT)) for cut in (Cut.ANSWER, Cut.COMMIT)],
     *[lose_commit(Cut.ANSWER, touching=CLAIM)] * 2, lose_commit(Cut.COMMIT, touching=CLAIM),
     *[lose_commit(Cut.ANSWER, touching=SETTLE)] * 2, lose_commit(Cut.COMMIT, touching=SETTLE),
     lose_commit(Cut.ANSWER, touching=FAN_OUT), lose_commit(Cut.ANSWER, touching=BEAT), kill("worker"),
@@ -52,7 +63,7 @@ def test_killed_processes_database_and_rabbitmq(
     assert_kept(
         tmp_path,
         CrashPlan(
-            name="pk", faults=shuffled(KILLS, "pk"), messages=6000, per_second=90, settings=settings,
+            name="pk", faults=shuffled(KILLS, "pk"), messages=6000, per_second=50, settings=settings,
             ledger_url=url, postgres=durable_postgres, broker=rabbitmq,
         ),
     )  # fmt: skip

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.crash_run import CrashPlan, crash, shuffled
-from tests.support.faults import freeze, kill, kill_up, remove_bell, step_clock, terminate
+from tests.support.faults import amid_batch, freeze, kill, kill_up, remove_bell, step_clock, terminate
 
 KILLS = [
-    *[kill("worker")] * 4, *[kill("http")] * 4, *[kill("sweeper")] * 2, *[kill("worker", "sweeper")] * 2,
-    *[kill("http", "worker")] * 2, *[kill()] * 2, kill_up(), terminate("worker"),
+    *[kill("worker")] * 4, *[kill("http")] * 2, *[amid_batch(kill("http"))] * 2, *[kill("sweeper")] * 2,
+    *[kill("worker", "sweeper")] * 2, kill("http", "worker"), amid_batch(kill("http", "worker")),
+    *[kill()] * 2, kill_up(), terminate("worker"),
 ]  # fmt: skip
 STOPS = [
     *[freeze("worker")] * 2, *[freeze("worker-2")] * 2, *[remove_bell()] * 2, *[kill("worker-2")] * 2,
-    *[kill("worker")] * 2, terminate("http"), terminate("sweeper"),
+    *[kill("worker")] * 2, amid_batch(terminate("http")), terminate("sweeper"),
 ]  # fmt: skip
 STEPS = [
     step_clock(3600), step_clock(-1800), kill("worker"), step_clock(7200), step_clock(0), kill("sweeper"),
@@ -26,12 +27,12 @@ STEPS = [
 INBOX = [*[kill("inbox")] * 3, kill("worker")]
 
 PLANS = [
-    CrashPlan(name="sk", faults=shuffled(KILLS, "sk"), messages=5500, per_second=75),
+    CrashPlan(name="sk", faults=shuffled(KILLS, "sk"), messages=5500, per_second=40),
     CrashPlan(
         name="ss",
         faults=shuffled(STOPS, "ss"),
         messages=3000,
-        per_second=65,
+        per_second=40,
         settings={"MAILER_WORKERS": "2"},
     ),
     CrashPlan(name="sc", faults=STEPS, messages=1250, per_second=60, clock=True),

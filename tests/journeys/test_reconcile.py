@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.load import Accepted
-from tests.support.reconcile import Told, reconcile
+from tests.support.reconcile import Notices, Told, reconcile
 from tests.support.sink import DotRead
 
 OK = "ok.b1@d.example.net"
@@ -73,3 +73,28 @@ def test_two_submissions_behind_one_message_are_found() -> None:
     )
 
     assert "msg_1 answers 2 submissions" in found.broken
+
+
+def notices(**facts: int) -> Notices:
+    """Two recipients that bounced, told of in one notice, but for `facts`."""
+    return Notices(**{"owed": 2, "sent": 2, "others": 0, "carriers": 1, "doubts": 0, "kept": 1, **facts})
+
+
+def test_notices_that_were_kept_once_break_nothing() -> None:
+    shop = "shop@d.example.net"
+    found = reconcile(
+        [accepted()], [dot(), dot(address=shop)], {"rcpt_1": Told(state="delivered")}, submitter=shop
+    )
+
+    assert found.broken == []
+    assert notices().broken() == []
+    assert notices(kept=2, doubts=1).broken() == []
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"sent": 1}, {"others": 1}, {"sent": 3}, {"kept": 0}, {"kept": 2}, {"kept": 3, "doubts": 1}],
+    ids=["one not told of", "a stranger told of", "told twice", "lost", "doubled", "doubled beyond doubt"],
+)
+def test_a_broken_promise_about_notices_is_found(facts: dict[str, int]) -> None:
+    assert len(notices(**facts).broken()) == 1

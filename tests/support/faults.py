@@ -12,7 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,8 @@ _FLOW_SECONDS = 45.0
 _AIMS = 500
 _FREEZES = 10
 _STANDSTILL_SECONDS = 1.5
+# Messages of a batch that are committed when a fault strikes amid it; the last may be on their way.
+_AMID = range(1, 800)
 
 
 class Receiver(Protocol):
@@ -48,13 +50,20 @@ class Server(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What was in flight at the instant of a fault. at: wall clock, seconds."""
+    """What was in flight at the instant of a fault.
+
+    at         wall clock, seconds
+    batch      bid of the first message of the batch under way; "": there was none, or nobody asked
+    committed  messages of that batch
+    """
 
     at: float
     sessions: int
     after_dot: int
     leased: int
     accepted: int
+    batch: str = ""
+    committed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class Struck:
     accepted_after  202s read between the fault and the next one
     """
 
-    name: str
+    fault: Fault
     seen: Sighting
     stuck_seconds: float | None
     open_seconds: float
@@ -77,8 +86,9 @@ class Struck:
 class Scene:
     """What a fault can lay hands on; None where a journey has no such thing.
 
-    dot_seconds  how long the product waits for the answer to a final dot
-    step_file    where libfaketime reads the offset of the product's wall clock
+    dot_seconds    how long the product waits for the answer to a final dot
+    step_file      where libfaketime reads the offset of the product's wall clock
+    is_amid_batch  whether the fault strikes amid a batch
     """
 
     instance: Instance
@@ -93,6 +103,7 @@ class Scene:
     broker: Server | None = None
     thief: CommitThief | None = None
     step_file: Path | None = None
+    is_amid_batch: bool = False
 
     @property
     def patience_seconds(self) -> float:
@@ -103,7 +114,16 @@ class Scene:
         """Looks now."""
         status = self.receiver.status()
         leased = self.ledger.leased()
-        return Sighting(time.time(), status.open, status.after_dot, leased, self.load.look())
+        at, answers = time.time(), self.load.look()
+        return Sighting(at, status.open, status.after_dot, leased, answers, *self._batch())
+
+    def _batch(self) -> tuple[str, int]:
+        batch = self.load.batch
+        if batch is None or not self.is_amid_batch:
+            return "", 0
+        of_it = "subject BETWEEN :first AND :last"
+        first, last = f"bid={batch.first}", f"bid={batch.last}"
+        return batch.first, self.ledger.count(of_it, "message", first=first, last=last)
 
     def await_flow(self, since: int) -> None:
         """Returns when clients have read more 202s since there were `since`."""
@@ -115,20 +135,36 @@ Hit = tuple[Sighting, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """hit strikes and heals: what was seen at the instant, and how long a dead worker's leases stood."""
+    """hit strikes and heals: what was seen at the instant, and how long a dead worker's leases stood.
+
+    kills_door     the HTTP role dies with what was seen, so that a batch under way is cut
+    is_amid_batch  strikes while some of a batch is committed and some is not
+    """
 
     name: str
     hit: Callable[[Scene], Hit]
+    kills_door: bool = False
+    is_amid_batch: bool = False
+
+    @property
+    def cuts_batch(self) -> bool:
+        return self.kills_door and self.is_amid_batch
+
+
+def amid_batch(fault: Fault) -> Fault:
+    """The same fault, amid a batch that is ordered for it."""
+    return replace(fault, name=f"{fault.name}, amid a batch", is_amid_batch=True)
 
 
 def strike(scene: Scene, fault: Fault) -> Struck:
     """Strikes while mail flows; returns when it flows again. Fails when nothing was in flight."""
     scene.await_flow(scene.load.look())
     pause(scene.dice.uniform(0.0, 0.2))
+    scene.is_amid_batch = fault.is_amid_batch
     seen, stuck = fault.hit(scene)
     stayed_open = _await_closed(scene, scene.ledger.open_attempts())
     scene.await_flow(max(seen.accepted, scene.load.look() - _FLOWING))
-    return Struck(fault.name, seen, stuck, stayed_open, scene.load.look() - seen.accepted)
+    return Struck(fault, seen, stuck, stayed_open, scene.load.look() - seen.accepted)
 
 
 def _await_closed(scene: Scene, attempts: frozenset[int]) -> float:
@@ -152,10 +188,13 @@ def _aim(scene: Scene, pids: Sequence[int], *, holders: Sequence[int] = ()) -> S
     `pids` are stopped when it returns.
     """
     for _ in range(_AIMS):
+        if scene.is_amid_batch and scene.load.batch is None:
+            scene.load.order_batch()
         _signal(pids, signal.SIGSTOP)
         pause(0.003)  # what they wrote before reaches the sink's loop
         seen = scene.sight()
-        if seen.sessions and seen.leased and all(scene.ledger.held_by(pid) for pid in holders):
+        in_flight = seen.sessions and seen.leased and (seen.committed in _AMID or not scene.is_amid_batch)
+        if in_flight and all(scene.ledger.held_by(pid) for pid in holders):
             return seen
         _signal(pids, signal.SIGCONT)
         pause(scene.dice.uniform(0.002, 0.03))
@@ -202,7 +241,8 @@ def kill(*roles: str) -> Fault:
             stuck = _await_release(scene, workers)
         return seen, stuck
 
-    return Fault(f"kill -9 {' '.join(roles) or 'every role'}", hit)
+    kills_door = not roles or "http" in roles
+    return Fault(f"kill -9 {' '.join(roles) or 'every role'}", hit, kills_door=kills_door)
 
 
 def kill_up() -> Fault:

@@ -6,16 +6,18 @@ for each. A further door is a class with `size`, `submit` and `close`, and a lin
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiosmtplib
 import httpx
 
 _PATIENCE_SECONDS = 10.0
+_BATCH_SECONDS = 30.0
 _MESSAGES_A_SESSION = 40
 # AttributeError: how anyio fails on uvloop where the peer was killed just after it took the connection.
 _LOST_HTTP = (httpx.TransportError, AttributeError)
@@ -42,10 +44,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Yes:
-    """Accepted. recipients: id by address; "" where the door does not tell it."""
+    """Accepted. recipients: id by address; "" where the door does not tell it.
+
+    replayed  by an earlier submission with the same key, as this answer says
+    """
 
     message_id: str
     recipients: Mapping[str, str]
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,53 @@ class HttpDoor:
             return [No(answer.status_code, answer.text)]
         told = answer.json()
         return [Yes(told["id"], {r["address"]: r["id"] for r in told["recipients"]})]
+
+    async def close(self) -> None:
+        """The pool is the caller's."""
+
+
+class BatchDoor:
+    """POST /v1/messages/batch: the whole is sent again with its key until each message is answered for good.
+
+    An id that was answered for a message stays its id, whatever else of its batch had to be tried again.
+    """
+
+    name = "batch"
+    size = 1000
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+        self._promised: dict[str, str] = {}
+
+    async def submit(self, messages: Sequence[Message]) -> Sequence[Yes | No]:
+        body = json.dumps({"messages": [message.body for message in messages]}).encode()
+        headers = {"Idempotency-Key": messages[0].bid, "Content-Type": "application/json"}
+        try:
+            answer = await self._http.post(
+                "/v1/messages/batch", content=body, headers=headers, timeout=_BATCH_SECONDS
+            )
+        except _LOST_HTTP as error:
+            raise Lost(type(error).__name__) from error
+        if answer.status_code >= 500:
+            raise Lost(str(answer.status_code))
+        if answer.status_code != 200:
+            return [No(answer.status_code, answer.text)] * len(messages)
+        results = answer.json()["results"]
+        answers = [self._read(message, told) for message, told in zip(messages, results, strict=True)]
+        put_off = [one for one in answers if isinstance(one, No) and one.status >= 500]
+        if put_off:
+            raise Lost(f"{len(put_off)} of {len(answers)} put off: {put_off[0].words}")
+        self._promised.clear()
+        return answers
+
+    def _read(self, message: Message, told: Mapping[str, Any]) -> Yes | No:
+        if told["status"] != "accepted":
+            return No(told["problem"]["status"], told["problem"]["detail"])
+        promised = self._promised.setdefault(message.bid, told["id"])
+        if told["id"] != promised:
+            return No(0, f"was promised as {promised} and then answered as {told['id']}")
+        recipients = {r["address"]: r["id"] for r in told["recipients"]}
+        return Yes(promised, recipients, told.get("replayed", False))
 
     async def close(self) -> None:
         """The pool is the caller's."""

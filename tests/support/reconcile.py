@@ -24,6 +24,35 @@ class Told:
     doubts: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notices:
+    """Notices to the submitters by SMTP: what the product says of them, and what the sink has.
+
+    owed      recipients that bounced of messages that came by SMTP
+    sent      those of them that a notice was sent about
+    others    notices about anybody else, or not sent
+    carriers  messages that carry the notices
+    doubts    attempts in doubt at these
+    kept      how many times the sink kept one
+    """
+
+    owed: int
+    sent: int
+    others: int
+    carriers: int
+    doubts: int
+    kept: int
+
+    def broken(self) -> list[str]:
+        """What of the promise about them does not hold, as sentences."""
+        out = []
+        if self.sent != self.owed or self.others:
+            out.append(f"of {self.owed} recipients that bounced by SMTP {self.sent} were told of: {self}")
+        if not self.carriers <= self.kept <= self.carriers + self.doubts:
+            out.append(f"notices were lost, or doubled without a doubt: {self}")
+        return out
+
+
 @dataclass(slots=True)
 class Findings:
     """Counts for the reader, and every broken promise as a sentence.
@@ -45,12 +74,19 @@ class Findings:
         return self.doubts - self.scripted_doubts
 
 
-def reconcile(accepted: Sequence[Accepted], dots: Sequence[DotRead], told: Mapping[str, Told]) -> Findings:
-    """What of the promise does not hold. told: by recipient id."""
+def reconcile(
+    accepted: Sequence[Accepted], dots: Sequence[DotRead], told: Mapping[str, Told], *, submitter: str = ""
+) -> Findings:
+    """What of the promise does not hold.
+
+    told       by recipient id
+    submitter  whom the product sends notices to; they are judged by `Notices`
+    """
     found = Findings(messages=len(accepted))
     seen: dict[str, list[DotRead]] = defaultdict(list)
     for dot in dots:
         seen[dot.recipient].append(dot)
+    seen.pop(submitter, None)
     _check_strangers(found, accepted, seen)
     for one in accepted:
         for address, recipient_id in one.recipients.items():
