@@ -1,4 +1,4 @@
-"""Logging: one event per fact, a fixed name and fields; nothing here knows what is logged."""
+"""Logging: one event per fact, a fixed name and fields. Of what is logged it is known how ids look."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ from typing import Any
 import msgspec
 import structlog
 
-from mailer import clock
+from mailer import clock, ids
 
+# As the API shows them, so that one search finds a message in answers and logs.
+_KINDS = {
+    "message_id": "msg",
+    "recipient_id": "rcpt",
+    "attempt_id": "att",
+    "key_id": "key",
+    "endpoint_id": "whe",
+    "callback_id": "whc",
+}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -23,7 +32,7 @@ def configure(level: str, form: str) -> None:
     """
     number = getattr(logging, level.upper())
     structlog.configure(
-        processors=[structlog.processors.add_log_level, *_rendering(form)],
+        processors=[structlog.processors.add_log_level, _with_shown_ids, *_rendering(form)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
         cache_logger_on_first_use=True,
@@ -42,10 +51,18 @@ def _rendering(form: str) -> list[Any]:
         return [structlog.processors.format_exc_info, _json_line]
     if sys.stdout.isatty():
         stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-        # Without the locals, which hold addresses and content, whatever is installed beside us.
-        plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        return [stamp, plain]
+        # Its own way with exceptions shows the variables of every frame: mail, addresses and keys.
+        plain = structlog.dev.plain_traceback
+        return [stamp, structlog.dev.ConsoleRenderer(exception_formatter=plain)]
     return [structlog.processors.format_exc_info, _plain_line]
+
+
+def _with_shown_ids(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, kind in _KINDS.items():
+        value = event.get(name)
+        if isinstance(value, int):
+            event[name] = ids.show(kind, value)
+    return event
 
 
 def _json_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:

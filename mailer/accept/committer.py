@@ -47,10 +47,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A refusal to leave in the tenant's log."""
+    """A refusal to leave in the tenant's log; not the error, which holds what it came through."""
 
     tenant_id: int
-    error: SubmissionError
+    fault: Fault
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,11 @@ class Committer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Receipt] = loop.create_future()
         self._queue.put(_Waiting(prepared, future, loop))
-        return await future
+        del prepared
+        try:
+            return await future
+        finally:
+            del future  # it holds a refusal, whose frames would hold it
 
     def note(self, rejection: Rejection) -> None:
         """The rejected event is written with the next group."""
@@ -108,6 +113,7 @@ class Committer:
             self._write_rejections(rejections)
             if group:
                 self._write(group)
+            del group  # or it stays in memory until the next one comes, which may be tomorrow
         self._write_rejections(self._left_over())
 
     def _left_over(self) -> list[Rejection]:
@@ -170,10 +176,10 @@ class Committer:
                 try:
                     messages.append(_message(prepared, admission.admit(prepared.submission, facts, now)))
                 except SubmissionError as error:
-                    answers[prepared.message_id] = error
+                    answers[prepared.message_id] = error.bare()
                     tenant_id = admission.tenant_of(prepared.submission, facts)
                     if tenant_id is not None:
-                        self._queue.put(Rejection(tenant_id, error))
+                        self._queue.put(Rejection(tenant_id, error.fault, error.detail))
             lost = enqueue.claim_keys(connection, messages, now=now)
             answers |= {m.id: _replay(m, lost[m.id]) for m in messages if m.id in lost}
             won = [m for m in messages if m.id not in lost]
@@ -208,7 +214,7 @@ class Committer:
         try:
             enqueue.reject(
                 self._store,
-                [(r.tenant_id, self._new_id(), str(r.error.fault), r.error.detail) for r in rejections],
+                [(r.tenant_id, self._new_id(), str(r.fault), r.detail) for r in rejections],
                 now=self._now(),
             )
         except StoreUnavailable as error:

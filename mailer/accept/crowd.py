@@ -101,7 +101,7 @@ def _slice(
         try:
             prepared = taker.prepare(item.submission())
         except SubmissionError as error:
-            composed.append(error)
+            composed.append(error.bare())
         else:
             composed.append(prepared)
             size += prepared.content.size_bytes
@@ -117,7 +117,7 @@ async def _commit(taker: CrowdTaker, composed: Sequence[Prepared | SubmissionErr
         try:
             return await taker.commit(prepared)
         except SubmissionError as error:
-            return error
+            return error.bare()
 
     return await asyncio.gather(*map(one, composed))
 

@@ -45,7 +45,7 @@ class IntakeLimits:
 
 
 class Intake:
-    """Safe on one event loop."""
+    """Safe on one event loop, and `prepare` in threads beside it."""
 
     def __init__(
         self,
@@ -76,7 +76,9 @@ class Intake:
         else:
             prepared = self._prepare(submission)
         del submission  # its files are in the body now, and may be large
-        return await self._committer.commit(prepared)
+        committing = self._committer.commit(prepared)
+        del prepared
+        return await committing
 
     def prepare(self, submission: Submission) -> Prepared:
         """Composed, to be committed. Safe in any thread. Raises SubmissionError."""
@@ -89,7 +91,7 @@ class Intake:
 
     def refuse(self, tenant_id: int, error: SubmissionError) -> None:
         """Leaves the `rejected` event of a submission that a door refused; soon, and without waiting."""
-        self._committer.note(Rejection(tenant_id, error))
+        self._committer.note(Rejection(tenant_id, error.fault, error.detail))
 
     def _check(self, submission: Submission) -> None:
         self._check_room()

@@ -144,6 +144,15 @@ class SubmissionError(Exception):
         self.retry_after_seconds = retry_after_seconds
         self.header = header
 
+    def bare(self) -> SubmissionError:
+        """Itself, without the frames that it came through and what it was made of.
+
+        Frames hold the message, and some hold this error: whoever keeps it, or answers it, would keep many
+        megabytes until the garbage collector comes by, which counts objects and not octets.
+        """
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+        return self
+
     def moved(self, place: Callable[[str], str]) -> SubmissionError:
         """The same refusal of a request that lies within another one. place: a pointer's place there."""
         pointer = None if self.pointer is None else place(self.pointer)

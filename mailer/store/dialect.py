@@ -164,7 +164,13 @@ class KernelLock:
 
 
 def sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _SQLITE_BUSY_SECONDS}, pool_size=20, max_overflow=20)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": _SQLITE_BUSY_SECONDS},
+        pool_size=20,
+        max_overflow=20,
+        hide_parameters=True,
+    )
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -198,8 +204,9 @@ def postgresql_engine(url: URL, *, prepare: bool) -> Engine:
         "application_name": _APPLICATION,
     }
     return create_engine(
-        url, connect_args=arguments, pool_size=20, max_overflow=20, pool_pre_ping=False, pool_recycle=1800
-    )
+        url, connect_args=arguments, pool_size=20, max_overflow=20, pool_pre_ping=False, pool_recycle=1800,
+        hide_parameters=True,  # an error is logged with its text, which would show mail
+    )  # fmt: skip
 
 
 def writing(engine: Engine) -> Engine:

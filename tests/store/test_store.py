@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, make_url, select, text
+from sqlalchemy.exc import DBAPIError
 
 from mailer.store import Store, StoreUnavailable, dialect, schema
 from mailer.store.schema import SchemaMismatch
@@ -35,6 +36,15 @@ def empty(database_url: str) -> Iterator[Store]:
 def store(empty: Store) -> Store:
     schema.upgrade(empty, epoch="first")
     return empty
+
+
+def test_what_went_wrong_is_told_without_the_values(store: Store) -> None:
+    """The text of an error is logged, and values are mail, addresses and keys."""
+    with pytest.raises((StoreUnavailable, DBAPIError)) as failed, store.read() as connection:
+        connection.execute(text("SELECT :word FROM nowhere"), {"word": "ada@example.org"})
+
+    assert "nowhere" in str(failed.value)
+    assert "ada@example.org" not in str(failed.value)
 
 
 def new_tenant(store: Store, number: int) -> None:

@@ -50,7 +50,7 @@ class Complaints:
         place = error.pointer or ""
         if place not in self._places:
             self._places.add(place)
-            self.found.append(error)
+            self.found.append(error.bare())
 
 
 def _field(pointer: str) -> str:

@@ -87,7 +87,7 @@ class KeyRequest(Asked):
     scopes: list[Scope] = Field(
         default=["send", "read"], min_length=1, max_length=4,
         description="send: submit messages, cancel and retry them; read: look at everything; templates:"
-        " write templates; manage: change streams and keys",
+        " write templates; manage: change streams, keys and webhook endpoints",
     )  # fmt: skip
     streams: Names | None = Field(None, description="The only streams it may send to; null: any")
     domains: Names | None = Field(None, description="The only domains it may send from; null: any")

@@ -96,6 +96,7 @@ def _headers_of(fault: Fault, kind: Kind) -> dict[str, str]:
 
 
 def refusal(scope: Scope, error: SubmissionError) -> Response:
+    error.bare()  # who hears of it slowly holds no message meanwhile
     wait = error.retry_after_seconds
     headers = None if wait is None else {"Retry-After": str(wait)}
     return problem(scope, error.fault, error.detail, errors=errors_of(error), headers=headers)

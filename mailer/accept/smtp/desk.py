@@ -175,5 +175,6 @@ async def _read(octets: bytes, arrival: Arrival, *, is_utf8: bool) -> Submitted:
 
 def refusal(error: SubmissionError) -> ServerReply:
     """A refusal as SMTP says it."""
+    error.bare()
     code, status = _REFUSALS.get(error.fault, (554, "5.5.0"))
     return reply(code, status, error.detail)
