@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import base64
 import itertools
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +16,6 @@ from typing import Any
 
 import pytest
 import schemathesis
-import uvicorn
-from fastapi import FastAPI
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode, SerializationContext
@@ -55,7 +51,7 @@ from mailer.web.shelf import Shelf
 from mailer.web.waiting import WaitingRoom
 from tests.accept.http.conftest import LETTER, Keyring, working_parts
 from tests.support.mailroom import DELIVERED, Mailroom
-from tests.support.processes import wait_until
+from tests.support.served import served
 
 OURS = "shop@acme.example"
 SECRET = b"s" * 32
@@ -109,22 +105,6 @@ CHECKS = [
 ]  # fmt: skip
 EXAMPLES = 40
 BATCH = "/v1/messages/batch"
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The application behind the server and the parsers that it has in production."""
-    config = uvicorn.Config(app, port=0, loop="uvloop", http="httptools", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until("the HTTP server listens", lambda: server.started, seconds=10)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 class Promise:
