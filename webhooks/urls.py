@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 
 import httpx
 
 from mailer.outward import Guard
+from mailer.outward.addresses import is_address
 
 _MOST_CHARS = 2000
 _WEB_PORTS = frozenset({80, 443})
@@ -46,10 +46,10 @@ class UrlRules:
 
     def _is_inside(self, host: str) -> bool:
         """An address that is not public and that the operator allows all the same."""
-        return _is_address(host) and self.guard.refusal(host) is None and Guard().refusal(host) is not None
+        return is_address(host) and self.guard.refusal(host) is None and Guard().refusal(host) is not None
 
     def _fault_of_host(self, host: str) -> str | None:
-        if _is_address(host):
+        if is_address(host):
             return None if self.guard.refusal(host) is None else "the host's address may not be called"
         # All digits and dots: inet_aton would read it as an address.
         if not _NAME.fullmatch(host) or host.rpartition(".")[2].isdigit():
@@ -72,11 +72,3 @@ def _fault_of_parts(url: httpx.URL) -> str | None:
 def _host(url: httpx.URL) -> str:
     """As it is dialled, a name in A-labels."""
     return url.raw_host.decode("ascii")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -44,6 +44,15 @@ def refusal(address: str, own: Set[str] = frozenset()) -> str | None:
     return None if kind is None else f"{parsed} is {kind}"
 
 
+def is_address(host: str) -> bool:
+    """Whether it is an address, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def of_this_machine() -> frozenset[str]:
     """The addresses this machine connects from by default, as `ipaddress` prints them.
 

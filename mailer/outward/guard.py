@@ -92,7 +92,7 @@ class GuardedConnect(AsyncNetworkBackend):
             raise httpcore.ConnectTimeout("no address of the host answered in time") from None
 
     async def _addresses_of(self, host: str) -> Sequence[str]:
-        if _is_address(host):
+        if addresses.is_address(host):
             return [host]
         name = host.rstrip(".").lower()
         if name == "localhost" or name.endswith(".localhost"):
@@ -128,14 +128,6 @@ class GuardedConnect(AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _in_turn(found: Sequence[str]) -> list[str]:

@@ -50,8 +50,8 @@ from mailer.web.owned import OwnMail
 from mailer.web.shelf import Shelf
 from mailer.web.waiting import WaitingRoom
 from tests.accept.http.conftest import LETTER, Keyring, working_parts
-from tests.support.http_server import served
 from tests.support.mailroom import DELIVERED, Mailroom
+from tests.support.served import served
 
 OURS = "shop@acme.example"
 SECRET = b"s" * 32

@@ -17,8 +17,8 @@ from mailer.identity import tenants
 from mailer.identity.api_keys import SCOPES
 from mailer.store import Store, schema
 from tests.accept.http.conftest import Keyring, working_parts
-from tests.support.http_server import served
 from tests.support.mailroom import Mailroom
+from tests.support.served import served
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from mailer.client import (
 )
 from mailer.client.calls import managing, messages
 from mailer.client.errors import error_of
-from tests.support.http_server import ScriptedHttp, answer
+from tests.support.scripted_http import ScriptedHttp, answer
 
 AT_ONCE = Patience(retries=2, first_pause=0.0, longest_pause=1.0)
 ACCEPTED = answer("202 Accepted", b'{"id":"msg_0000000000005","status":"accepted","recipients":[]}')

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import socket
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,12 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from mailer.report.maildir import Delivery, Maildir
 from mailer.report.trace import Arrival, trace_fields
 from mailer.web.inbox import inbox_router
+from tests.support.served import served
 
 NOON_MS = 1_795_348_800_000
 ARRIVAL = Arrival(
@@ -97,12 +95,5 @@ def site(folder: Path, books: Books) -> Iterator[Site]:
         return await answer(request)  # type: ignore[misc, no-any-return]
 
     app.include_router(inbox_router(folder, books.lookup))
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield Site(f"http://127.0.0.1:{listening.getsockname()[1]}", heard)
-        server.should_exit = True
-        thread.join()
+    with served(app) as url:
+        yield Site(url, heard)

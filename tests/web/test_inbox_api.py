@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +24,7 @@ from mailer.web.inbox_api import InboxApi
 from mailer.web.owned import OwnMail
 from mailer.web.shelf import Shelf
 from mailer.web.waiting import WaitingRoom
-from tests.accept.http.conftest import Keyring, bearer, working_parts
+from tests.accept.http.conftest import Keyring, bearer, copied, two_tenants, working_parts
 from tests.support.mailroom import Mailroom
 from tests.web.conftest import ARRIVAL, NOON_MS
 
@@ -64,18 +63,13 @@ class Post:
 
 @pytest.fixture
 def store(furnished_sqlite: Path, tmp_path: Path) -> Iterator[Store]:
-    path = tmp_path / "mailer.sqlite3"
-    shutil.copyfile(furnished_sqlite, path)
-    opened = Store(f"sqlite:///{path}")
-    yield opened
-    opened.close()
+    with copied(furnished_sqlite, tmp_path) as store:
+        yield store
 
 
 @pytest.fixture
 def keyring(store: Store) -> Keyring:
-    room = Mailroom.furnish(store, now=clock.now())
-    globex = tenants.create(store, "globex", in_doubt="retry", new_id=room.new_id, now=clock.now())
-    return Keyring(room, globex)
+    return two_tenants(store)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from mailer.accept.http import problems
 from mailer.accept.http.batch import Reader
 from mailer.accept.http.body import Body, read_body
 from mailer.accept.http.submitting import (
+    JSON,
     SendParts,
     authorization_of,
     check_format,
@@ -138,7 +139,7 @@ def _result(answer: Answer) -> Any:
 
 async def _answer(body: bytes, send: Send) -> None:
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", JSON),
         (b"content-length", str(len(body)).encode("ascii")),
         (b"cache-control", b"no-store"),
     ]

@@ -139,12 +139,8 @@ def _problem_response(status: int, faults: list[Fault]) -> dict[str, Any]:
 
 
 def _example_problem(fault: Fault) -> Mapping[str, Any]:
-    kind = CATALOGUE[fault]
-    return {
-        "type": f"/problems/{fault}", "title": kind.title, "status": kind.status,
-        "detail": "a sentence about this occurrence", "doc": problems.doc(fault),
-        "request_id": "5f2b8c1d90ae-1c",
-    }  # fmt: skip
+    told = problems.described(fault, "a sentence about this occurrence")
+    return {**told, "request_id": "5f2b8c1d90ae-1c"}
 
 
 def _header(meaning: str, schema: Mapping[str, Any]) -> dict[str, Any]:

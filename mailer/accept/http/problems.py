@@ -60,23 +60,24 @@ def problem(
     kind = CATALOGUE[fault]
     visit = visit_of(scope)
     visit.fault = fault
-    document: dict[str, Any] = {
-        "type": f"/problems/{fault}",
-        "title": kind.title,
-        "status": kind.status,
-        "detail": detail,
-        "doc": doc(fault),
-        "request_id": visit.request_id,
-    }
+    document = {**described(fault, detail), "request_id": visit.request_id}
     if errors:
         document["errors"] = list(errors)
     fields = {**_headers_of(fault, kind), **(headers or {})}
     return Response(msgspec.json.encode(document), kind.status, fields, MEDIA_TYPE)
 
 
-def doc(fault: Fault) -> str:
-    """Where people read what to do about it: an absolute path on this server."""
-    return f"/problems/{fault}"
+def described(fault: Fault, detail: str) -> dict[str, Any]:
+    """What every answer that tells of a fault says of it. doc: an absolute path on this server."""
+    kind = CATALOGUE[fault]
+    page_of_kind = f"/problems/{fault}"
+    return {
+        "type": page_of_kind,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "doc": page_of_kind,
+    }
 
 
 def _headers_of(fault: Fault, kind: Kind) -> dict[str, str]:
@@ -104,14 +105,7 @@ def refusal(scope: Scope, error: SubmissionError) -> Response:
 
 def within(error: SubmissionError) -> dict[str, Any]:
     """The refusal of a part of a request, in an answer about all of it."""
-    kind = CATALOGUE[error.fault]
-    document: dict[str, Any] = {
-        "type": f"/problems/{error.fault}",
-        "title": kind.title,
-        "status": kind.status,
-        "detail": error.detail,
-        "doc": f"/problems/{error.fault}",
-    }
+    document = described(error.fault, error.detail)
     if errors := errors_of(error):
         document["errors"] = errors
     return document

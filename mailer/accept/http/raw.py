@@ -15,7 +15,7 @@ from mailer.accept import whole
 from mailer.accept.http import letter
 from mailer.accept.http.body import Body
 from mailer.accept.http.letter import MAIL_FROM, RCPT_TO, Letter
-from mailer.accept.http.submitting import Request, SendParts, SubmittingRoute, media_type_of
+from mailer.accept.http.submitting import JSON, Request, SendParts, SubmittingRoute, media_type_of
 from mailer.accept.submission import Envelope, Fault, Receipt, Submission, SubmissionError
 from mailer.accept.whole import Handover
 from mailer.compose import submitted
@@ -27,7 +27,6 @@ from mailer.compose.trace import Arrival
 from mailer.ids import IdMaker
 
 PATH = "/v1/messages/raw"
-JSON = b"application/json"
 MESSAGE = b"message/rfc822"
 # RFC 5321 §4.4 wants the name of a protocol; what gateways from HTTP write there is this.
 _PROTOCOL = "HTTP"

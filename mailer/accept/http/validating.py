@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from mailer import shown
 from mailer.accept.budget import ByteBudget
 from mailer.accept.credentials import Authenticator
 from mailer.accept.http import problems, wire
 from mailer.accept.http.body import BodyLimits, read_body
-from mailer.accept.http.catalogue import CATALOGUE
 from mailer.accept.http.examining import Examiner, Finding, Foreseen
 from mailer.accept.http.submitting import authorization_of, check_format, check_sender
 from mailer.accept.http.visits import visit_of
@@ -78,12 +77,8 @@ def _shown(finding: Finding) -> Mapping[str, Any]:
 
 def _problem(error: SubmissionError) -> Mapping[str, Any]:
     """As the send route would answer it."""
-    kind = CATALOGUE[error.fault]
     at = {} if error.pointer is None else {"pointer": error.pointer}
-    return {
-        "type": f"/problems/{error.fault}", "title": kind.title, "status": kind.status,
-        "detail": error.detail, **at, "doc": problems.doc(error.fault),
-    }  # fmt: skip
+    return problems.described(error.fault, error.detail) | at
 
 
 def _warning(advice: Advice) -> Mapping[str, str]:
@@ -106,8 +101,8 @@ def _message(m: Foreseen) -> Mapping[str, Any]:
         "headers": m.headers.decode(),
         "parts": [_part(leaf) for leaf in m.parts],
         "dkim": {"domain": m.draft.from_.domain, "selectors": list(m.selectors)},
-        "due_at": _instant(s.due_at),
-        "expires_at": _instant(s.expires_at),
+        "due_at": s.due_at and shown.instant(s.due_at),
+        "expires_at": s.expires_at and shown.instant(s.expires_at),
     }
 
 
@@ -118,9 +113,3 @@ def _part(leaf: Leaf) -> Mapping[str, Any]:
     file = {"filename": leaf.file.filename, "disposition": str(leaf.file.disposition)}
     content_id = {} if leaf.file.content_id is None else {"content_id": leaf.file.content_id}
     return {**shown, **file, **content_id}
-
-
-def _instant(at: datetime | None) -> str | None:
-    if at is None:
-        return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

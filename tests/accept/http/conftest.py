@@ -108,20 +108,33 @@ def bearer(key: NewKey) -> dict[str, str]:
     return {"Authorization": f"Bearer {key.text}"}
 
 
+@contextmanager
+def copied(furnished: Path, folder: Path) -> Iterator[Store]:
+    """A store of its own, of a furnished one."""
+    path = folder / "mailer.sqlite3"
+    shutil.copyfile(furnished, path)
+    store = Store(f"sqlite:///{path}")
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def two_tenants(store: Store) -> Keyring:
+    room = Mailroom.furnish(store, now=clock.now())
+    globex = tenants.create(store, "globex", in_doubt="retry", new_id=room.new_id, now=clock.now())
+    return Keyring(room, globex)
+
+
 @pytest.fixture
 def store(furnished_sqlite: Path, tmp_path: Path) -> Iterator[Store]:
-    path = tmp_path / "mailer.sqlite3"
-    shutil.copyfile(furnished_sqlite, path)
-    opened = Store(f"sqlite:///{path}")
-    yield opened
-    opened.close()
+    with copied(furnished_sqlite, tmp_path) as store:
+        yield store
 
 
 @pytest.fixture
 def keyring(store: Store) -> Keyring:
-    room = Mailroom.furnish(store, now=clock.now())
-    globex = tenants.create(store, "globex", in_doubt="retry", new_id=room.new_id, now=clock.now())
-    return Keyring(room, globex)
+    return two_tenants(store)
 
 
 @pytest.fixture

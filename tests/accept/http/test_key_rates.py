@@ -81,3 +81,39 @@ async def test_the_problem_can_be_looked_up(door: Door) -> None:
 
     assert page.status_code == 200
     assert "MAILER_KEY_" in page.text
+
+
+async def test_the_messages_of_a_batch_count_one_by_one(door: Door) -> None:
+    answer = await door.client.post("/v1/messages/batch", json={"messages": [LETTER] * 4})
+
+    results = answer.json()["results"]
+    assert (answer.status_code, [r["status"] for r in results]) == (200, ["accepted"] * 2 + ["refused"] * 2)
+    assert [r["problem"]["type"] for r in results[2:]] == ["/problems/rate-limited"] * 2
+    assert [r["problem"]["status"] for r in results[2:]] == [429] * 2
+
+
+async def test_a_batch_that_comes_too_early_is_put_off_as_a_whole(door: Door, rates: KeyRates) -> None:
+    for _ in range(2):
+        rates.count(door.key.key_id, 1)
+    answer = await door.client.post("/v1/messages/batch", json={"messages": [LETTER] * 4})
+
+    assert (answer.status_code, answer.json()["type"]) == (429, "/problems/rate-limited")
+    assert int(answer.headers["retry-after"]) >= 60
+
+
+async def test_whole_messages_count(door: Door) -> None:
+    message = b"From: shop@acme.example\r\nTo: ada@example.org\r\nSubject: hello\r\n\r\nhi\r\n"
+    headers = {"Content-Type": "message/rfc822"}
+    answers = [
+        (await door.client.post("/v1/messages/raw", content=message, headers=headers)).status_code
+        for _ in range(3)
+    ]
+
+    assert answers == [202, 202, 429]
+
+
+async def test_trying_out_does_not_count(door: Door) -> None:
+    for _ in range(4):
+        await door.client.post("/v1/messages/validate", json=LETTER)
+
+    assert (await door.send()).status_code == 202

@@ -1,33 +1,11 @@
-"""HTTP servers for tests: an application as it runs in production, and a peer that follows a script."""
+"""An HTTP server that follows a script."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
-import uvicorn
-from fastapi import FastAPI
-
-from tests.support.processes import wait_until
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The application's URL, behind the server and the parsers that it has in production."""
-    config = uvicorn.Config(app, port=0, loop="uvloop", http="httptools", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until("the HTTP server listens", lambda: server.started, seconds=10)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
+from collections.abc import Sequence
 
 
 class ScriptedHttp:
