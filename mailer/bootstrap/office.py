@@ -34,7 +34,7 @@ from mailer.store import Store, schema
 
 _log = structlog.get_logger(__name__)
 
-_BEHIND_DOORS = 10  # nice values
+_BEHIND_DOORS = 19  # nice values
 _LAST = 19
 _COLLECTOR = (20_000, 20, 50)
 _M_MMAP_THRESHOLD = -3  # malloc.h
