@@ -62,7 +62,7 @@ def as_text(facts: Facts) -> str:
         f"ECM Mailer {mailer.__version__} is ready ({mode}).",
         "",
         f"  HTTP API  {facts.http_url}/v1/messages",
-        f"  OpenAPI   {facts.http_url}/openapi.json",
+        f"  API docs  {facts.http_url}/docs, as OpenAPI at {facts.http_url}/openapi.json",
         f"  SMTP      {facts.smtp_host}:{facts.smtp_port} (STARTTLS), {facts.smtps_port} (implicit TLS);"
         " any user name, the API key as password",
         *([f"  Inbox     {facts.inbox_url}"] if facts.inbox_url else []),

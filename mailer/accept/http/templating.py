@@ -118,7 +118,7 @@ def _add_reading(routes: APIRouter, parts: TemplateParts) -> None:
         is_number = number.isascii() and number.isdigit() and 0 < int(number[:11]) <= MOST_VERSIONS
         found = shelf.content(parts.store, identity.tenant_id, template, int(number)) if is_number else None
         if found is None:
-            raise SubmissionError(Fault.NOT_FOUND, "this tenant has no such version of such a template")
+            raise SubmissionError(Fault.NOT_FOUND, "there is no such version of a template of this tenant")
         return as_json(_content(parts.stationery, found))
 
     @routes.post("/{template}/render", response_model=Rendering, summary="Try a template")

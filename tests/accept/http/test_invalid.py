@@ -120,7 +120,7 @@ async def test_one_sentence_says_what_is_wrong_with_a_field(
     [
         ("/v1/webhook-endpoints/whe_0", "this tenant has no such webhook endpoint"),
         ("/v1/templates/welcome", "this tenant has no such template"),
-        ("/v1/templates/welcome/versions/2", "this tenant has no such version of such a template"),
+        ("/v1/templates/welcome/versions/2", "there is no such version of a template of this tenant"),
         ("/v1/streams/news", "this tenant has no such stream"),
         ("/v1/keys/key_0", "this tenant has no such API key"),
         ("/v1/messages/msg_0", "this tenant has no such message"),
