@@ -13,13 +13,16 @@ from typing import Annotated, Any, get_origin
 from fastapi import Path
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 from mailer import ids
+from mailer.accept.credentials import Identity
 from mailer.accept.http import cursors
 from mailer.accept.http.shapes import id_pattern
 from mailer.accept.http.wire import pointer
 from mailer.accept.submission import Fault, SubmissionError
 from mailer.compose.control import read_instant
+from mailer.identity.asking import Asker
 from mailer.identity.names import (
     BadName,
     IdentityError,
@@ -61,6 +64,8 @@ def _instant(value: object) -> object:
     return read_instant(value)
 
 
+# A parameter that is not given is None, and cannot be given as null: the document does not offer it.
+NotGiven = SkipJsonSchema[None]
 Digits = Annotated[int, BeforeValidator(_digits_only)]
 # RFC 3339 §5.6; pydantic alone also takes seconds since 1970, and days without a time.
 Instant = Annotated[
@@ -107,6 +112,10 @@ _FAULTS: Mapping[type[IdentityError], Fault] = {
     TooMany: Fault.LIMIT_REACHED,
     Unknown: Fault.NOT_FOUND,
 }
+
+
+def asker(identity: Identity) -> Asker:
+    return Asker(identity.tenant_id, identity.key_id)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Query, Response
 from pydantic import Field, StrictInt
-from pydantic.json_schema import SkipJsonSchema
 
 from mailer import ids
 from mailer.accept.credentials import Authenticator, Identity
@@ -17,6 +16,8 @@ from mailer.accept.http.asked import (
     Asked,
     Digits,
     Instant,
+    NotGiven,
+    asker,
     examples,
     id_path,
     number_of,
@@ -29,7 +30,6 @@ from mailer.accept.http.shapes import At, Shape, shown_as
 from mailer.accept.http.smallbody import SmallBody
 from mailer.identity import asking, own_keys
 from mailer.identity.api_keys import ApiKey
-from mailer.identity.asking import Asker
 from mailer.identity.own_keys import Issued, NewApiKey
 from mailer.identity.rights import Rights
 from mailer.ids import IdMaker
@@ -40,7 +40,6 @@ _MOST = 100
 _MOST_NAMES = 100  # of streams or domains of one key
 _DAY_SECONDS = 24 * 3600
 _QUESTION = "keys"
-_None = SkipJsonSchema[None]
 
 Scope = Literal["send", "read", "templates", "manage"]
 KeyId = Annotated[int, *shown_as("key")]
@@ -77,7 +76,7 @@ class KeyQuery(Asked):
     """Which piece of the list."""
 
     limit: Digits = Field(25, ge=1, le=_MOST, description="Most keys in the answer")
-    cursor: str | _None = Field(None, max_length=64, description="`next_cursor` of the page before")
+    cursor: str | NotGiven = Field(None, max_length=64, description="`next_cursor` of the page before")
 
 
 class KeyRequest(Asked):
@@ -166,7 +165,7 @@ def _add_making(
         """The answer shows the key, this once. A repeat makes another one."""
         with refusals():
             return _issued(
-                own_keys.issue(store, _asker(identity), request.new(), new_id=new_id, now=now()), now()
+                own_keys.issue(store, asker(identity), request.new(), new_id=new_id, now=now()), now()
             )
 
     @routes.post(
@@ -182,7 +181,7 @@ def _add_making(
         overlap = timedelta(seconds=(request or Rotation()).overlap_seconds)
         with refusals():
             made = own_keys.rotate(
-                store, _asker(identity), _number(key_id), overlap=overlap, new_id=new_id, now=now()
+                store, asker(identity), _number(key_id), overlap=overlap, new_id=new_id, now=now()
             )
         return _issued(made, now())
 
@@ -196,19 +195,15 @@ def _add_changing(routes: APIRouter, store: Store, manager: Any, now: Callable[[
     ) -> Response:
         """What it is called. Its rights never change: make another key."""
         with refusals():
-            made = own_keys.rename(store, _asker(identity), _number(key_id), request.name, now=now())
+            made = own_keys.rename(store, asker(identity), _number(key_id), request.name, now=now())
         return as_json(Key.model_validate(_key(made, now())))
 
     @routes.delete(f"{_PATH}/{{key_id}}", response_model=Key, summary="Revoke an API key")
     def revoke_key(key_id: KeyIdText, identity: Identity = manager) -> Response:
         """Within a second it opens no door. A key cannot revoke itself. May be repeated."""
         with refusals():
-            made = own_keys.revoke(store, _asker(identity), _number(key_id), now=now())
+            made = own_keys.revoke(store, asker(identity), _number(key_id), now=now())
         return as_json(Key.model_validate(_key(made, now())))
-
-
-def _asker(identity: Identity) -> Asker:
-    return Asker(identity.tenant_id, identity.key_id)
 
 
 def _number(key_id: str) -> int:

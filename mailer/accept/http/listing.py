@@ -8,11 +8,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AfterValidator, Field, WithJsonSchema
-from pydantic.json_schema import SkipJsonSchema
 
 from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http import cursors
-from mailer.accept.http.asked import Asked, Digits, Instant, once, position_of
+from mailer.accept.http.asked import Asked, Digits, Instant, NotGiven, once, position_of
 from mailer.accept.http.callers import Caller, as_json
 from mailer.accept.http.reading import SCOPE
 from mailer.accept.http.shapes import At, MessageId, Shape
@@ -67,7 +66,6 @@ _Address = Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "str
 _Domain = Annotated[str, AfterValidator(_domain), WithJsonSchema({"type": "string", "format": "domain"})]
 _Tag = Annotated[str, Field(pattern=f"^{control.TAG_PATTERN}$")]
 _Stream = Annotated[str, Field(pattern=f"^{STREAM_PATTERN}$")]
-_None = SkipJsonSchema[None]
 
 
 class ListQuery(Asked):
@@ -76,16 +74,16 @@ class ListQuery(Asked):
     state: list[RecipientState] = Field(
         [], max_length=len(RecipientState), description="State of a recipient; may be repeated: any of them"
     )
-    recipient: _Address | _None = Field(None, description="Address of a recipient; upper and lower case of"
+    recipient: _Address | NotGiven = Field(None, description="Address of a recipient; upper and lower case of"
         " the part before the @ are told apart")  # fmt: skip
-    domain: _Domain | _None = Field(None, description="Domain of a recipient")
-    tag: _Tag | _None = Field(None, description="One of its tags")
-    stream: _Stream | _None = Field(None, description="Name of its stream")
-    from_domain: _Domain | _None = Field(None, description="The sending domain")
-    after: Instant | _None = Field(None, description="Accepted at that instant or later (RFC 3339)")
-    before: Instant | _None = Field(None, description="Accepted before that instant (RFC 3339)")
+    domain: _Domain | NotGiven = Field(None, description="Domain of a recipient")
+    tag: _Tag | NotGiven = Field(None, description="One of its tags")
+    stream: _Stream | NotGiven = Field(None, description="Name of its stream")
+    from_domain: _Domain | NotGiven = Field(None, description="The sending domain")
+    after: Instant | NotGiven = Field(None, description="Accepted at that instant or later (RFC 3339)")
+    before: Instant | NotGiven = Field(None, description="Accepted before that instant (RFC 3339)")
     limit: Digits = Field(25, ge=1, le=_MOST, description="Most messages in the answer")
-    cursor: str | _None = Field(
+    cursor: str | NotGiven = Field(
         None, max_length=_CURSOR_CHARS, description="`next_cursor` of the page before; other filters than"
         " that page's are an error",
     )  # fmt: skip

@@ -10,12 +10,11 @@ from fastapi import APIRouter, Body, Depends, Path, Response
 from pydantic import Field
 
 from mailer.accept.credentials import Authenticator, Identity
-from mailer.accept.http.asked import Asked, examples, refusals
+from mailer.accept.http.asked import Asked, asker, examples, refusals
 from mailer.accept.http.callers import Caller, as_json
 from mailer.accept.http.shapes import At, Shape
 from mailer.accept.http.smallbody import SmallBody
 from mailer.identity import asking, streams
-from mailer.identity.asking import Asker
 from mailer.identity.streams import NewStream
 from mailer.ids import IdMaker
 from mailer.store import Store
@@ -89,7 +88,7 @@ def router(
         """Messages may name it from now on."""
         new = NewStream(request.name, request.kind, request.in_doubt)
         with refusals():
-            made = streams.create(store, _asker(identity), new, new_id=new_id, now=now())
+            made = streams.create(store, asker(identity), new, new_id=new_id, now=now())
         return as_json(Stream.model_validate(made), location=f"/v1{_PATH}/{made.name}")
 
     @routes.get(f"{_PATH}/{{name}}", response_model=Stream, summary="Get a stream")
@@ -105,23 +104,19 @@ def router(
     ) -> Response:
         """Holds from the next attempt on, also for what was accepted before."""
         with refusals():
-            made = streams.change(store, _asker(identity), name, in_doubt=request.in_doubt, now=now())
+            made = streams.change(store, asker(identity), name, in_doubt=request.in_doubt, now=now())
         return as_json(Stream.model_validate(made))
 
     @routes.delete(f"{_PATH}/{{name}}", response_model=Stream, summary="Archive a stream")
     def archive_stream(name: NameText, identity: Identity = manager) -> Response:
         """It takes nothing more; what waits in it is delivered. `transactional` stays. May be repeated."""
         with refusals():
-            return as_json(Stream.model_validate(streams.archive(store, _asker(identity), name, now=now())))
+            return as_json(Stream.model_validate(streams.archive(store, asker(identity), name, now=now())))
 
     @routes.post(f"{_PATH}/{{name}}/restore", response_model=Stream, summary="Restore a stream")
     def restore_stream(name: NameText, identity: Identity = manager) -> Response:
         """An archived stream takes messages again. May be repeated."""
         with refusals():
-            return as_json(Stream.model_validate(streams.restore(store, _asker(identity), name, now=now())))
+            return as_json(Stream.model_validate(streams.restore(store, asker(identity), name, now=now())))
 
     return routes
-
-
-def _asker(identity: Identity) -> Asker:
-    return Asker(identity.tenant_id, identity.key_id)
