@@ -36,8 +36,14 @@ setup-dev: $(VENV)/.dev
 run: setup
 	@exec $(BIN)/mailer up --data-dir "$(DATA)" $(ARGS)
 
+# Two files at a time; journeys one by one, since they have many processes of their own.
 test: setup-dev test-packages
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile -m "not journey"
+	$(BIN)/pytest -m journey
+else
 	$(BIN)/pytest $(ARGS)
+endif
 
 test-packages:
 	@sh tests/packages.sh
@@ -63,11 +69,15 @@ format: setup-dev
 BENCH := tests/bench/compare.py tests/bench/product.json --peer postfix -n 20000 --rounds 5 \
 	--need 'end_to_end_per_s>=2' --need 'accept_per_s>=3'
 
-bench: setup
+bench: setup-dev
 	@echo "== by HTTP"
 	$(PYTHON) $(BENCH) $(ARGS)
 	@echo "== by SMTP"
 	$(PYTHON) $(BENCH) --smtp $(ARGS)
+	@echo "== beside a backlog for other sites"
+	$(PYTHON) tests/bench/backlog.py
+	@echo "== beside another tenant's backlog"
+	$(BIN)/python -m tests.bench.fairness
 
 $(VENV)/.runtime: requirements-build.txt requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
