@@ -6,7 +6,7 @@ import enum
 
 
 class EventType(enum.StrEnum):
-    """What callers are told, one per change of a recipient's state or fact beside it."""
+    """What callers are told, one per change of a recipient's state or fact beside it, or of a stream's."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
@@ -21,6 +21,10 @@ class EventType(enum.StrEnum):
     AUTO_REPLIED = "auto_replied"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    # Of a stream, and of no message: how its mail is received, and what follows.
+    STREAM_WARNED = "stream_warned"
+    STREAM_PAUSED = "stream_paused"
+    STREAM_RESUMED = "stream_resumed"
 
 
 class RecipientState(enum.StrEnum):
@@ -65,12 +69,16 @@ class WaitReason(enum.StrEnum):
     REFUSED = "refused"  # the peer deferred it (4yz)
     BROKEN = "broken"  # connection lost or timed out before the final dot
     UNROUTABLE = "unroutable"  # DNS gave no answer
-    TLS_FAILED = "tls_failed"  # a handshake failed; clear text is not yet an option
+    TLS_FAILED = "tls_failed"  # a handshake failed, or a host did not prove what is asked of it
     IN_DOUBT = "in_doubt"  # the dot was sent, its answer not heard
     WORKER_LOST = "worker_lost"  # its worker died before the dot; no attempt counted
     RELEASED = "released"  # its worker stopped before dialling; no attempt counted
     RETRY_ASKED = "retry_asked"  # its tenant asked for a try now
     NO_PERMIT = "no_permit"  # the site's connections are all in use; no attempt counted
+    LIMITED = "limited"  # its turn under a ceiling over time passed unused; no attempt counted
+    WARMUP = "warmup"  # the IPs it may go out from are warming up and had all they may have today
+    SUSPENDED = "suspended"  # its site does not want our IPs at the moment
+    NO_EGRESS = "no_egress"  # no IP of its pool is active and on a live host; no attempt counted
     HELD = "held"  # an operator holds it
 
 

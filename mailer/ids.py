@@ -58,6 +58,11 @@ def first_id_at(ms: int) -> int:
     return max(0, ms - EPOCH_MS) << 22
 
 
+def made_ms(value: int) -> int:
+    """Milliseconds since 1970 at which an id was made, by its maker's clock."""
+    return (value >> 22) + EPOCH_MS
+
+
 def show(kind: str, value: int) -> str:
     """`show("msg", 5)` is "msg_0000000000005"."""
     # Two digits at a time: an acceptance shows several ids, and this is most of what that costs.

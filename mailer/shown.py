@@ -16,7 +16,7 @@ class Event:
 
     number        in the log; None until it is numbered, and of an event that is in no log (a test)
     type          an event word
-    message_id    None for a rejected submission, as is recipient_id
+    message_id    None for a rejected submission, and of what happens to a stream; as is recipient_id
     version       the recipient's own count of its events: 1, 2, ...
     """
 

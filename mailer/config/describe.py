@@ -21,6 +21,7 @@ _COMPUTED_DEFAULTS = {
     "domain": "sandbox.mailer.test in sandbox mode",
     "hostname": "this host's name",
     "operator_domain": "operator.mailer.test in sandbox mode, else MAILER_HOSTNAME if it is a full name",
+    "brake": "true in live mode",
 }
 _NUMBERS = {int: "a whole number", float: "a number"}
 

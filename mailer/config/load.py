@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from mailer.config import describe
-from mailer.config.values import is_loopback
+from mailer.config.values import is_loopback, parse_path
 from mailer.identity.keys import MalformedKey, parse_key
 from mailer.identity.names import BadName, parse_domain
+from mailer.policy import brakeplan, warmplan
+from mailer.policy.brakeplan import BrakePlanError, BrakeRules
 from mailer.policy.routing import RouteError, RouteTable
+from mailer.policy.sites import SiteRuleError, SiteRules
+from mailer.policy.warmplan import WarmupRules
 
 if TYPE_CHECKING:
     from mailer.config.settings import Settings
@@ -129,6 +134,82 @@ def quoted(path: Path) -> str:
     return quote(str(path))
 
 
+_SHIPPED_RULES = ("sites.toml", "automation.toml")
+
+
+def site_rules(overlay: Path | None, own: Mapping[str, Mapping[str, Any]] | None = None) -> SiteRules:
+    """What mailbox providers take and what follows from their replies: the shipped rules under the
+    operator's own, those of the file under those of the API.
+
+    Raises SiteRuleError, naming the file and line of every fault.
+    """
+    return SiteRules.parse(site_files(overlay), own)
+
+
+def site_files(overlay: Path | None) -> dict[str, str]:
+    """Texts of the files of rules by name, the upper ones last. Raises SiteRuleError: one cannot be read."""
+    data = resources.files("mailer.policy").joinpath("data")
+    files = {name: data.joinpath(name).read_text(encoding="utf-8") for name in _SHIPPED_RULES}
+    if overlay is not None:
+        try:
+            files[str(overlay)] = overlay.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SiteRuleError([f"{overlay} cannot be read: {error}"]) from None
+    return files
+
+
+def site_by_route(settings: Settings) -> Callable[[str], str | None]:
+    """The site of a domain by its route; None: it has none.
+
+    Not that of a sandbox whose inbox takes any port: only the processes that were started with it know.
+    """
+    try:
+        return settings.route_table.site
+    except ConfigError:
+        return RouteTable.parse(settings.routes).site
+
+
+def warmup_rules() -> WarmupRules:
+    """The shipped plans of warm-up."""
+    shipped = resources.files("mailer.policy").joinpath("data/warmup.toml")
+    return warmplan.parse(shipped.read_text(encoding="utf-8"))
+
+
+def brake_rules(own: Path | None) -> BrakeRules:
+    """The shipped thresholds of the brake under the operator's own. Raises BrakePlanError."""
+    shipped = resources.files("mailer.policy").joinpath("data/brake.toml").read_text(encoding="utf-8")
+    if own is None:
+        return brakeplan.parse(shipped)
+    try:
+        return brakeplan.parse(shipped, own.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, BrakePlanError) as error:
+        raise BrakePlanError(f"{own}: {error}") from None
+
+
+def _parse_brake_file(value: object) -> Path | None:
+    """Like the file of sites: its faults are known before anything starts."""
+    path = parse_path(value)
+    if path is None or not path.exists():
+        return path
+    try:
+        brake_rules(path)
+    except BrakePlanError as error:
+        raise ValueError(f"is not a file of thresholds that can be used: {error}") from None
+    return path
+
+
+def _parse_sites_file(value: object) -> Path | None:
+    """Its faults are known before anything starts; that it is missing, where it is read."""
+    path = parse_path(value)
+    if path is None or not path.exists():
+        return path
+    try:
+        site_rules(path)
+    except SiteRuleError as error:
+        raise ValueError(f"is not a file of rules that can be used: {error}") from None
+    return path
+
+
 def _parse_routes(value: object) -> str:
     try:
         RouteTable.parse(str(value))
@@ -158,5 +239,7 @@ def _parse_api_key(value: object) -> str | None:
 
 
 Routes = Annotated[str, BeforeValidator(_parse_routes)]
+BrakeFile = Annotated[Path | None, BeforeValidator(_parse_brake_file)]
+SitesFile = Annotated[Path | None, BeforeValidator(_parse_sites_file)]
 DomainName = Annotated[str | None, BeforeValidator(_parse_domain)]
 BootstrapKey = Annotated[str | None, BeforeValidator(_parse_api_key)]

@@ -126,6 +126,8 @@ def parse_path(value: object) -> Path | None:
 
 
 def _absolute(text: str) -> Path:
+    if "\0" in text:
+        raise ValueError("must be a path, and no path holds a NUL")
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:  # ~NAME of somebody who is not known here

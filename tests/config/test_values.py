@@ -32,6 +32,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         parse_duration(text)
 
 
+@example("\0")
 @given(st.text())
 @example("~nobody-of-that-name/data")
 def test_no_text_breaks_the_parsers(text: str) -> None:

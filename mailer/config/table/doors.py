@@ -1,0 +1,90 @@
+"""Where mail comes in, and how much of it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from mailer.config.table.setting import setting
+from mailer.config.values import (
+    OptionalPath,
+)
+
+
+class Doors(BaseModel):
+    http_host: str = setting(
+        "127.0.0.1", "Address the HTTP door listens on.", unit="an address", example="192.0.2.25"
+    )
+    http_port: int = setting(
+        8025, "Port of the HTTP door; 0 takes any free one.", example="8080", least=0, most=65535,
+    )  # fmt: skip
+    smtp_host: str = setting(
+        "127.0.0.1", "Address the SMTP door listens on.", unit="an address", example="192.0.2.25"
+    )
+    smtp_port: int = setting(
+        2587, "Port of the SMTP door with STARTTLS; 0 takes any free one.",
+        example="587", least=0, most=65535,
+    )  # fmt: skip
+    smtps_port: int = setting(
+        2465, "Port of the SMTP door with implicit TLS (RFC 8314); 0 takes any free one.",
+        example="465", least=0, most=65535,
+    )  # fmt: skip
+    smtp_cert_file: OptionalPath = setting(
+        None, "PEM file with the certificate chain of the SMTP door; read anew when it changes. "
+        "Without one it shows a certificate of its own making.",
+        unit="a file", example="/etc/mailer/smtp.pem",
+    )  # fmt: skip
+    smtp_key_file: OptionalPath = setting(
+        None, "PEM file with the key of MAILER_SMTP_CERT_FILE, if it is not in that file.",
+        unit="a file", example="/etc/mailer/smtp.key",
+    )  # fmt: skip
+    smtp_auth_in_clear: bool = setting(
+        False, "Lets programs log in at the SMTP door without TLS: only in a sandbox that listens on "
+        "loopback, and every such login is logged as a warning.",
+        example="true",
+    )  # fmt: skip
+    inbox_host: str = setting(
+        "127.0.0.1", "Address the sandbox inbox listens on.", unit="an address", example="127.0.0.1"
+    )
+    inbox_port: int = setting(
+        2525, "Port of the sandbox inbox; 0 takes any free one, as `mailer up` does unless this is set.",
+        example="2525", least=0, most=65535,
+    )  # fmt: skip
+    byte_budget_mb: int = setting(
+        256, "Message bytes a process holds in memory; above it submissions are put off.",
+        example="512", unit="MiB", least=64, most=65536,
+    )  # fmt: skip
+    free_space_floor_mb: int = setting(
+        256, "Free disk space below which submissions are put off, so that outcomes can still be written.",
+        example="1024", unit="MiB", least=0, most=1048576,
+    )  # fmt: skip
+    max_message_mb: int = setting(
+        36, "Largest message as it is sent.", example="25", unit="MiB", least=1, most=1024,
+    )  # fmt: skip
+    max_request_mb: int = setting(
+        40, "Largest HTTP request.", example="50", unit="MiB", least=1, most=1024,
+    )  # fmt: skip
+    max_recipients: int = setting(
+        1000, "Most recipients of one message.", example="100", unit="recipients", least=1, most=10000,
+    )  # fmt: skip
+    key_messages_per_second: int = setting(
+        0, "Most messages of one API key in any second, by SMTP and HTTP together, for each `mailer http`; "
+        "0: any number.",
+        example="100", unit="messages", least=0, most=1000000,
+    )  # fmt: skip
+    key_messages_per_minute: int = setting(
+        0, "The same in any minute.", example="3000", unit="messages", least=0, most=10000000,
+    )  # fmt: skip
+    key_recipients_per_second: int = setting(
+        0, "Most recipients of one API key's messages in any second, and so of one of them; 0: any number.",
+        example="200", unit="recipients", least=0, most=1000000,
+    )  # fmt: skip
+    key_recipients_per_minute: int = setting(
+        0, "The same in any minute.", example="5000", unit="recipients", least=0, most=10000000,
+    )  # fmt: skip
+    key_sessions: int = setting(
+        200, "Most SMTP sessions of one API key at once, for each `mailer http`; 0: any number.",
+        example="50", unit="sessions", least=0, most=100000,
+    )  # fmt: skip
+    idempotency_hours: int = setting(
+        24, "How long an Idempotency-Key is remembered.", example="72", unit="hours", least=1, most=720,
+    )  # fmt: skip
