@@ -14,6 +14,8 @@ import psycopg
 from sqlalchemy import BigInteger, Boolean, Connection, Integer, Table
 from sqlalchemy.exc import DBAPIError
 
+from mailer.store import dialect
+
 _PIECE = 256 * 1024
 # https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": signature, flags, no extension.
 _HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
@@ -31,6 +33,7 @@ def insert_in_pieces(connection: Connection, table: Table, row: Mapping[str, Any
             for piece in _pieces(table, row):
                 copy.write(piece)
     except psycopg.Error as error:
+        dialect.hide_values(error)
         wrapped = DBAPIError.instance(
             statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=driver.closed
         )

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,14 +26,17 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from mailer.store.types import to_microseconds
+
 _Result = TypeVar("_Result")
 _WRITES = "mailer_writes"
 _APPLICATION = "ecm-mailer"
+_SQLITE_PREPARED = 512  # statements a connection keeps; each hot one has several lengths (bare.py)
 _SQLITE_BUSY_SECONDS = 10  # readers against a checkpoint only; writers queue on the kernel lock
 
 
@@ -166,7 +170,7 @@ class KernelLock:
 def sqlite_engine(url: URL) -> Engine:
     engine = create_engine(
         url,
-        connect_args={"timeout": _SQLITE_BUSY_SECONDS},
+        connect_args={"timeout": _SQLITE_BUSY_SECONDS, "cached_statements": _SQLITE_PREPARED},
         pool_size=20,
         max_overflow=20,
         hide_parameters=True,
@@ -197,21 +201,52 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def postgresql_engine(url: URL, *, prepare: bool) -> Engine:
-    """READ COMMITTED, no session state; no server-side prepare, for poolers in transaction mode."""
+    """READ COMMITTED to write, no session state; no server-side prepare, for poolers in transaction mode."""
     arguments: dict[str, Any] = {
         "connect_timeout": 5,
         "prepare_threshold": 5 if prepare else None,
         "application_name": _APPLICATION,
     }
-    return create_engine(
+    engine = create_engine(
         url, connect_args=arguments, pool_size=20, max_overflow=20, pool_pre_ping=False, pool_recycle=1800,
         hide_parameters=True,  # an error is logged with its text, which would show mail
     )  # fmt: skip
+    event.listen(engine, "handle_error", _hide_values)
+    return engine
+
+
+def _hide_values(context: ExceptionContext) -> None:
+    hide_values(context.original_exception, context.sqlalchemy_exception)
+
+
+def hide_values(*errors: BaseException | None) -> None:
+    """Leaves an error its first line. PostgreSQL says more: its DETAIL and CONTEXT quote rows and keys."""
+    for error in errors:
+        if error is not None and error.args:
+            error.args = (str(error.args[0]).partition("\n")[0], *error.args[1:])
+
+
+def reading(engine: Engine) -> Engine:
+    """The same engine and pool, whose transactions see the database as it was at their first statement."""
+    if engine.dialect.name == "sqlite":
+        return engine  # its transactions do so already
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def writing(engine: Engine) -> Engine:
     """The same engine and pool, whose transactions take the write lock from their first statement."""
     return engine.execution_options(**{_WRITES: True})
+
+
+def instant(connection: Connection, now: datetime) -> int:
+    """Microseconds since 1970 by the database's clock, which all hosts share; on SQLite, which has none and
+    lives on one host, the caller's `now`."""
+    if is_sqlite(connection):
+        return to_microseconds(now)
+    return int(connection.execute(_CLOCK).scalar_one())
+
+
+_CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
 
 
 def checkpoint(connection: Connection) -> None:

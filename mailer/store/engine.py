@@ -45,6 +45,7 @@ class Store:
             self._engine = dialect.sqlite_engine(parsed)
         else:
             self._engine = dialect.postgresql_engine(parsed, prepare=prepare)
+        self._reading = dialect.reading(self._engine)
         self._writing = dialect.writing(self._engine)
 
     @contextmanager
@@ -68,9 +69,9 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent snapshot on SQLite, READ COMMITTED on PostgreSQL. Keep it under a second."""
+        """One consistent snapshot: what others commit meanwhile is not seen. Keep it under a second."""
         with self._guard():
-            connection = self._engine.connect()
+            connection = self._reading.connect()
             try:
                 connection.begin()
                 yield connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +46,19 @@ def test_what_went_wrong_is_told_without_the_values(store: Store) -> None:
 
     assert "nowhere" in str(failed.value)
     assert "ada@example.org" not in str(failed.value)
+
+
+def test_a_conflict_is_told_without_the_key_that_is_there_already(store: Store) -> None:
+    """PostgreSQL quotes it in a DETAIL, by SQLAlchemy and by the driver's own exception behind it."""
+    new_tenant(store, 7)
+    values = {"id": 8, "name": f"t{7}", "state": "active", "created_at": datetime(2026, 1, 1, tzinfo=UTC)}
+
+    with pytest.raises(DBAPIError) as failed, store.write() as connection:
+        connection.execute(tenant.insert().values(values))
+
+    told = "".join(traceback.format_exception(failed.value))
+    assert "unique" in told.lower()
+    assert "t7" not in told
 
 
 def new_tenant(store: Store, number: int) -> None:
@@ -140,6 +154,17 @@ def write_many(url: str, first: int, count: int) -> None:
     for number in range(first, first + count):
         new_tenant(store, number)
     store.close()
+
+
+def test_a_read_sees_nothing_of_what_is_committed_meanwhile(store: Store) -> None:
+    """An event that moves from one table to another is seen in exactly one of them."""
+    new_tenant(store, 1)
+    with store.read() as c:
+        before = c.execute(select(func.count()).select_from(tenant)).scalar_one()
+        new_tenant(store, 2)
+        after = c.execute(select(func.count()).select_from(tenant)).scalar_one()
+
+    assert (before, after, tenants(store)) == (1, 1, 2)
 
 
 def test_writers_in_several_processes_all_get_through(store: Store, database_url: str) -> None:

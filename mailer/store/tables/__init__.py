@@ -4,7 +4,20 @@ States are the words of mailer/events.py. `*_at` are instants, `*_bytes` octets.
 mailer/ids.py unless said otherwise.
 """
 
+from mailer.store.tables.braking import brake, brake_count, brake_override, newcomer
 from mailer.store.tables.columns import metadata
+from mailer.store.tables.egress import (
+    egress_host,
+    egress_ip,
+    egress_stay,
+    ip_pool,
+    pool_member,
+    pool_use,
+    warmup,
+    warmup_day,
+    warmup_plan,
+)
+from mailer.store.tables.holding import action, hold
 from mailer.store.tables.log import (
     event,
     event_new,
@@ -27,6 +40,7 @@ from mailer.store.tables.mail import (
     notice,
     recipient,
 )
+from mailer.store.tables.pacing import pace, provider_rule, stream_pace
 from mailer.store.tables.senders import (
     api_key,
     dkim_key,
@@ -36,38 +50,71 @@ from mailer.store.tables.senders import (
     template_version,
     tenant,
 )
-from mailer.store.tables.work import attempt, heartbeat, incarnation, permit, site, tls_host
+from mailer.store.tables.work import (
+    attempt,
+    heartbeat,
+    incarnation,
+    permit,
+    rate,
+    sending_limit,
+    site,
+    sts_policy,
+    tls_host,
+    tls_result,
+)
 
 __all__ = [
+    "action",
     "api_key",
     "attempt",
+    "brake",
+    "brake_count",
+    "brake_override",
     "content",
     "dkim_key",
+    "egress_host",
+    "egress_ip",
+    "egress_stay",
     "event",
     "event_new",
     "event_shard",
     "feedback",
     "folded",
     "heartbeat",
+    "hold",
     "idempotency",
     "incarnation",
+    "ip_pool",
     "lane",
     "message",
     "message_tag",
     "meta",
     "metadata",
+    "newcomer",
     "notice",
+    "pace",
     "permit",
+    "pool_member",
+    "pool_use",
+    "provider_rule",
+    "rate",
     "recipient",
     "sending_domain",
+    "sending_limit",
     "site",
     "stream",
+    "stream_pace",
+    "sts_policy",
     "template",
     "template_version",
     "tenant",
     "tenant_log",
     "tls_host",
+    "tls_result",
     "usage",
+    "warmup",
+    "warmup_day",
+    "warmup_plan",
     "webhook_attempt",
     "webhook_callback",
     "webhook_endpoint",

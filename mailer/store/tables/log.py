@@ -16,8 +16,8 @@ event_new = Table(
     Column("id", Id, nullable=False),
     Column("tenant_id", Id, nullable=False),
     Column("type", String(20), nullable=False),
-    Column("message_id", Id),  # null for a rejected submission
-    Column("recipient_id", Id),  # null for a rejected submission
+    Column("message_id", Id),  # null for a rejected submission, or of a stream
+    Column("recipient_id", Id),  # null for a rejected submission, or of a stream
     Column("version", Integer, nullable=False),  # the recipient's own counter: 1, 2, ...
     when("at"),
     Column("data", Json, nullable=False),

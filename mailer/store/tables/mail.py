@@ -48,6 +48,8 @@ message = Table(
     Column("mail_from", String(320)),  # the submitter's reverse-path, for DSNs; null by HTTP
     Column("ret", String(4)),  # FULL | HDRS: what a DSN returns (RFC 3461 §4.3); null: not said
     Column("envid", String(100)),  # the submitter's own id, decoded (RFC 3461 §4.4); null: not said
+    # What its sender wants of TLS: optional | encrypted | required | requiretls; null: what domains demand
+    Column("tls", String(10)),
     Column("door", String(10), nullable=False),  # http | smtp | dsn (our own notice to a submitter)
     Column("recipient_count", Integer, nullable=False),
     Column("tags", Json, nullable=False),  # list of words
@@ -112,6 +114,11 @@ recipient = Table(
           postgresql_where=text("state = 'queued'")),
     Index("ix_recipient_deferred", "due_at", sqlite_where=text("state = 'deferred'"),
           postgresql_where=text("state = 'deferred'")),
+    # Beside the one above: what waits in a lane is counted, requeued and bounced without looking at others.
+    Index("ix_recipient_deferred_lane", "lane_id", "id", sqlite_where=text("state = 'deferred'"),
+          postgresql_where=text("state = 'deferred'")),
+    Index("ix_recipient_held_lane", "lane_id", "id", sqlite_where=text("state = 'held'"),
+          postgresql_where=text("state = 'held'")),
     Index("ix_recipient_expiring", "expires_at",
           sqlite_where=text("expires_at IS NOT NULL AND settled_at IS NULL"),
           postgresql_where=text("expires_at IS NOT NULL AND settled_at IS NULL")),

@@ -27,6 +27,8 @@ stream = Table(
     Column("kind", String(20), nullable=False),  # transactional | broadcast
     Column("in_doubt", String(20), nullable=False),  # retry | give-up: what follows an unheard final dot
     Column("state", String(10), nullable=False, server_default="active"),  # active | archived
+    Column("tls", String(10)),  # encrypted | required: what its mail wants of TLS; null: what domains demand
+    Column("expires_after", Integer),  # seconds that its mail is of use; null: as long as it is retried
     when("created_at"),
     UniqueConstraint("tenant_id", "name"),
 )

@@ -43,6 +43,28 @@ site = Table(
     Column("name", String(255), primary_key=True),  # the row is the lock under which permits are dealt
 )
 
+rate = Table(
+    "rate",
+    metadata,
+    # What was granted under a ceiling over time; the row is also the lock under which its tokens are dealt.
+    Column(
+        "name", String(400), primary_key=True
+    ),  # "site:IP|SITE", "provider:NAME", "tenant:ID", "stream:ID" ...
+    Column("seconds", Integer, primary_key=True, autoincrement=False),  # the window
+    Column("state", Json, nullable=False),  # a meter's (policy/limits.py)
+    when("used_at"),
+)
+
+sending_limit = Table(
+    "sending_limit",
+    metadata,
+    # What an operator allows a tenant, or a tenant itself a stream, to send over time.
+    Column("subject", String(10), primary_key=True),  # tenant | stream | newcomer (a tenant)
+    Column("subject_id", Id, primary_key=True, autoincrement=False),
+    Column("rates", Json, nullable=False),  # object: messages_per_hour and the like to their counts
+    when("changed_at"),
+)
+
 attempt = Table(
     "attempt",
     metadata,
@@ -71,6 +93,40 @@ attempt = Table(
     Index("ix_attempt_open", "incarnation_id", sqlite_where=text("state = 'open'"),
           postgresql_where=text("state = 'open'")),
 )  # fmt: skip
+
+sts_policy = Table(
+    "sts_policy",
+    metadata,
+    # MTA-STS policies as they were fetched (RFC 8461 §3.3), for all workers.
+    Column("domain", String(255), primary_key=True),  # recipient domain, A-label
+    Column("policy_id", String(32), nullable=False),  # of the TXT record at the fetch
+    Column("mode", String(10), nullable=False),  # enforce | testing | none
+    Column("mx", Json, nullable=False),  # list of host names and "*." patterns
+    Column("max_age", Integer, nullable=False),  # seconds from fetched_at on
+    Column("lines", Json, nullable=False),  # its text, as reports quote it (RFC 8460 §4.4)
+    when("fetched_at"),
+    Index(None, "fetched_at"),
+)
+
+tls_result = Table(
+    "tls_result",
+    metadata,
+    # What became of TLS with the hosts of a recipient domain, a row a day and kind of session (RFC 8460 §4).
+    Column("day", String(10), primary_key=True),  # UTC, "2026-11-24"
+    Column("domain", String(255), primary_key=True),  # of the recipient: its owner gets the report
+    Column(
+        "kind_hash", String(44), primary_key=True
+    ),  # base64 of a SHA-256 over all that follows but sessions
+    Column("policy_type", String(16), nullable=False),  # sts | tlsa | no-policy-found
+    Column("policy_domain", String(255), nullable=False),  # what the policy was published for
+    Column("policy_lines", Json, nullable=False),  # as it was found: its lines, or TLSA records
+    Column("result", String(40), nullable=False),  # success, or a word of RFC 8460 §4.3
+    Column("mx_host", String(255), nullable=False),  # empty: it did not come to one
+    Column("mx_ip", String(45), nullable=False),  # empty: it was not dialled
+    Column("sending_ip", String(45), nullable=False),  # empty: not known
+    Column("reason", String(200), nullable=False),  # more about a failure; empty for a success
+    Column("sessions", Integer, nullable=False),
+)
 
 tls_host = Table(
     "tls_host",
