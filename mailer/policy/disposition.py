@@ -29,6 +29,11 @@ SHORTEST_WISH = timedelta(seconds=30)
 LONGEST_WISH = timedelta(hours=4)
 _WISH_FLOOR = 0.25
 
+# The last try falls so long before a sender's deadline that it can end in time; where the message has little
+# time in all, a part of that.
+LAST_TRY = timedelta(seconds=30)
+_LAST_TRY_PART = 0.1
+
 _EXPIRED = EnhancedStatus(4, 4, 7)  # RFC 3463 §3.5: delivery time expired
 _UNHEARD = EnhancedStatus(4, 4, 2)  # RFC 3463 §3.5: bad connection
 _ABOUT_THE_MAIL = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.CONTENT, Phase.END_OF_DATA})
@@ -101,6 +106,8 @@ class Facts:
     first_due_at  what the schedule counts from
     expires_at    the sender's own deadline; None: the schedule's. The earlier one holds
     draw          uniform in [0, 1), for the jitter
+    is_our_fault  a rule says that a refusal speaks of us and not of the recipient: a 5yz is tried again,
+                  against RFC 5321 §4.2.1, which would have the sender give up
     """
 
     schedule: RetrySchedule
@@ -110,6 +117,7 @@ class Facts:
     draw: float
     expires_at: datetime | None = None
     in_doubt_policy: InDoubtPolicy = InDoubtPolicy.RETRY
+    is_our_fault: bool = False
 
 
 def decide(outcome: Outcome, facts: Facts) -> Disposition:
@@ -146,7 +154,7 @@ def is_permanent(reply: Reply, phase: Phase) -> bool:
 def _after_refusal(reply: Reply, phase: Phase, facts: Facts) -> Disposition:
     words = f"{reply.code} {reply.text}".rstrip()
     status = status_of(reply, phase)
-    if is_permanent(reply, phase):
+    if is_permanent(reply, phase) and not facts.is_our_fault:
         # The reply code decides; a 4.y.z beside it is the peer's slip (RFC 3463 §2: same class).
         return Bounce(EnhancedStatus(5, status.subject, status.detail), words)
     status = EnhancedStatus(4, status.subject, status.detail)
@@ -166,7 +174,8 @@ def _after_break(in_doubt: bool, phase: Phase, cause: str, facts: Facts) -> Disp
 def _defer(
     facts: Facts, wait: WaitReason, status: EnhancedStatus, reason: str, *, wish: timedelta | None = None
 ) -> Defer | Expire:
-    """A retry by the schedule or by the peer's wish; the end where the deadline has passed."""
+    """A retry by the schedule or by the peer's wish; the end where the deadline has passed, or no try fits in
+    before the sender's: it is told at once that its mail is late, not when that is of no use."""
     deadline = facts.first_due_at + facts.schedule.give_up_after
     if facts.expires_at is not None:
         deadline = min(deadline, facts.expires_at)
@@ -184,9 +193,19 @@ def _defer(
             return Expire(expired_at, _EXPIRED, reason)
         case RetryAt(at):
             due = at if wish is None else facts.now + _bounded(wish, facts)
-            return Defer(min(due, deadline), wait, status, reason)
+            last = deadline if facts.expires_at is None else _last_try(facts, facts.expires_at)
+            if due > last and last <= facts.now:
+                return Expire(facts.now, _EXPIRED, reason)
+            return Defer(min(due, deadline, last), wait, status, reason)
         case _:
             assert_never(verdict)
+
+
+def _last_try(facts: Facts, expires_at: datetime) -> datetime:
+    """When the last try before a sender's deadline is due; now where that is over or as good as now."""
+    lead = min(LAST_TRY, (expires_at - facts.first_due_at) * _LAST_TRY_PART)
+    last = expires_at - lead
+    return last if last - facts.now >= lead else facts.now
 
 
 def _bounded(wish: timedelta, facts: Facts) -> timedelta:

@@ -22,6 +22,7 @@ NOT_SAID = ""
 # never heard of NOTIFY would take it for a failure.
 _DEFAULT = frozenset({"FAILURE"})
 _UNHEARD = EnhancedStatus(4, 4, 2)  # RFC 3463 §3.5: bad connection
+_OURS = 550  # a status of class 5 is looked for
 _TIME_OVER = EnhancedStatus(4, 4, 7)  # RFC 3463 §3.5: delivery time expired
 
 
@@ -117,6 +118,15 @@ class Tried:
     phase: str | None
     code: int | None
     status: str | None
+
+
+def own_status(last_reply: str | None, heard: str | None) -> EnhancedStatus | None:
+    """The status with which mail was ended here, and not by a peer; None: its last attempt ended it.
+
+    last_reply  the words kept of the end: ours begin with a status
+    heard       what the last attempt heard; None: there was none
+    """
+    return None if last_reply is None or last_reply == heard else EnhancedStatus.find(last_reply, _OURS)
 
 
 def status_for(kind: NoticeKind, *, has_expired: bool, tried: Tried | None) -> EnhancedStatus:

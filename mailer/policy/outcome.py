@@ -44,6 +44,11 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
+class Unproven(Broken):
+    """The host did not prove what is asked of its TLS: what it said or showed, no trouble of the network."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unroutable:
     """No host could be found, or none that we may dial; nothing was sent.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 # Work for this long is held per connection, so that a fast site never waits for the next claim.
 _HELD_SECONDS = 0.2
 _MOST_PER_CONNECTION = 16
+_KEPT = 4  # parts of the limit
 _CLAIMED_AT_ONCE = 4  # parts of the limit
 _ALWAYS_WORTH_IT = 64
 
@@ -20,6 +21,19 @@ def in_hand_limit(connections: int, transaction_seconds: float) -> int:
         return max(connections, 0)
     each = min(max(_HELD_SECONDS / transaction_seconds, 1.0), float(_MOST_PER_CONNECTION))
     return max(int(connections * each), 0)
+
+
+def limit_of_broadcast(limit: int) -> int:
+    """How much of `limit` broadcast mail may fill: a quarter is kept for transactional mail, which finds a
+    connection at once, however much else waits and however slow the site is. Three and fewer are shared."""
+    return limit - limit // _KEPT
+
+
+def limit_of_party(limit: int, connections: int) -> int:
+    """How much of `limit` one tenant's mail of one kind may fill, its connections at least: of what waits for
+    a connection a quarter is kept for others, so that theirs does not wait until a claimed backlog is sent.
+    """
+    return max(min(connections, limit), limit - limit // _KEPT)
 
 
 def room_for(connections: int, limit: int, held: int) -> int:

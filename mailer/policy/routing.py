@@ -95,6 +95,11 @@ class RouteTable:
                 return found
         return self._by_pattern.get("*")
 
+    def site(self, domain: str) -> str | None:
+        """The site of the route for a domain; None: it has none."""
+        route = self.match(domain)
+        return None if route is None else route.site
+
 
 def _parse_route(entry: str) -> Route:
     pattern, equals, target = entry.partition("=")

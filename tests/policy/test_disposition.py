@@ -164,15 +164,52 @@ def test_doubt_after_the_last_hour_stays_in_doubt() -> None:
     assert isinstance(followed.then, Expire)
 
 
-def test_the_senders_own_deadline_counts_when_it_is_earlier() -> None:
-    soon = replace(FACTS, expires_at=NOON + timedelta(seconds=30))
-    due = decide(refused(451), soon)
-    over = decide(refused(451), replace(soon, now=NOON + timedelta(seconds=30)))
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
 
-    assert isinstance(due, Defer)
-    assert due.at == NOON + timedelta(seconds=30)
-    assert isinstance(over, Expire)
-    assert over.expired_at == NOON + timedelta(seconds=30)
+
+@pytest.mark.parametrize(
+    ("lasts", "now", "due"),
+    [
+        (600, 0, 60),  # by the schedule
+        (600, 530, 570),  # the last try: half a minute before the deadline, not at it
+        (60, 20, 54),  # little time in all: a tenth of it
+    ],
+)
+def test_the_last_try_falls_before_the_senders_own_deadline(lasts: float, now: float, due: float) -> None:
+    followed = decide(refused(451), replace(FACTS, now=after(now), expires_at=after(lasts)))
+
+    assert isinstance(followed, Defer)
+    assert followed.at == after(due)
+
+
+@pytest.mark.parametrize(("lasts", "now"), [(600, 571), (600, 541), (60, 50), (30, 30), (600, 700)])
+def test_where_no_try_fits_in_before_the_deadline_its_sender_is_told_at_once(
+    lasts: float, now: float
+) -> None:
+    followed = decide(refused(451, "busy"), replace(FACTS, now=after(now), expires_at=after(lasts)))
+
+    assert isinstance(followed, Expire)
+    assert followed.expired_at == after(min(now, lasts))
+    assert (followed.status, followed.reason) == (status("4.4.7"), "451 busy")
+
+
+def test_a_peer_that_wants_mail_after_the_deadline_gets_one_more_try_before_it() -> None:
+    followed = decide(refused(451, "try again in 2 hours"), replace(FACTS, expires_at=after(600)))
+
+    assert isinstance(followed, Defer)
+    assert followed.at == after(570)
+
+
+@given(lasts=st.floats(1, 1e6), now=st.floats(0, 1.1e6), attempts=st.integers(1, 20))
+def test_a_try_before_a_deadline_always_lies_ahead_of_now(lasts: float, now: float, attempts: int) -> None:
+    facts = replace(FACTS, now=after(now), expires_at=after(lasts), attempts=attempts)
+    followed = decide(refused(451), facts)
+
+    if isinstance(followed, Defer):
+        assert facts.now < followed.at < after(lasts)
+    else:
+        assert isinstance(followed, Expire)
 
 
 @pytest.mark.parametrize(
@@ -226,3 +263,11 @@ def test_a_retry_lies_ahead_and_before_the_deadline(code: int, text: str, attemp
 
     assert isinstance(followed, Defer)
     assert facts.now < followed.at <= NOON + timedelta(hours=24)
+
+
+def test_a_refusal_that_a_rule_lays_to_our_address_is_tried_again() -> None:
+    """Against RFC 5321 §4.2.1: a block list is left again, a bounce is for ever."""
+    followed = decide(refused(554, "5.7.1 listed"), replace(FACTS, is_our_fault=True))
+
+    assert isinstance(followed, Defer)
+    assert (followed.wait, str(followed.status)) == (WaitReason.REFUSED, "4.7.1")

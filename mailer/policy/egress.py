@@ -1,0 +1,240 @@
+"""Which of our IPs an attempt goes out from, and whether the next one may go out from another.
+
+Chosen for each attempt: members of the pool by weight, then the pool's reserve (weight 0), then its overflow
+pool. Only volume overflows, never trouble: where an IP is suspended for what a provider said of us, its mail
+waits and does not spoil the next pool. What finds no room waits for a named reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailer.events import WaitReason
+from mailer.policy.blame import Blame, blame_of
+from mailer.policy.outcome import Outcome, Refused
+
+ACTIVE = "active"
+DRAINING = "draining"
+OFF = "off"
+TRANSACTIONAL = "transactional"
+BROADCAST = "broadcast"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Egress:
+    """One place that mail leaves from.
+
+    ipv4, ipv6  source addresses, at least one of them; None: hosts of that family are not dialled
+    helo        name given in EHLO (RFC 5321 §4.1.1.1)
+    """
+
+    id: int
+    helo: str
+    ipv4: str | None = None
+    ipv6: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in limits, logs and lists: its first address."""
+        return self.ipv4 or self.ipv6 or ""
+
+    def source_for(self, address: str) -> str | None:
+        """Our address of the family of a host's address; None: that host cannot be dialled from here."""
+        return self.ipv6 if ":" in address else self.ipv4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A member of a pool that a stream's mail may go to.
+
+    owner        the tenant that the pool is for; None: all
+    weight       share of the pool's mail; 0: only what the others cannot take
+    is_overflow  of the pool's overflow pool
+    is_here      an address of it is on this host
+    """
+
+    egress: Egress
+    pool: str
+    kind: str = TRANSACTIONAL
+    owner: int | None = None
+    weight: int = 1
+    is_overflow: bool = False
+    state: str = ACTIVE
+    is_here: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """What the last attempt means for the next one's IP (columns of `egress_stay`).
+
+    egress_id   the IP of that attempt
+    is_pinned   greylisted: the same IP, HELO and reverse-path again; False: another IP
+    is_changed  the IP was changed for this recipient, which is done once
+    """
+
+    egress_id: int
+    is_pinned: bool
+    is_changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What was reserved of a warm-up's cap for one message. site, provider: whose. day: since 1970, UTC."""
+
+    site: str
+    provider: str
+    day: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to be sent.
+
+    may_overflow  False: the stream itself is in trouble (content, complaints, bad addresses)
+    """
+
+    tenant_id: int
+    stream_kind: str
+    stay: Stay | None = None
+    may_overflow: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What one IP may still take for the site. free: messages; None: no cap.
+
+    until            when there is room again; None: not known
+    suspended_until  the provider does not want this IP before; None: it does
+    """
+
+    free: int | None = None
+    until: datetime | None = None
+    suspended_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """No IP may take it now. until: None: nobody knows, look again soon."""
+
+    reason: WaitReason
+    until: datetime | None
+    words: str
+
+
+_OPEN = Room()
+
+
+def choose(
+    wish: Wish, candidates: Sequence[Candidate], rooms: Mapping[int, Room], draw: float, *, pool: str
+) -> Egress | NoRoom:
+    """The IP that the next attempt goes out from.
+
+    candidates  of the stream's pool and its overflow pool
+    rooms       by egress id, for the site in question; one that is missing has room
+    draw        uniform in [0, 1)
+    pool        the name of the stream's pool
+    """
+    allowed = [c for c in candidates if c.is_here and _may_use(wish, c)]
+    if wish.stay is not None and wish.stay.is_pinned:
+        kept = _pinned(wish.stay, allowed, rooms)
+        if kept is not None:
+            return kept
+    active = [c for c in allowed if c.state == ACTIVE]
+    own = _others(wish.stay, [c for c in active if not c.is_overflow])
+    for tier in (
+        [c for c in own if c.weight > 0],
+        [c for c in own if c.weight == 0],
+        [c for c in active if c.is_overflow] if _overflows(wish, own, rooms) else [],
+    ):
+        fit = [c for c in tier if _has_room(rooms.get(c.egress.id, _OPEN))]
+        if fit:
+            return _by_weight(fit, draw)
+    return _no_room(pool, candidates, own, rooms)
+
+
+def _may_use(wish: Wish, candidate: Candidate) -> bool:
+    """Never another tenant's dedicated pool, and never from broadcast into a transactional one."""
+    if candidate.owner is not None and candidate.owner != wish.tenant_id:
+        return False
+    return not (wish.stream_kind == BROADCAST and candidate.kind == TRANSACTIONAL)
+
+
+def _pinned(stay: Stay, allowed: Sequence[Candidate], rooms: Mapping[int, Room]) -> Egress | NoRoom | None:
+    """A greylisted recipient's IP, also while it is draining; None: it is not to be had, begin anew."""
+    for candidate in allowed:
+        if candidate.egress.id == stay.egress_id and candidate.state != OFF:
+            room = rooms.get(stay.egress_id, _OPEN)
+            if room.suspended_until is not None:
+                return None
+            return candidate.egress if _has_room(room) else _full(candidate.egress, room)
+    return None
+
+
+def _others(stay: Stay | None, own: list[Candidate]) -> list[Candidate]:
+    """Without the IP that a provider refused, unless there is no other."""
+    if stay is None or stay.is_pinned:
+        return own
+    return [c for c in own if c.egress.id != stay.egress_id] or own
+
+
+def _overflows(wish: Wish, own: Sequence[Candidate], rooms: Mapping[int, Room]) -> bool:
+    """Only for volume, or where no IP of the pool is on this host at all."""
+    if not wish.may_overflow:
+        return False
+    suspended = [c for c in own if rooms.get(c.egress.id, _OPEN).suspended_until is not None]
+    return not own or len(suspended) < len(own)
+
+
+def _has_room(room: Room) -> bool:
+    return room.suspended_until is None and (room.free is None or room.free > 0)
+
+
+def _by_weight(fit: Sequence[Candidate], draw: float) -> Egress:
+    left = draw * sum(max(c.weight, 1) for c in fit)
+    for candidate in fit:
+        left -= max(candidate.weight, 1)
+        if left < 0:
+            return candidate.egress
+    return fit[-1].egress
+
+
+def _full(egress: Egress, room: Room) -> NoRoom:
+    return NoRoom(WaitReason.WARMUP, room.until, f"the warm-up of {egress.name} allows no more today")
+
+
+def _no_room(
+    pool: str, candidates: Sequence[Candidate], own: Sequence[Candidate], rooms: Mapping[int, Room]
+) -> NoRoom:
+    """Volume before trouble: what waits for volume will have room at a known time."""
+    full = [(c.egress, rooms[c.egress.id]) for c in own if c.egress.id in rooms]
+    by_volume = [(e, r) for e, r in full if r.suspended_until is None and not _has_room(r)]
+    if by_volume:
+        names = ", ".join(e.name for e, _ in by_volume)
+        until = min((r.until for _, r in by_volume if r.until is not None), default=None)
+        return NoRoom(WaitReason.WARMUP, until, f"the warm-up of {names} allows no more today")
+    ends = [r.suspended_until for _, r in full if r.suspended_until is not None]
+    if ends:
+        return NoRoom(WaitReason.SUSPENDED, min(ends), "every IP of the pool is suspended at this site")
+    pools = ", ".join(dict.fromkeys((pool, *(c.pool for c in candidates))))
+    return NoRoom(WaitReason.NO_EGRESS, None, f"no IP of the pool {pools} is active and on this host")
+
+
+def stay_after(outcome: Outcome, egress: Egress | None, before: Stay | None) -> Stay | None:
+    """What a deferral means for the next attempt's IP; None: any will do.
+
+    The IP is changed for blame on our IP alone, once a recipient: whoever was refused for its content, policy
+    or authentication would only spoil the next IP.
+    """
+    was_changed = before is not None and before.is_changed
+    if egress is None or not isinstance(outcome, Refused):
+        return before
+    match blame_of(outcome.reply, outcome.phase):
+        case Blame.GREYLIST:
+            return Stay(egress.id, is_pinned=True, is_changed=was_changed)
+        case Blame.OUR_IP if not was_changed:
+            return Stay(egress.id, is_pinned=False, is_changed=True)
+        case _:
+            # It stays where it was heard: another IP would be told the same.
+            return Stay(egress.id, is_pinned=True, is_changed=was_changed)
