@@ -21,8 +21,10 @@ from mailer.store import Store, dialect
 from mailer.store.tables import api_key, sending_domain, stream, tenant
 
 # send: submit and change messages; read: look at messages and events; templates: write templates;
-# manage: streams, keys and webhook endpoints.
+# manage: streams, keys and webhook endpoints, and mail that waits.
 SCOPES = ("send", "read", "templates", "manage")
+# Looks at and acts on the mail of all tenants. Only the command makes a key with it, and none has it unasked.
+OPERATE = "operate"
 USUAL = USUAL_SCOPES
 ACTIVE, EXPIRED, REVOKED = "active", "expired", "revoked"
 
@@ -139,7 +141,7 @@ def checked(connection: Connection, tenant_id: int, rights: Rights) -> Rights:
 
     Raises BadName.
     """
-    unknown = sorted(set(rights.scopes) - set(SCOPES))
+    unknown = sorted(set(rights.scopes) - {*SCOPES, OPERATE})
     if unknown or not rights.scopes:
         raise BadName(
             f"scopes are one or more of {', '.join(SCOPES)}, not {', '.join(unknown) or 'none'}",

@@ -42,6 +42,13 @@ def admitted(connection: Connection, asker: Asker, *, now: datetime) -> ApiKey:
     raise NotAllowed(f"the API key that asks is no longer good for {SCOPE}")
 
 
+def rights_of(connection: Connection, asker: Asker) -> Rights:
+    """What the key may do beside its scopes, which never changes; of one that is gone, nothing."""
+    mine = api_keys.rows().where(api_key.c.id == asker.key_id, api_key.c.tenant_id == asker.tenant_id)
+    row = connection.execute(mine).first()
+    return Rights(scopes=(), streams=(), domains=()) if row is None else api_keys.shown(row).rights
+
+
 def require(held: Rights, asked: Rights, *, is_written: bool = False) -> None:
     """Raises NotAllowed, Limited: `asked` goes beyond what the asking key has itself.
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Select, func, select, update
 
@@ -21,20 +22,29 @@ from mailer.store import Store, dialect
 from mailer.store.tables import stream
 
 ACTIVE, ARCHIVED = "active", "archived"
+OPPORTUNISTIC = "opportunistic"  # of TLS: null in the database
 DEFAULT = "transactional"  # what is sent to when none is named
 # Every acceptance reads the tenant's streams.
 MOST = 100
 NAME_PATTERN = "[a-z0-9][a-z0-9_-]{0,99}"
 _NAME = re.compile(NAME_PATTERN)
+_COLUMNS = ("name", "kind", "in_doubt", "tls", "expires_after", "state", "created_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """kind: transactional | broadcast. in_doubt: retry | give-up. state: active | archived."""
+    """kind: transactional | broadcast. in_doubt: retry | give-up. state: active | archived.
+
+    tls            encrypted | required, or opportunistic: what the recipients' domains demand
+    expires_after  seconds after its send time at which a message without a deadline of its own is of no more
+                   use; 0: as long as it is retried
+    """
 
     name: str
     kind: str
     in_doubt: str
+    tls: str
+    expires_after: int
     state: str
     created_at: datetime
 
@@ -44,18 +54,37 @@ class NewStream:
     name: str
     kind: str
     in_doubt: str
+    tls: str = OPPORTUNISTIC
+    expires_after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChange:
+    """None: stays as it is."""
+
+    in_doubt: str | None = None
+    tls: str | None = None
+    expires_after: int | None = None
 
 
 def listed(store: Store, tenant_id: int) -> list[Stream]:
     """The tenant's streams, the oldest first, the archived too."""
     with store.read() as connection:
-        return [Stream(*row) for row in connection.execute(_of(tenant_id).order_by(stream.c.id))]
+        return [_stream(row) for row in connection.execute(_of(tenant_id).order_by(stream.c.id))]
 
 
 def one(store: Store, tenant_id: int, name: str) -> Stream:
     """Raises Unknown."""
     with store.read() as connection:
         return _find(connection, tenant_id, name)
+
+
+def id_of(store: Store, tenant_id: int, name: str) -> int:
+    """Raises Unknown."""
+    with store.read() as connection:
+        _find(connection, tenant_id, name)
+        wanted = select(stream.c.id).where(stream.c.tenant_id == tenant_id, stream.c.name == name)
+        return int(connection.execute(wanted).scalar_one())
 
 
 def create(store: Store, asker: Asker, new: NewStream, *, new_id: Callable[[], int], now: datetime) -> Stream:
@@ -69,7 +98,8 @@ def create(store: Store, asker: Asker, new: NewStream, *, new_id: Callable[[], i
             raise TooMany(f"a tenant may have {MOST} streams, archived ones among them")
         values = {
             "id": new_id(), "tenant_id": asker.tenant_id, "name": new.name, "kind": new.kind,
-            "in_doubt": new.in_doubt, "state": ACTIVE, "created_at": now,
+            "in_doubt": new.in_doubt, "tls": _stored(new.tls), "state": ACTIVE, "created_at": now,
+            "expires_after": new.expires_after or None,
         }  # fmt: skip
         insert = dialect.insert(connection, stream).values(values).on_conflict_do_nothing()
         if connection.execute(insert.returning(stream.c.id)).first() is None:
@@ -78,9 +108,20 @@ def create(store: Store, asker: Asker, new: NewStream, *, new_id: Callable[[], i
         return _find(connection, asker.tenant_id, new.name)
 
 
-def change(store: Store, asker: Asker, name: str, *, in_doubt: str, now: datetime) -> Stream:
-    """What follows an unheard final dot, from the next attempt on. Raises NotAllowed, Unknown."""
-    return _set(store, asker, name, now, in_doubt=in_doubt)
+def change(store: Store, asker: Asker, name: str, change: StreamChange, *, now: datetime) -> Stream:
+    """From the next attempt on; expires_after for what is accepted then. Raises NotAllowed, Unknown."""
+    values: dict[str, str | int | None] = {}
+    if change.in_doubt is not None:
+        values["in_doubt"] = change.in_doubt
+    if change.tls is not None:
+        values["tls"] = _stored(change.tls)
+    if change.expires_after is not None:
+        values["expires_after"] = change.expires_after or None
+    return _set(store, asker, name, now, **values)
+
+
+def _stored(tls: str) -> str | None:
+    return None if tls == OPPORTUNISTIC else tls
 
 
 def archive(store: Store, asker: Asker, name: str, *, now: datetime) -> Stream:
@@ -95,12 +136,13 @@ def restore(store: Store, asker: Asker, name: str, *, now: datetime) -> Stream:
     return _set(store, asker, name, now, state=ACTIVE)
 
 
-def _set(store: Store, asker: Asker, name: str, now: datetime, **values: str) -> Stream:
+def _set(store: Store, asker: Asker, name: str, now: datetime, **values: str | int | None) -> Stream:
     with store.write() as connection:
         _admit(connection, asker, name, now)
         _find(connection, asker.tenant_id, name)
         mine = stream.c.tenant_id == asker.tenant_id, stream.c.name == name
-        connection.execute(update(stream).where(*mine).values(**values))
+        if values:
+            connection.execute(update(stream).where(*mine).values(**values))
         return _find(connection, asker.tenant_id, name)
 
 
@@ -110,14 +152,17 @@ def _admit(connection: Connection, asker: Asker, name: str, now: datetime) -> No
     asking.require(held, Rights(scopes=(), streams=(name,), domains=held.domains))
 
 
-def _of(tenant_id: int) -> Select[str, str, str, str, datetime]:
-    return select(stream.c.name, stream.c.kind, stream.c.in_doubt, stream.c.state, stream.c.created_at).where(
-        stream.c.tenant_id == tenant_id
-    )
+def _of(tenant_id: int) -> Select[Any]:
+    return select(*(stream.c[name] for name in _COLUMNS)).where(stream.c.tenant_id == tenant_id)
+
+
+def _stream(row: Any) -> Stream:
+    name, kind, in_doubt, tls, expires_after, state, created_at = row
+    return Stream(name, kind, in_doubt, tls or OPPORTUNISTIC, expires_after or 0, state, created_at)
 
 
 def _find(connection: Connection, tenant_id: int, name: str) -> Stream:
     row = connection.execute(_of(tenant_id).where(stream.c.name == name)).first()
     if row is None:
         raise Unknown("this tenant has no such stream")
-    return Stream(*row)
+    return _stream(row)

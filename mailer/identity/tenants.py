@@ -43,15 +43,19 @@ def create(
     failure_notices: str = DSN,
     new_id: Callable[[], int],
     now: datetime,
+    also: Callable[[Connection, int], None] | None = None,
 ) -> Tenant:
     """A new active tenant with a transactional and a broadcast stream. Raises BadName, NameTaken.
 
     in_doubt  what its streams do where the answer to the final dot was not heard: retry | give-up
+    also      done in the same transaction, with its id
     """
     with store.write() as connection:
         made = ensure(connection, name, in_doubt=in_doubt, new_id=new_id, now=now)
         if not made.is_new:
             raise NameTaken(f"there is a tenant {made.tenant.name!r} already")
+        if also is not None:
+            also(connection, made.tenant.id)
         return _change(connection, made.tenant, failure_notices)
 
 

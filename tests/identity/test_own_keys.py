@@ -15,7 +15,7 @@ from mailer.identity.asking import Asker
 from mailer.identity.names import BadName, Limited, NameTaken, NotAllowed, NotNow, TooMany, Unknown
 from mailer.identity.own_keys import NewApiKey
 from mailer.identity.rights import Rights
-from mailer.identity.streams import NewStream
+from mailer.identity.streams import NewStream, StreamChange
 from mailer.ids import IdMaker
 from mailer.store import Store
 from mailer.store.tables import api_key
@@ -95,7 +95,7 @@ def test_a_key_withdrawn_since_the_door_looked_changes_nothing(
         lambda: own_keys.revoke(store, other, asker.key_id, now=NOW),
         lambda: own_keys.rotate(store, other, asker.key_id, overlap=timedelta(0), new_id=new_id, now=NOW),
         lambda: streams.create(store, other, NEWS, new_id=new_id, now=NOW),
-        lambda: streams.change(store, other, "broadcast", in_doubt="give-up", now=NOW),
+        lambda: streams.change(store, other, "broadcast", StreamChange(in_doubt="give-up"), now=NOW),
         lambda: streams.archive(store, other, "broadcast", now=NOW),
         lambda: streams.restore(store, other, "broadcast", now=NOW),
     ]
@@ -160,7 +160,7 @@ def test_a_tenant_has_a_limited_number_of_good_keys(store: Store, asker: Asker, 
 
 def test_a_stream_is_changed_archived_and_restored(store: Store, asker: Asker, new_id: IdMaker) -> None:
     made = streams.create(store, asker, NEWS, new_id=new_id, now=NOW)
-    changed = streams.change(store, asker, "news", in_doubt="give-up", now=NOW)
+    changed = streams.change(store, asker, "news", StreamChange(in_doubt="give-up"), now=NOW)
     archived = [streams.archive(store, asker, "news", now=NOW) for _ in range(2)]
     restored = streams.restore(store, asker, "news", now=NOW)
 
@@ -182,8 +182,8 @@ def test_a_key_limited_to_streams_changes_those_only(store: Store, asker: Asker,
     limited = another(store, asker, new_id, Rights(scopes=api_keys.SCOPES, streams=("broadcast",)))
 
     with pytest.raises(Limited):
-        streams.change(store, limited, "transactional", in_doubt="give-up", now=NOW)
-    changed = streams.change(store, limited, "broadcast", in_doubt="give-up", now=NOW)
+        streams.change(store, limited, "transactional", StreamChange(in_doubt="give-up"), now=NOW)
+    changed = streams.change(store, limited, "broadcast", StreamChange(in_doubt="give-up"), now=NOW)
 
     assert changed.in_doubt == "give-up"
 
