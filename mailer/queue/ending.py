@@ -35,12 +35,16 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """state: final. reason: a word for the event. words: a sentence kept as the recipient's last reply."""
+    """state: final. reason: a word for the event. words: a sentence kept as the recipient's last reply.
+
+    status  enhanced status for the event; None: it has none
+    """
 
     state: RecipientState
     event: EventType
     reason: str
     words: str
+    status: str | None = None
 
 
 def end_waiting(
@@ -63,6 +67,7 @@ def end_waiting(
             settled_at=now,
         )
     )
+    said = {"reason": ending.reason} | ({"status": ending.status} if ending.status else {})
     told = [
         {
             "id": new_id(),
@@ -72,7 +77,7 @@ def end_waiting(
             "recipient_id": row.id,
             "version": row.version + 1,
             "at": to_microseconds(now),
-            "data": as_json({"attempt": row.attempts, "reason": ending.reason}),
+            "data": as_json({"attempt": row.attempts, **said}),
         }
         for row in rows
     ]

@@ -59,6 +59,7 @@ class NewMessage:
     tags             distinct words
     idempotency_key  None: the submitter gave none
     response         what is answered, now and to every replay
+    tls              what its sender wants of TLS (column of `message`); None: nothing
     """
 
     id: int
@@ -78,6 +79,7 @@ class NewMessage:
     mail_from: str | None = None
     ret: str | None = None
     envid: str | None = None
+    tls: str | None = None
     idempotency_key: str | None = None
     body_sha256: bytes = b""
     due_at: datetime | None = None
@@ -232,6 +234,7 @@ def _message_row(m: NewMessage, content_id: int, now: int) -> dict[str, Any]:
         "mail_from": m.mail_from,
         "ret": m.ret,
         "envid": m.envid,
+        "tls": m.tls,
         "door": m.door,
         "recipient_count": len(m.recipients),
         "tags": as_json(m.tags),

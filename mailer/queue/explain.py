@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from mailer import ids
-from mailer.events import AttemptState, EventType, NoticeState, RecipientState, WaitReason
+from mailer.events import FINAL_STATES, AttemptState, EventType, NoticeState, RecipientState, WaitReason
 from mailer.policy.notices import Dropped
-from mailer.queue import read
+from mailer.policy.tls import wanted_by
+from mailer.queue import obstacles, read
+from mailer.queue.obstacles import MOST_COUNTED, Knowledge, Look, Obstacle, Waiting
 from mailer.queue.read import AttemptView, EventView, MessageView, NoticeView, RecipientView
+from mailer.queue.selection import Place
 from mailer.store import Store
-from mailer.store.tables import incarnation, lane, message, recipient
+from mailer.store.tables import incarnation, lane, message, recipient, stream
 
 _WHY = {
     WaitReason.NEW: "it was accepted and waits for a worker with a free connection to its site",
@@ -23,16 +26,20 @@ _WHY = {
     WaitReason.REFUSED: "the peer deferred it",
     WaitReason.BROKEN: "the connection was lost, or no reply came, before the final dot",
     WaitReason.UNROUTABLE: "the DNS gave no answer for its domain",
-    WaitReason.TLS_FAILED: "a TLS handshake failed, and clear text is not yet an option",
+    WaitReason.TLS_FAILED: "no host proved what is asked of its TLS, or a handshake failed",
     WaitReason.IN_DOUBT: "the final dot was sent and its answer not heard; the stream says to try again",
     WaitReason.WORKER_LOST: "its worker died before sending it; no attempt was counted",
     WaitReason.RELEASED: "its worker stopped before dialling; no attempt was counted",
     WaitReason.RETRY_ASKED: "its tenant asked for a try now; it waits for a worker with a free connection",
     WaitReason.NO_PERMIT: "all connections its site takes are in use; no attempt was counted",
-    WaitReason.HELD: "an operator, or a fault of this installation, holds it",
+    WaitReason.LIMITED: "its turn under a ceiling over time passed unused; no attempt was counted",
+    WaitReason.WARMUP: "the IPs it may go out from are warming up and had their share of the day",
+    WaitReason.SUSPENDED: "its site does not want our IPs at the moment",
+    WaitReason.NO_EGRESS: "no IP of its pool is active and on a live host; no attempt was counted",
+    WaitReason.HELD: "a fault of this installation holds it, until it is mended and requeued",
 }
 
-
+_LEAST_COUNTED = 100  # of what stands ahead of each of many recipients
 _UNSENT = {
     Dropped.EVENTS_ONLY: "its tenant wants events only",
     Dropped.NULL_REVERSE_PATH: "the message came with a null reverse-path",
@@ -55,22 +62,52 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A recipient's life; `now` says what it waits for, or how it ended."""
+    """A recipient's life. now: what it waits for, or how it ended. obstacles: what is in its way."""
 
     recipient_id: int
     address: str
     state: str
     past: Sequence[Line]
     now: Line
+    obstacles: Sequence[Obstacle]
 
 
-def explain(store: Store, tenant_id: int, message_id: int) -> list[Explanation] | None:
+def explain(
+    store: Store, tenant_id: int, message_id: int, knowledge: Knowledge, *, now: datetime
+) -> list[Explanation] | None:
     """One explanation a recipient; None if the message is not the tenant's."""
     view = read.message_of(store, tenant_id, message_id)
     if view is None:
         return None
-    where = _where(store, message_id)
-    return [_explain(view, r, where[r.id]) for r in view.recipients]
+    with store.read() as connection:
+        where = _where(connection, message_id)
+        most = max(_LEAST_COUNTED, MOST_COUNTED // max(1, len(where)))
+        look = Look(connection, now=now, most_counted=most)
+        hindered = {i: _obstacles(look, row, knowledge, now) for i, row in where.items()}
+    # Retention may have dropped one between the two looks.
+    known = [r for r in view.recipients if r.id in where]
+    return [_explain(view, r, where[r.id], hindered[r.id]) for r in known]
+
+
+def _obstacles(look: Look, row: Any, knowledge: Knowledge, now: datetime) -> Sequence[Obstacle]:
+    if row.state in FINAL_STATES:
+        return ()
+    site = knowledge.site_of(row.domain) or row.site
+    waiting = Waiting(
+        recipient_id=row.id,
+        message_id=row.message_id,
+        state=row.state,
+        wait_reason=row.wait_reason,
+        due_at=row.due_at,
+        expires_at=row.expires_at,
+        last_reply=row.last_reply,
+        holder=row.holder,
+        attempt_id=row.attempt_id,
+        place=Place(row.lane_id, row.tenant_id, row.stream, row.domain, site),
+        knowledge=knowledge,
+        now=now,
+    )
+    return obstacles.find(look, waiting)
 
 
 def tenant_of(store: Store, message_id: int) -> int | None:
@@ -79,26 +116,42 @@ def tenant_of(store: Store, message_id: int) -> int | None:
         return connection.execute(select(message.c.tenant_id).where(message.c.id == message_id)).scalar()
 
 
-def _where(store: Store, message_id: int) -> dict[int, Any]:
-    """Lane, site and holder of each recipient."""
+def message_with(store: Store, recipient_id: int) -> int | None:
+    """The message that has this recipient; for the operator."""
+    with store.read() as connection:
+        wanted = select(recipient.c.message_id).where(recipient.c.id == recipient_id)
+        return connection.execute(wanted).scalar()
+
+
+def _where(connection: Connection, message_id: int) -> dict[int, Any]:
+    """Row, lane, site and holder of each recipient."""
     found = (
-        select(recipient.c.id, lane.c.domain, lane.c.site, recipient.c.holder, incarnation.c.pid)
+        select(
+            recipient,
+            lane.c.domain,
+            lane.c.site,
+            stream.c.name.label("stream"),
+            incarnation.c.pid,
+            message.c.tls.label("message_tls"),
+            stream.c.tls.label("stream_tls"),
+        )
         .join(lane, lane.c.id == recipient.c.lane_id)
+        .join(message, message.c.id == recipient.c.message_id)
+        .join(stream, stream.c.id == lane.c.stream_id)
         .outerjoin(incarnation, incarnation.c.id == recipient.c.holder)
         .where(recipient.c.message_id == message_id)
     )
-    with store.read() as connection:
-        return {row.id: row for row in connection.execute(found)}
+    return {row.id: row for row in connection.execute(found)}
 
 
-def _explain(view: MessageView, r: RecipientView, where: Any) -> Explanation:
+def _explain(view: MessageView, r: RecipientView, where: Any, hindered: Sequence[Obstacle]) -> Explanation:
     past = [_accepted(view, r, where)]
     past += [line for a in r.tries for line in _tried(a)]
     told = [e for e in view.events if e.recipient_id == r.id and e.type != EventType.ACCEPTED]
     past += [_told(e) for e in told]
     past += [_noticed(n) for n in r.notices]
     past.sort(key=lambda line: line.at or view.accepted_at)
-    return Explanation(r.id, r.address, r.state, past, _present(r, where))
+    return Explanation(r.id, r.address, r.state, past, _present(r, where), hindered)
 
 
 def _accepted(view: MessageView, r: RecipientView, where: Any) -> Line:
@@ -106,12 +159,18 @@ def _accepted(view: MessageView, r: RecipientView, where: Any) -> Line:
         first = next((e.at for e in view.events if e.recipient_id == r.id), view.accepted_at)
         again = f"the tenant asked for another try of {ids.show('rcpt', r.retry_of)}"
         return Line(first, "accepted again", again)
+    domain = view.header_from.rsplit("@", 1)[-1]
     return Line(
         view.accepted_at,
         "accepted",
         f"committed in stream {view.stream}, lane of {where.domain};"
-        f" From {view.header_from.rsplit('@', 1)[-1]} is a sending domain of the tenant",
+        f" From {domain} is a sending domain of the tenant{_asked_of_tls(where)}",
     )
+
+
+def _asked_of_tls(where: Any) -> str:
+    wanted = wanted_by(where.message_tls, where.stream_tls)
+    return f"; its {wanted.by} says of TLS: {wanted.wish}" if wanted.wish else ""
 
 
 def _tried(a: AttemptView) -> list[Line]:
@@ -171,21 +230,3 @@ def _why(r: RecipientView) -> str:
 
 def _with_reply(why: str, reply: str | None) -> str:
     return f"{why}: {reply}" if reply else why
-
-
-def as_json(explanations: Sequence[Explanation]) -> list[Mapping[str, Any]]:
-    """Plain objects for the API and `mailer explain --json`."""
-    return [
-        {
-            "recipient_id": e.recipient_id,
-            "address": e.address,
-            "state": e.state,
-            "past": [_line(line) for line in e.past],
-            "now": _line(e.now),
-        }
-        for e in explanations
-    ]
-
-
-def _line(line: Line) -> Mapping[str, Any]:
-    return {"at": line.at, "what": line.what, "reason": line.reason, "until": line.until}

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from mailer.events import EventType
 from mailer.ids import IdMaker
+from mailer.queue import braking, warmup
 from mailer.queue.telling import tell
 from mailer.store import Store, dialect
 from mailer.store.bare import as_json
@@ -56,6 +57,9 @@ def record(
             "data": as_json(dict(facts)),
         }
         tell(connection, [event])
+        if kind is EventType.COMPLAINED:
+            warmup.complained(connection, row.id, row.message_id)
+        braking.heard(connection, row.id, kind, facts, now=now)
         return True
 
 

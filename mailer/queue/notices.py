@@ -69,6 +69,7 @@ class Due:
     rfc_message_id: str
     accepted_at: datetime
     content_id: int
+    tls: str | None
     about: Sequence[Subject]
 
 
@@ -98,6 +99,7 @@ _DUE = (
         message.c.rfc_message_id,
         message.c.accepted_at,
         message.c.content_id,
+        message.c.tls,
     )
     .join(recipient, recipient.c.id == notice.c.recipient_id)
     .join(message, message.c.id == notice.c.message_id)

@@ -6,7 +6,7 @@ it while it has work there; permits of an ended or fenced incarnation return wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, func, select
 
@@ -15,13 +15,15 @@ from mailer.store import Store, dialect
 from mailer.store.tables import incarnation, permit, site
 
 
-def acquire(store: Store, me: int, names: Sequence[str], *, limit: int) -> dict[str, int]:
-    """Connections that `me` may hold open to each site, at most its fair share of `limit`.
+def acquire(store: Store, me: int, limits: Mapping[str, int]) -> dict[str, int]:
+    """Connections that `me` may hold open to each site, at most its fair share of what the site takes.
+
+    limits  by site: connections over all incarnations
 
     0 when the others hold all of them: ask again later. Repeating it changes nothing but the share.
     Raises Fenced.
     """
-    names = sorted(set(names))
+    names = sorted(limits)
     with store.write() as connection:
         hold_live(connection, me)
         # The sites' rows are the locks: without them two workers could both see the last permit free.
@@ -33,8 +35,11 @@ def acquire(store: Store, me: int, names: Sequence[str], *, limit: int) -> dict[
             select(site.c.name).where(site.c.name.in_(names)).order_by(site.c.name).with_for_update()
         )
         taken = _taken_by_others(connection, me, names)
-        share = max(1, limit // max(1, live_workers(connection)))
-        grants = {name: max(0, min(share, limit - taken.get(name, 0))) for name in names}
+        workers = max(1, live_workers(connection))
+        grants = {
+            name: max(0, min(max(1, limits[name] // workers), limits[name] - taken.get(name, 0)))
+            for name in names
+        }
         rows = [{"site": n, "incarnation_id": me, "connections": g} for n, g in grants.items()]
         new = dialect.insert(connection, permit)
         connection.execute(

@@ -45,6 +45,7 @@ class AttemptView:
     site: str | None
     host: str | None
     address: str | None
+    egress_ip: str | None
     tls: str | None
     late_reply: str | None
     steps: Sequence[tuple[float, str, str]]
@@ -176,6 +177,7 @@ def _recipients(connection: Connection, message_id: int) -> list[RecipientView]:
                 a.site,
                 a.host,
                 a.address,
+                a.egress_ip,
                 a.tls,
                 a.late_reply,
                 a.steps or (),

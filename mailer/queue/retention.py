@@ -23,6 +23,7 @@ from mailer.store.bare import Hot, bare
 from mailer.store.tables import (
     attempt,
     content,
+    egress_stay,
     event,
     event_new,
     feedback,
@@ -66,11 +67,11 @@ def _old_messages() -> Select[tuple[int, int, int, list[str], str, Any]]:
         )
         .order_by(message.c.id)
         .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
     )
 
 
 _OLD = _old_messages()
+_GOING = _OLD.with_for_update(skip_locked=True)
 
 
 def drop_messages(store: Store, *, before: datetime, most: int = 200) -> int:
@@ -80,7 +81,7 @@ def drop_messages(store: Store, *, before: datetime, most: int = 200) -> int:
         if connection.execute(_OLD, limits | {"most": 1}).first() is None:
             return 0
     with store.write() as connection:
-        old = connection.execute(_OLD, limits).all()
+        old = connection.execute(_GOING, limits).all()
         untold = set(
             connection.execute(
                 select(event_new.c.message_id).where(event_new.c.message_id.in_([m.id for m in old]))
@@ -116,6 +117,7 @@ def _drop(connection: Connection, going: Sequence[int], content_ids: Sequence[in
     connection.execute(delete(notice).where(notice.c.message_id.in_(going)))
     theirs = select(recipient.c.id).where(recipient.c.message_id.in_(going))
     connection.execute(delete(feedback).where(feedback.c.recipient_id.in_(theirs)))
+    connection.execute(delete(egress_stay).where(egress_stay.c.recipient_id.in_(theirs)))
     connection.execute(delete(recipient).where(recipient.c.message_id.in_(going)))
     connection.execute(delete(message).where(message.c.id.in_(going)))
     shared = select(message.c.content_id).where(message.c.content_id == content.c.id).exists()

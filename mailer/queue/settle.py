@@ -14,7 +14,10 @@ from mailer import ids
 from mailer.events import FINAL_STATES, AttemptState, EventType, NoticeKind, RecipientState, WaitReason
 from mailer.ids import IdMaker
 from mailer.policy import notices
-from mailer.queue import counting
+from mailer.policy.brake import Counts
+from mailer.policy.egress import Stay
+from mailer.queue import braking, counting, egress
+from mailer.queue.braking import StreamKey
 from mailer.queue.incarnations import hold_live
 from mailer.queue.owing import Owed, owe
 from mailer.queue.telling import tell
@@ -64,13 +67,21 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """One attempt's end: which, what was heard, and what follows. lane_id: where a new site is noted."""
+    """One attempt's end: which, what was heard, and what follows. lane_id: where a new site is noted.
+
+    stay       what it means for the next attempt's IP; None: nothing, or what it meant before
+    stream_id  for which it is counted how its mail is received; None: for none
+    is_hard    a bounce of an address that should not have been sent to
+    """
 
     attempt_id: int
     recipient_id: int
     lane_id: int
     heard: Heard
     move: Move
+    stay: Stay | None = None
+    stream_id: int | None = None
+    is_hard: bool = False
 
 
 class _Held(NamedTuple):
@@ -175,8 +186,10 @@ def apply(
     if told:
         tell(connection, told)
     owe(connection, [_owed(row, move.notice) for row, _, move in moves if move.notice], now=now)
+    egress.keep(connection, {row.id: s.stay for row, s, _ in moves if s.stay is not None})
     _note_sites(connection, (s for _, s, _ in moves))
     counting.add(connection, _usage(moves), process_number=process_number, now=now)
+    braking.count(connection, _received(moves), process_number=process_number, now=now)
     return len(moves)
 
 
@@ -265,9 +278,13 @@ def _event_values(row: _Held, s: Settlement, move: Move, event_id: int, now: dat
 
 def _note_sites(connection: Connection, settlements: Iterable[Settlement]) -> None:
     """Lanes follow an MX change; routes (no look-up) are not noted, they are configuration."""
-    found = {s.lane_id: s.heard.site for s in settlements if s.heard.site and s.heard.site.startswith("mx:")}
+    found = {s.lane_id: s.heard.site for s in settlements if s.heard.site and not _is_route(s.heard.site)}
     if found:
         connection.execute(_NOTE_SITE, [{"lane": i, "found": name} for i, name in sorted(found.items())])
+
+
+def _is_route(site: str) -> bool:
+    return site.startswith("route:")
 
 
 def _usage(moves: Iterable[tuple[_Held, Settlement, Move]]) -> Mapping[int, Mapping[str, int]]:
@@ -280,6 +297,18 @@ def _usage(moves: Iterable[tuple[_Held, Settlement, Move]]) -> Mapping[int, Mapp
         if move.state is RecipientState.DELIVERED:
             mine["sent_bytes"] += row.size_bytes
     return totals
+
+
+def _received(moves: Iterable[tuple[_Held, Settlement, Move]]) -> Mapping[StreamKey, Counts]:
+    totals: dict[StreamKey, list[int]] = defaultdict(lambda: [0, 0])
+    for row, s, move in moves:
+        if s.stream_id is None:
+            continue
+        if move.state is RecipientState.DELIVERED:
+            totals[row.tenant_id, s.stream_id][0] += 1
+        elif s.is_hard and move.state is RecipientState.BOUNCED:
+            totals[row.tenant_id, s.stream_id][1] += 1
+    return {key: Counts(delivered, bounced) for key, (delivered, bounced) in totals.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,8 +341,9 @@ def note_late_reply(
         kept = update(attempt).where(attempt.c.id == attempt_id, attempt.c.late_code.is_(None))
         connection.execute(kept.values(late_code=late.code, late_reply=late.words))
         waiting = (
-            select(recipient, attempt.c.site, attempt.c.host)
+            select(recipient, attempt.c.site, attempt.c.host, lane.c.stream_id)
             .join(attempt, attempt.c.recipient_id == recipient.c.id)
+            .join(lane, lane.c.id == recipient.c.lane_id)
             .where(
                 attempt.c.id == attempt_id,
                 attempt.c.state.in_([AttemptState.IN_DOUBT, AttemptState.RELEASED]),
@@ -329,6 +359,8 @@ def note_late_reply(
         owe(connection, [Owed(row.id, kind, row.tenant_id, row.message_id)] if kind else [], now=now)
         used = {row.tenant_id: {"delivered": 1, "sent_bytes": row.size_bytes}}
         counting.add(connection, used, process_number=process_number, now=now)
+        received = {(row.tenant_id, row.stream_id): Counts(delivered=1)}
+        braking.count(connection, received, process_number=process_number, now=now)
         return True
 
 

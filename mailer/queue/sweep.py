@@ -95,6 +95,9 @@ _OPEN_OF = (
         recipient.c.orcpt,
         message.c.ret,
         message.c.envid,
+        lane.c.stream_id,
+        message.c.tls,
+        stream.c.tls.label("stream_tls"),
     )
     .join(recipient, recipient.c.id == attempt.c.recipient_id)
     .join(message, message.c.id == attempt.c.message_id)

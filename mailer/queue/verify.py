@@ -65,7 +65,7 @@ class Verdict:
 
 
 def verify(store: Store) -> Verdict:
-    """Recounts everything in one snapshot where the engine gives one. Cost grows with the rows kept.
+    """Recounts everything in one snapshot. Cost grows with the rows kept.
 
     Run it while work goes on: each check compares rows that change in the same transaction.
     """

@@ -10,6 +10,7 @@ from mailer.events import EventType, RecipientState, WaitReason
 from mailer.queue import again, explain, read, verify
 from mailer.queue.again import NotAccepted, SentAgain
 from mailer.queue.chosen import NotOfMessage
+from mailer.queue.obstacles import Knowledge
 from mailer.store.tables import sending_domain, stream
 from tests.support.mailroom import BOUNCED, DELIVERED, HEARD_451, HOUR, Mailroom, deferral
 
@@ -72,7 +73,7 @@ def test_one_that_waits_for_a_retry_is_due_now(room: Mailroom) -> None:
     [r] = view(room, m.id).recipients
     assert made == SentAgain((r.id,), {})
     assert (r.state, r.wait_reason) == (RecipientState.QUEUED, WaitReason.RETRY_ASKED)
-    explained = explain.explain(room.store, room.tenant_id, m.id)
+    explained = explain.explain(room.store, room.tenant_id, m.id, Knowledge(), now=clock.now())
     assert explained is not None
     assert "asked for a try" in explained[0].now.reason
     assert len(room.claim()) == 1

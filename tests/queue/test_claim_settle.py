@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from mailer.events import EventType, RecipientState, WaitReason
 from mailer.queue import claim, fanout, incarnations, permits, read, settle, sweep, verify
 from mailer.queue.incarnations import Fenced
 from mailer.store import Store
+from mailer.store.tables import stream
 from tests.support.mailroom import (
     BOUNCED,
     DELIVERED,
@@ -210,6 +212,18 @@ def test_lanes_with_work_are_found_and_follow_their_site(room: Mailroom) -> None
     assert {x.site for x in claim.waiting_lanes(room.store, limit=10)} == {"mx:mx.example"}
 
 
+@pytest.mark.parametrize(
+    ("heard", "noted"),
+    [("provider:google", "provider:google"), ("mx:mx.example+2", "mx:mx.example+2"), ("route:hub:25", None)],
+)
+def test_a_lane_notes_every_site_but_a_route(room: Mailroom, heard: str, noted: str | None) -> None:
+    room.accept(room.message())
+
+    room.settle(room.claim(), RELEASED, replace(HEARD_250, site=heard))
+
+    assert [x.site for x in claim.waiting_lanes(room.store, limit=10)] == [noted]
+
+
 def test_many_lanes_are_looked_at_in_turns(room: Mailroom) -> None:
     room.accept(*(room.message(f"d{i}.example") for i in range(5)))
 
@@ -223,7 +237,7 @@ def test_many_lanes_are_looked_at_in_turns(room: Mailroom) -> None:
 def test_permits_of_all_workers_never_pass_the_limit(room: Mailroom) -> None:
     others = [register(room.store) for _ in range(3)]
 
-    grants = [permits.acquire(room.store, w.id, ["mx:a"], limit=6)["mx:a"] for w in [room.worker, *others]]
+    grants = [permits.acquire(room.store, w.id, {"mx:a": 6})["mx:a"] for w in [room.worker, *others]]
 
     assert sum(grants) <= 6
     assert grants[0] == 1
@@ -231,13 +245,13 @@ def test_permits_of_all_workers_never_pass_the_limit(room: Mailroom) -> None:
 
 def test_permits_return_with_a_fenced_worker(room: Mailroom) -> None:
     other = register(room.store)
-    permits.acquire(room.store, other.id, ["mx:a"], limit=1)
-    taken = permits.acquire(room.store, room.worker.id, ["mx:a"], limit=1)["mx:a"]
+    permits.acquire(room.store, other.id, {"mx:a": 1})
+    taken = permits.acquire(room.store, room.worker.id, {"mx:a": 1})["mx:a"]
 
     incarnations.fence(room.store, other.id, now=clock.now())
 
     assert taken == 0
-    assert permits.acquire(room.store, room.worker.id, ["mx:a"], limit=1)["mx:a"] == 1
+    assert permits.acquire(room.store, room.worker.id, {"mx:a": 1})["mx:a"] == 1
 
 
 def test_an_idempotency_key_is_won_once_and_replayed(room: Mailroom) -> None:
@@ -384,3 +398,16 @@ def test_settlements_of_several_moves_in_one_group(room: Mailroom) -> None:
     [count] = verify.verify(room.store).tenants
     assert moved == 3
     assert (count.final["delivered"], count.final["bounced"], count.in_queue) == (1, 1, 1)
+
+
+def test_what_is_wanted_of_tls_is_known_to_whoever_takes_the_attempt(room: Mailroom) -> None:
+    """By the claim, and by one who finds it leased: mail must not go out with less than was asked for."""
+    with room.store.write() as c:
+        c.execute(stream.update().values(tls="encrypted"))
+    room.accept(replace(room.message(), tls="required"))
+
+    claimed = room.claim()
+    found = sweep.open_attempts(room.store, room.worker.id, most=10)
+
+    assert [(c.tls, c.stream_tls) for c in claimed] == [("required", "encrypted")]
+    assert found == claimed

@@ -16,6 +16,7 @@ from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
 from mailer.queue import again, cancel, expire, explain, settle, verify
 from mailer.queue.claim import Claimed
+from mailer.queue.obstacles import Knowledge
 from mailer.queue.settle import LateReply
 from mailer.relay.carrier import Report
 from mailer.relay.signing import Unready
@@ -215,7 +216,7 @@ def test_explain_tells_what_is_owed(room: Mailroom) -> None:
     submit(room, "")
     [claimed] = attempt(room, REFUSED)
 
-    explained = explain.explain(room.store, room.tenant_id, claimed.message_id)
+    explained = explain.explain(room.store, room.tenant_id, claimed.message_id, Knowledge(), now=clock.now())
 
     assert explained is not None
     assert [line.what for line in explained[0].past if "DSN" in line.what] == ["DSN failed: due"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mailer import clock
-from mailer.queue import bodies, fanout, read, retention, verify
+from mailer.policy.egress import Stay
+from mailer.queue import bodies, egress, fanout, read, retention, verify
 from mailer.store import Store, schema
 from mailer.store.tables import content
 from tests.support.mailroom import DELIVERED, HOUR, Mailroom
@@ -31,6 +32,24 @@ def test_finished_messages_go_and_the_equation_still_closes(room: Mailroom) -> N
     assert (verdict.tenants[0].accepted, verdict.tenants[0].final["delivered"]) == (3, 2)
     assert read.message_of(room.store, room.tenant_id, gone.id) is None
     assert read.message_of(room.store, room.tenant_id, stays.id) is not None
+
+
+def test_what_a_try_meant_for_the_next_one_goes_along(room: Mailroom) -> None:
+    m = room.message()
+    room.accept(m)
+    [claimed] = room.claim()
+    recipient_id = claimed.recipient_id
+    with room.store.write() as c:
+        egress.keep(c, {recipient_id: Stay(7, is_pinned=True, is_changed=False)})
+        egress.keep(c, {recipient_id: Stay(8, is_pinned=False, is_changed=True)})
+    kept = egress.stays(room.store, [recipient_id])
+    room.settle([claimed], DELIVERED)
+    fanout.fan_out(room.store)
+
+    retention.drop_messages(room.store, before=clock.now() + LATER)
+
+    assert kept == {recipient_id: Stay(8, is_pinned=False, is_changed=True)}
+    assert egress.stays(room.store, [recipient_id]) == {}
 
 
 def test_young_messages_stay(room: Mailroom) -> None:
