@@ -8,6 +8,7 @@ Every door takes the same; one that gets a whole message reads it from header fi
     X-Mailer-Idempotency-Key: invoice-4711
     X-Mailer-Send-At: 2026-01-31T08:00:00+01:00  RFC 3339 §5.6
     X-Mailer-Expires-At: 2026-02-01T08:00:00Z
+    X-Mailer-TLS: required                       what a next hop must prove: encrypted, required, requiretls
 
 A pair a field rather than one JSON object: software that can only add a header field can write it, and
 folding cannot break it. A name not listed is refused, since a typing error would lose what was asked for.
@@ -36,6 +37,7 @@ METADATA_KEY_CHARS = 64
 METADATA_VALUE_CHARS = 500
 TAG_PATTERN = f"[!-~]{{1,{TAG_CHARS}}}"
 IDEMPOTENCY_KEY_PATTERN = "[!-~]{1,255}"
+TLS_WORDS = ("encrypted", "required", "requiretls")  # of policy.tls.Wish; "optional" is TLS-Required: No
 
 _OURS = "x-mailer-ref"  # of a message that passed here before, or forged: taken out, never read
 _TAG = re.compile(TAG_PATTERN)
@@ -50,7 +52,8 @@ _INSTANT = re.compile(
 class Control:
     """What the X-Mailer-* fields of a message say.
 
-    stream, idempotency_key, send_at, expires_at  None: not said. Instants are aware UTC, and may have passed
+    stream, idempotency_key, send_at, expires_at, tls
+        None: not said. Instants are aware UTC, and may have passed
     """
 
     stream: str | None = None
@@ -59,6 +62,7 @@ class Control:
     idempotency_key: str | None = None
     send_at: datetime | None = None
     expires_at: datetime | None = None
+    tls: str | None = None
 
 
 _NOTHING = Control()
@@ -145,6 +149,13 @@ def _idempotency_key(texts: list[str]) -> str:
     return key
 
 
+def _tls(texts: list[str]) -> str:
+    word = _one(texts).strip(" \t").lower()
+    if word not in TLS_WORDS:
+        raise ValueError(f"is one of {', '.join(TLS_WORDS)}")
+    return word
+
+
 def _instant(texts: list[str]) -> datetime:
     return read_instant(_one(texts))
 
@@ -179,5 +190,6 @@ _READERS: Mapping[str, tuple[str, str, Callable[[list[str]], object]]] = {
         ("X-Mailer-Idempotency-Key", "idempotency_key", _idempotency_key),
         ("X-Mailer-Send-At", "send_at", _instant),
         ("X-Mailer-Expires-At", "expires_at", _instant),
+        ("X-Mailer-TLS", "tls", _tls),
     )
 }

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mailer.compose.canonical import relaxed_body, relaxed_field, relaxed_fields
+from mailer.digest import sha256
 
 RSA_BITS = range(1024, 4096 + 1)  # RFC 8301 §3.2: what every verifier must be able to check
 
@@ -87,7 +88,7 @@ def load_private_key(pem: bytes, *, trusted: bool = False) -> RSAPrivateKey | Ed
 
 def body_hash(body: bytes) -> str:
     """The bh= value: base64 of SHA-256 of the relaxed body (RFC 6376 §3.7)."""
-    return base64.b64encode(hashlib.sha256(relaxed_body(body)).digest()).decode("ascii")
+    return base64.b64encode(sha256(relaxed_body(body))).decode("ascii")
 
 
 def sign(headers: bytes, *, body_hash: str, domain: str, keys: Sequence[SigningKey], at: datetime) -> bytes:

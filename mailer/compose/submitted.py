@@ -42,7 +42,7 @@ _SIGNED = frozenset(name.decode("ascii") for name in dkim.SIGNED_FIELDS)
 _TAKEN_OUT = frozenset({"", "bcc", "resent-bcc", "return-path"})
 _SUBJECT_CHARS = 2000
 _ADDED = frozenset({"date", "message-id"})
-_READ = ("received", "from", "sender", "subject", "date", "message-id")
+_READ = ("received", "from", "sender", "subject", "date", "message-id", "tls-required")
 _ADDRESS_FIELDS = frozenset(
     {
         "from", "sender", "reply-to", "to", "cc", "resent-from", "resent-sender", "resent-reply-to",
@@ -65,6 +65,8 @@ class Submitted:
     message_id  as the header has it, the first; with angle brackets if it is a valid one
     control     what X-Mailer-* fields said
     removed     the fields taken out, in order
+    no_tls_required
+                it says TLS-Required: No (RFC 8689 §5): rather in clear than not at all
     """
 
     headers: bytes
@@ -77,6 +79,7 @@ class Submitted:
     message_id: str
     control: Control
     removed: tuple[Field, ...]
+    no_tls_required: bool = False
 
 
 def receive(message: bytes, arrival: Arrival, *, is_utf8: bool, may_return: bool = False) -> Submitted:
@@ -113,6 +116,7 @@ def receive(message: bytes, arrival: Arrival, *, is_utf8: bool, may_return: bool
         message_id=message_ids[0].decode("utf-8", "replace"),
         control=control.read_control([f for f in removed if f.name.startswith(control.PREFIX)]),
         removed=tuple(removed),
+        no_tls_required=_says_no_tls_required(values["tls-required"]),
     )
 
 
@@ -160,6 +164,11 @@ def _authors(values: list[bytes]) -> tuple[Mailbox, ...]:
 def _senders(values: list[bytes]) -> tuple[Mailbox, ...]:
     found = [authors.mailboxes("Sender", value) for value in values]
     return tuple(dict.fromkeys(mailbox for group in found for mailbox in group))
+
+
+def _says_no_tls_required(values: list[bytes]) -> bool:
+    """RFC 8689 §5: the field stands alone, and "No" is all that it can say."""
+    return len(values) == 1 and values[0].strip().lower() == b"no"
 
 
 def _subject(values: list[bytes]) -> str:

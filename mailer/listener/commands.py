@@ -119,6 +119,8 @@ class Commands(SMTP):
         yield "CHUNKING"  # RFC 3030 §2
         if self.rules.tls is not None and not self._is_over_tls:
             yield "STARTTLS"  # RFC 3207 §4.2: not once it is in use
+        if self.rules.keeps_requiretls and self._is_over_tls:
+            yield "REQUIRETLS"  # RFC 8689 §2
         if self.rules.credentials is not None and (self._is_over_tls or self.rules.auth_in_clear):
             yield "AUTH PLAIN LOGIN"  # RFC 4954 §3
         yield "HELP"

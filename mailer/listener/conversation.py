@@ -14,6 +14,7 @@ import structlog
 from mailer.listener import reply as replies
 from mailer.listener.commands import Commands, Over, TlsFailed
 from mailer.listener.mailing import Mailing
+from mailer.listener.parameters import Takes
 from mailer.listener.reply import Hangup, ServerReply
 from mailer.listener.rules import Rules
 from mailer.listener.seam import Session, Unanswered
@@ -94,8 +95,9 @@ class Conversation(Commands):
             self.wire,
             rules.limits,
             rules.budget,
-            takes_auth=rules.credentials is not None,
-            takes_dsn=rules.keeps_dsn,
+            takes=Takes(
+                auth=rules.credentials is not None, dsn=rules.keeps_dsn, requiretls=rules.keeps_requiretls
+            ),
         )
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from mailer.listener import reply as replies
 from mailer.listener.content import Reading, flaw, read_chunk, read_to_dot
 from mailer.listener.limits import Limits
-from mailer.listener.parameters import ParameterError, mail_parameters, rcpt_parameters
+from mailer.listener.parameters import ParameterError, Takes, mail_parameters, rcpt_parameters
 from mailer.listener.path import Path, PathError, forward_path, reverse_path
 from mailer.listener.reply import Hangup, ServerReply, reply
 from mailer.listener.seam import Budget, Desk, Hold, Recipient, Session, Transaction
@@ -27,7 +27,7 @@ class Mailing:
     """The mail transactions of one session. Methods return the reply; content is read off the wire.
 
     taken        messages that the desk took
-    takes_auth   AUTH= is understood; takes_dsn: RET=, ENVID=, NOTIFY= and ORCPT= are
+    takes        which parameters are understood
     """
 
     def __init__(
@@ -38,16 +38,14 @@ class Mailing:
         limits: Limits,
         budget: Budget,
         *,
-        takes_auth: bool,
-        takes_dsn: bool,
+        takes: Takes,
     ) -> None:
         self._desk = desk
         self._session = session
         self._wire = wire
         self._limits = limits
         self._budget = budget
-        self._takes_auth = takes_auth
-        self._takes_dsn = takes_dsn
+        self._takes = takes
         self._transaction: Transaction | None = None
         self._chunks: bytearray | None = None
         self._chunks_reading: Reading | None = None
@@ -90,7 +88,12 @@ class Mailing:
         if rest and not self._session.is_extended:
             return _NO_EXTENSIONS
         try:
-            parameters = mail_parameters(rest, takes_auth=self._takes_auth, takes_dsn=self._takes_dsn)
+            parameters = mail_parameters(
+                rest,
+                takes_auth=self._takes.auth,
+                takes_dsn=self._takes.dsn,
+                takes_requiretls=self._takes.requiretls and self._session.tls is not None,
+            )
         except ParameterError as error:
             return error.reply
         if path.needs_utf8 and not parameters.smtputf8:
@@ -125,7 +128,7 @@ class Mailing:
         if path.needs_utf8 and not is_utf8:
             return _NEEDS_SMTPUTF8
         try:
-            parameters = rcpt_parameters(rest, is_utf8=is_utf8, takes_dsn=self._takes_dsn)
+            parameters = rcpt_parameters(rest, is_utf8=is_utf8, takes_dsn=self._takes.dsn)
         except ParameterError as error:
             return error.reply
         if len(transaction.recipients) >= self._limits.recipients:

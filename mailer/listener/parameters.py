@@ -6,6 +6,7 @@ import enum
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from mailer.listener.reply import ServerReply, reply
@@ -18,7 +19,7 @@ _HEX = re.compile(r"\+([0-9A-F]{2})")
 _UTF8_XTEXT = re.compile(r"(?:[!-*,-<>-\[\]-~\x80-\U0010ffff]|\\x\{[0-9A-F]{2,6}\})*")  # RFC 6533 §3
 _CODE_POINT = re.compile(r"\\x\{([0-9A-F]{2,6})\}")
 _ADDR_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-_MAIL_KEYWORDS = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"})
+_MAIL_KEYWORDS = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH", "REQUIRETLS"})
 _RCPT_KEYWORDS = frozenset({"NOTIFY", "ORCPT"})
 _ENVID_CHARS = 100  # RFC 3461 §4.4
 _ORCPT_CHARS = 500  # RFC 3461 §4.2
@@ -57,6 +58,7 @@ class MailParameters:
     ret    None if not said
     envid  decoded, printable; None if not said
     auth   decoded: who submitted it first; "<>" for nobody known (RFC 4954 §5); None if not said
+    requiretls  it may only go on over verified TLS to hosts that do the same (RFC 8689 §2)
     """
 
     size: int | None = None
@@ -65,6 +67,7 @@ class MailParameters:
     ret: Ret | None = None
     envid: str | None = None
     auth: str | None = None
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,15 @@ class RcptParameters:
 
     notify: frozenset[Notify] = frozenset()
     orcpt: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takes:
+    """Which parameters are understood: AUTH (RFC 4954 §5); RET, ENVID, NOTIFY, ORCPT; REQUIRETLS."""
+
+    auth: bool
+    dsn: bool
+    requiretls: bool
 
 
 NO_MAIL_PARAMETERS = MailParameters()
@@ -87,24 +99,31 @@ class ParameterError(Exception):
         self.reply = reply
 
 
-def mail_parameters(text: str, *, takes_auth: bool, takes_dsn: bool = True) -> MailParameters:
+def mail_parameters(
+    text: str, *, takes_auth: bool, takes_dsn: bool = True, takes_requiretls: bool = False
+) -> MailParameters:
     """text  what follows the path, from its space on. Raises ParameterError.
 
     takes_auth  whether AUTH= is understood (RFC 4954 §5)
+    takes_requiretls
+                whether REQUIRETLS is: over TLS only (RFC 8689 §2)
     """
     if not text:
         return NO_MAIL_PARAMETERS
     given = _split(text, _MAIL_KEYWORDS)
     if "AUTH" in given and not takes_auth:
         raise _unknown("AUTH")
+    if "REQUIRETLS" in given and not takes_requiretls:
+        raise _unknown("REQUIRETLS")
     _check_dsn(given, takes_dsn)
     return MailParameters(
         size=_given(given, "SIZE", _size),
         body=_given(given, "BODY", _body),
-        smtputf8=_given(given, "SMTPUTF8", _smtputf8) or False,
+        smtputf8=_given(given, "SMTPUTF8", partial(_flag, "SMTPUTF8")) or False,
         ret=_given(given, "RET", _ret),
         envid=_given(given, "ENVID", _envid),
         auth=_given(given, "AUTH", _auth),
+        requiretls=_given(given, "REQUIRETLS", partial(_flag, "REQUIRETLS")) or False,
     )
 
 
@@ -171,9 +190,9 @@ def _body(value: str | None) -> Body:
         raise _malformed("BODY is 7BIT or 8BITMIME") from None
 
 
-def _smtputf8(value: str | None) -> bool:
+def _flag(name: str, value: str | None) -> bool:
     if value is not None:
-        raise _malformed("SMTPUTF8 takes no value")
+        raise _malformed(f"{name} takes no value")
     return True
 
 

@@ -18,6 +18,8 @@ class Rules:
     credentials    decides on users; None: AUTH is not offered
     tls            makes the context of each handshake, so that certificates can change; None: no TLS
     keeps_dsn      the desk does what RET, ENVID, NOTIFY and ORCPT ask (RFC 3461); else they are not offered
+    keeps_requiretls
+                   the desk does what REQUIRETLS asks (RFC 8689); else it is not offered, nor in clear
     auth_in_clear  AUTH is offered without TLS too: on a trusted network only
     """
 
@@ -27,5 +29,6 @@ class Rules:
     tls: Callable[[], ssl.SSLContext] | None = None
     auth_in_clear: bool = False
     keeps_dsn: bool = False
+    keeps_requiretls: bool = False
     limits: Limits = field(default_factory=Limits)
     budget: Budget = field(default_factory=Unbounded)

@@ -22,7 +22,7 @@ def test_control_fields_are_read_and_go() -> None:
         b"X-Mailer-Metadata: e=\r\n"
         b"X-Mailer-Metadata: =?utf-8?q?land=3D=C3=96sterreich?=\r\n"
         b"X-Mailer-Idempotency-Key : k-1\r\nX-Mailer-Send-At: 2026-01-31T08:00:00.1234567+01:00\r\n"
-        b"X-Mailer-Expires-At: 2026-02-01t08:00:00z\r\nX-Mailer-Ref: forged\r\n"
+        b"X-Mailer-Expires-At: 2026-02-01t08:00:00z\r\nX-Mailer-TLS: Required \r\nX-Mailer-Ref: forged\r\n"
     )
 
     assert sent(WHOLE + header) == WHOLE
@@ -33,6 +33,7 @@ def test_control_fields_are_read_and_go() -> None:
         idempotency_key="k-1",
         send_at=datetime(2026, 1, 31, 7, 0, 0, 123456, tzinfo=UTC),
         expires_at=datetime(2026, 2, 1, 8, tzinfo=UTC),
+        tls="required",
     )
 
 
@@ -46,6 +47,8 @@ def test_control_fields_are_read_and_go() -> None:
         ("X-Mailer-Stream", "a\r\nX-Mailer-Stream: a"),
         ("X-Mailer-Tags", ", ".join("abcdefghijk")),
         ("X-Mailer-Tags", "two words"),
+        ("X-Mailer-TLS", "optional"),
+        ("X-Mailer-TLS", "encrypted\r\nX-Mailer-TLS: encrypted"),
         ("X-Mailer-Tags", "x" * 65),
         ("X-Mailer-Tags", "Grüße"),
         ("X-Mailer-Metadata", "order"),

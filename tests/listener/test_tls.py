@@ -235,3 +235,35 @@ def test_a_certificate_that_cannot_be_read_closes_the_port_of_tls(capsys: pytest
     with serving(tls_first=True, tls=broken) as served, served.client() as client:
         assert client.rest() == []
     assert "no_certificate" in capsys.readouterr().out
+
+
+def test_requiretls_is_offered_and_understood_over_tls_only(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], context: ssl.SSLContext
+) -> None:
+    """RFC 8689 §2."""
+    mail = b"MAIL FROM:<a@b.example> REQUIRETLS\r\n"
+    rules = {"tls": lambda: context, "keeps_requiretls": True}
+    with serving(loop_factory, **rules) as served, served.client() as client:
+        client.reply()
+        client.send(EHLO)
+        before = client.reply().lines
+        in_clear = client.ask(mail)
+        client.start_tls()
+        client.send(EHLO)
+        after = client.reply().lines
+        wrong = client.ask(mail.replace(b"TLS\r", b"TLS=1\r"))
+
+        assert client.ask(mail).startswith("250")
+    assert "REQUIRETLS" not in before
+    assert in_clear.startswith("555 5.5.4")
+    assert "REQUIRETLS" in after
+    assert wrong.startswith("501 5.5.4")
+
+
+def test_an_owner_that_does_not_keep_requiretls_does_not_offer_it(secure: Served) -> None:
+    with secure.client() as client:
+        client.open().start_tls()
+        client.send(EHLO)
+
+        assert "REQUIRETLS" not in client.reply().lines
+        assert client.ask(b"MAIL FROM:<a@b.example> REQUIRETLS\r\n").startswith("555 5.5.4")
