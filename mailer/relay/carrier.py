@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mailer.policy.egress import Egress
 from mailer.policy.outcome import Outcome
+from mailer.policy.tls import NOTHING_WANTED, Wanted
+from mailer.policy.turns import NOBODY, Party
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,13 @@ class Consignment:
     in_seven_bits makes the copy for a peer without 8BITMIME, encoded and signed anew; takes CPU, raises
                   CannotDowngrade. None: nothing to encode
     asked         None: nothing was asked
+    spend         when its mail transaction may begin, monotonic seconds (first, last); None: at any time
+    tls           what its sender wants of TLS
+    egress        where it leaves from; None: the system's choice, under our own name
+    only_site     the only site that `egress` was granted for; a domain that turns out to be another's goes
+                  back without a try, as one does whose site was not yet known (""). None: any
+    party         whose turn it is where it waits for a session
+    is_unsited    it goes back without a try if its site turns out to have ceilings over time
     """
 
     attempt_id: int
@@ -49,6 +59,12 @@ class Consignment:
     needs_utf8: bool = False
     in_seven_bits: Callable[[], Consignment] | None = None
     asked: Asked | None = None
+    spend: tuple[float, float] | None = None
+    tls: Wanted = NOTHING_WANTED
+    egress: Egress | None = None
+    only_site: str | None = None
+    party: Party = NOBODY
+    is_unsited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,9 @@ class Report:
     site       the set of hosts that answered for the domain ("mx.example.net", "route:127.0.0.1:25"),
                None when resolving failed
     host       the host that gave the outcome, and its address with port; None before a connection
-    tls        "TLSv1.3 TLS_AES_256_GCM_SHA384 verified=no", None in clear
+    tls        "TLSv1.3 TLS_AES_256_GCM_SHA384 verified=no", None in clear; then "policy=mta-sts" where
+               somebody demanded more than TLS where it is offered (mailer/policy/tls.py)
+    egress_ip  local address of the connection, or of the last that was tried; None before one
     passed_on  the host was told what the submitter asked of DSNs: they are its affair now
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar, cast
 
 import dns.rdatatype
@@ -16,6 +16,7 @@ from dns.rdtypes.IN.AAAA import AAAA
 from mailer import clock
 from mailer.outward import addresses
 from mailer.policy.outcome import Unroutable
+from mailer.policy.sites import SiteRules
 from mailer.relay.smtp.lookup import Found, Lookup, NoAnswer, Nothing
 
 _SHORTEST_SECONDS = 1.0  # a TTL of 0 would ask once a message in a burst
@@ -23,7 +24,6 @@ _LONGEST_SECONDS = 3600.0
 _LONGEST_NEGATIVE_SECONDS = 300.0
 _FAILURE_SECONDS = 15.0  # RFC 2308 §7.1 allows up to five minutes for a server failure
 _MOST_CACHED = 20_000
-_LONGEST_SITE = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,16 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class MxSet:
-    """The hosts that take a domain's mail, by preference then name, and the site they make up."""
+    """The hosts that take a domain's mail, by preference then name, and the site they make up.
+
+    is_secure  DNSSEC proves that these are the domain's hosts
+    edition    of the rules that the site is by
+    """
 
     site: str
     exchanges: tuple[Exchange, ...]
+    is_secure: bool = False
+    edition: object = field(default=None, compare=False, repr=False)
 
 
 class HostFinder(Protocol):
@@ -55,7 +61,7 @@ class HostFinder(Protocol):
 _V = TypeVar("_V")
 
 
-class _Cache(Generic[_V]):
+class Cache(Generic[_V]):
     """Values with a time to live; one look-up at a time for a key. `peek` may be called by any thread."""
 
     def __init__(self, monotonic: Callable[[], float], most: int = _MOST_CACHED) -> None:
@@ -68,6 +74,16 @@ class _Cache(Generic[_V]):
         """What was last found, however old."""
         entry = self._held.get(key)
         return entry[1] if entry else None
+
+    def forget(self, key: str) -> None:
+        """The next one who asks looks it up."""
+        self._held.pop(key, None)
+
+    def exchange(self, key: str, value: _V) -> None:
+        """Keeps `value` instead for the rest of the time; on the event loop only."""
+        entry = self._held.get(key)
+        if entry is not None:
+            self._held[key] = (entry[0], value)
 
     async def get(self, key: str, look_up: Callable[[str], Awaitable[tuple[_V, float]]]) -> _V:
         entry = self._held.get(key)
@@ -96,6 +112,7 @@ class MxFinder:
     own_names       names we go by: an MX set that contains one is cut there (mail would loop)
     own_addresses   likewise, as `ipaddress` prints them
     allow_private   do not refuse private, loopback and other special addresses
+    rules           which sites MX sets make up
     """
 
     def __init__(
@@ -105,18 +122,24 @@ class MxFinder:
         own_names: Set[str] = frozenset(),
         own_addresses: Set[str] = frozenset(),
         allow_private: bool = False,
+        rules: SiteRules | None = None,
         monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
         self._lookup = lookup
         self._own_names = frozenset(name.lower().rstrip(".") for name in own_names)
         self._own_addresses = frozenset(own_addresses)
         self._allow_private = allow_private
-        self._sets: _Cache[MxSet | Unroutable] = _Cache(monotonic)
-        self._hosts: _Cache[tuple[str, ...] | Unroutable] = _Cache(monotonic)
+        self._rules = rules or SiteRules()
+        self._sets: Cache[MxSet | Unroutable] = Cache(monotonic)
+        self._hosts: Cache[tuple[str, ...] | Unroutable] = Cache(monotonic)
 
     async def find(self, domain: str) -> MxSet | Unroutable:
-        """The MX set of a domain (A-label, lower case)."""
-        return await self._sets.get(domain, self._find)
+        """The MX set of a domain (A-label, lower case); another object once other rules are in force."""
+        found = await self._sets.get(domain, self._find)
+        if isinstance(found, MxSet) and found.edition is not self._rules.edition:
+            found = self._placed(found)
+            self._sets.exchange(domain, found)
+        return found
 
     async def addresses(self, host: str) -> tuple[str, ...] | Unroutable:
         """Addresses of a host that may be dialled, IPv6 and IPv4 in turn."""
@@ -126,7 +149,9 @@ class MxFinder:
     def known_site(self, domain: str) -> str | None:
         """The site a domain was last seen to belong to; no I/O, any thread."""
         found = self._sets.peek(domain)
-        return found.site if isinstance(found, MxSet) else None
+        if not isinstance(found, MxSet):
+            return None
+        return found.site if found.edition is self._rules.edition else self._placed(found).site
 
     async def _find(self, domain: str) -> tuple[MxSet | Unroutable, float]:
         answer = await self._lookup.ask(domain, dns.rdatatype.MX)
@@ -136,9 +161,11 @@ class MxFinder:
             case Nothing(name_exists=False):
                 return Unroutable("5.1.2", f"the domain {domain} does not exist"), _negative(answer)
             case Nothing():
-                return await self._implicit(domain, _negative(answer))
+                found, seconds = await self._implicit(domain, _negative(answer))
+                return _as_secure(found, answer.is_secure), seconds
             case Found(records, ttl):
-                return self._cut(domain, cast("Sequence[MX]", records)), _positive(ttl)
+                found = self._cut(domain, cast("Sequence[MX]", records))
+                return _as_secure(found, answer.is_secure), _positive(ttl)
 
     async def _implicit(self, domain: str, seconds: float) -> tuple[MxSet | Unroutable, float]:
         """Without MX records the domain's own address is its MX, preference 0 (RFC 5321 §5.1)."""
@@ -161,7 +188,13 @@ class MxFinder:
         if not left:
             return Unroutable("5.4.6", f"the best MX host of {domain} is ourselves")
         left.sort(key=lambda x: (x.preference, x.host))
-        return MxSet(_site([x.host for x in left]), tuple(left))
+        return self._placed(MxSet("", tuple(left)))
+
+    def _placed(self, found: MxSet) -> MxSet:
+        """The same set, its site by the rules in force."""
+        edition = self._rules.edition  # before they are asked: should they change meanwhile, it is done again
+        site = self._rules.site([x.host for x in found.exchanges])
+        return replace(found, site=site, edition=edition)
 
     async def _addresses(self, host: str) -> tuple[tuple[str, ...] | Unroutable, float]:
         """Empty: the host surely has no address."""
@@ -193,6 +226,10 @@ class MxFinder:
         return Unroutable("5.4.4", f"the host {host} has only addresses that must not be dialled: {why}")
 
 
+def _as_secure(found: MxSet | Unroutable, is_secure: bool) -> MxSet | Unroutable:
+    return replace(found, is_secure=True) if is_secure and isinstance(found, MxSet) else found
+
+
 def _host(record: MX) -> str:
     """The exchange without its final dot, lower case; "" for the null MX."""
     return record.exchange.to_text(omit_final_dot=True).lower().removeprefix(".")
@@ -204,12 +241,6 @@ def _texts(records: Iterable[object]) -> list[str]:
 
 def _interleave(lists: Sequence[Sequence[str]]) -> list[str]:
     return [a for group in itertools.zip_longest(*lists) for a in group if a is not None]
-
-
-def _site(hosts: Sequence[str]) -> str:
-    """The set's name: its best host (the first by name among equals), and how many stand behind it."""
-    more = len(set(hosts)) - 1
-    return f"mx:{hosts[0][:_LONGEST_SITE]}" + (f"+{more}" if more else "")
 
 
 def _positive(ttl: float) -> float:

@@ -5,15 +5,27 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from mailer.policy.turns import NOBODY, Party
 
 _SMOOTHING = 0.1
+_NONE: tuple[None, Party, int] = (None, NOBODY, 0)
 
 
 @dataclass(slots=True)
 class _Site:
     messages: int = 0
     transaction_seconds: float = 0.05  # a guess until the first answer; corrected quickly
+    of_party: dict[Party, int] = field(default_factory=dict)
+
+    def drop(self, party: Party) -> None:
+        self.messages -= 1
+        left = self.of_party[party] - 1
+        if left:
+            self.of_party[party] = left
+        else:
+            del self.of_party[party]
 
 
 class InHand:
@@ -22,30 +34,32 @@ class InHand:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sites: dict[str, _Site] = defaultdict(_Site)
-        self._held: dict[int, tuple[str, int]] = {}
+        self._held: dict[int, tuple[str, Party, int]] = {}
         self._bytes = 0
 
-    def add(self, held: Iterable[tuple[int, str, int]]) -> None:
-        """held: (attempt id, site, octets) of what was just claimed."""
+    def add(self, held: Iterable[tuple[int, str, Party, int]]) -> None:
+        """held: (attempt id, site, whose, octets) of what was just claimed."""
         with self._lock:
-            for attempt_id, site, size in held:
-                self._held[attempt_id] = (site, size)
+            for attempt_id, site, party, size in held:
+                self._held[attempt_id] = (site, party, size)
                 self._bytes += size
-                self._sites[site].messages += 1
+                known = self._sites[site]
+                known.messages += 1
+                known.of_party[party] = known.of_party.get(party, 0) + 1
 
     def drop(self, attempt_ids: Iterable[int]) -> None:
         """These are settled."""
         with self._lock:
             for attempt_id in attempt_ids:
-                site, size = self._held.pop(attempt_id, (None, 0))
+                site, party, size = self._held.pop(attempt_id, _NONE)
                 if site is not None:
-                    self._sites[site].messages -= 1
+                    self._sites[site].drop(party)
                     self._bytes -= size
 
     def took(self, attempt_id: int, seconds: float) -> None:
         """Learns how long a transaction at this attempt's site took."""
         with self._lock:
-            site, _ = self._held.get(attempt_id, (None, 0))
+            site = self.site_of(attempt_id)
             if site is not None:
                 known = self._sites[site]
                 known.transaction_seconds += _SMOOTHING * (seconds - known.transaction_seconds)
@@ -56,6 +70,12 @@ class InHand:
             known = self._sites.get(site)
             return (known.messages, known.transaction_seconds) if known else (0, 0.05)
 
+    def of_party(self, party: Party, site: str) -> int:
+        """Messages of one party in hand at a site."""
+        with self._lock:
+            known = self._sites.get(site)
+            return known.of_party.get(party, 0) if known else 0
+
     def forget(self, sites: Iterable[str]) -> None:
         """Drops what was learnt about sites with nothing in hand."""
         with self._lock:
@@ -63,6 +83,10 @@ class InHand:
                 known = self._sites.get(name)
                 if known is not None and not known.messages:
                     del self._sites[name]
+
+    def site_of(self, attempt_id: int) -> str | None:
+        """The site an attempt was claimed for; None: it is not held."""
+        return self._held.get(attempt_id, _NONE)[0]
 
     def attempts(self) -> frozenset[int]:
         """The attempts held now."""

@@ -23,6 +23,8 @@ from mailer.identity.operator import Operator
 from mailer.ids import IdMaker
 from mailer.policy import notices as policy
 from mailer.policy.notices import Circumstances
+from mailer.policy.tls import Wish
+from mailer.protocol.enhanced import EnhancedStatus
 from mailer.queue import bodies, notices
 from mailer.queue.bodies import MissingBody
 from mailer.queue.enqueue import LaneBook, NewContent, NewMessage, NewRecipient
@@ -148,12 +150,15 @@ class NoticeMaker:
             door="dsn",
             response=b"",
             mail_from="",
+            # What it tells of was not for everybody's eyes, and its header stands in it (RFC 8689 §5).
+            tls=Wish.REQUIRED if owed.tls == Wish.REQUIRETLS else None,
         )
 
     def _reported(self, owed: Due, s: Subject) -> Reported:
-        tried = s.last_try
+        own = _ended_here(s)
+        tried = None if own is not None else s.last_try
         has_expired = s.state == RecipientState.EXPIRED
-        status = policy.status_for(
+        status = own or policy.status_for(
             owed.kind, has_expired=has_expired, tried=None if tried is None else tried.tried
         )
         is_reply = tried is not None and tried.tried.code is not None
@@ -177,7 +182,9 @@ class NoticeMaker:
     def _original(self, owed: Due) -> Original:
         headers, needs_utf8, octets = notices.header_of(self.store, owed.content_id)
         # RFC 3461 §4.3: of anything but a failure the header will do.
-        is_full = owed.ret == "FULL" and owed.kind is NoticeKind.FAILED and octets <= dsn.FULL_OCTETS
+        # So it must do where REQUIRETLS was said, whatever RET was (RFC 8689 §5).
+        may_be_full = owed.kind is NoticeKind.FAILED and owed.tls != Wish.REQUIRETLS
+        is_full = owed.ret == "FULL" and may_be_full and octets <= dsn.FULL_OCTETS
         return Original(
             headers=headers,
             body=self._body(owed) if is_full else None,
@@ -192,6 +199,13 @@ class NoticeMaker:
         except MissingBody as error:  # the failure must be told all the same
             _log.error("notice.body_missing", message_id=owed.message_id, error=str(error))
             return None
+
+
+def _ended_here(s: Subject) -> EnhancedStatus | None:
+    """The status with which somebody ended what waited; what a peer had said before is not the reason."""
+    if s.state != RecipientState.BOUNCED:
+        return None
+    return policy.own_status(s.last_reply, s.last_try.reply if s.last_try else None)
 
 
 def _parts(owed: Due) -> list[Due]:

@@ -1,17 +1,18 @@
 """Sessions kept open between messages, and how many a site gets.
 
-A delivery first gets a slot of its site, in the order of asking, then a session: an idle one to a host of
-its own domain's MX set, else a new one. Sessions in use and idle ones together never exceed what the site
-allows (those that are just saying QUIT not counted). All of it lives on one event loop, nothing is locked.
+A delivery first gets a slot of its site, in fair turns of tenants and kinds of streams, then a session: an
+idle one to a host of its own domain's MX set, else a new one. Sessions in use and idle ones together never
+exceed what the site allows (those that are just saying QUIT not counted). All of it lives on one event loop,
+nothing is locked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from mailer.policy.turns import NOBODY, Party, Turns
 from mailer.relay.smtp.session import Session, Target
 
 _LONGEST_TICK_SECONDS = 1.0
@@ -21,10 +22,10 @@ _LONGEST_TICK_SECONDS = 1.0
 class PoolLimits:
     """When a session is not used again, and how long a delivery waits for one.
 
-    messages  transactions a session carries
+    messages_of  transactions that a session to a site carries
     """
 
-    messages: int
+    messages_of: Callable[[str], int]
     session_seconds: float
     idle_seconds: float
     wait_seconds: float
@@ -41,13 +42,21 @@ class SiteStats:
 
 
 @dataclass(slots=True)
+class _Ticket:
+    """Who waits for a slot, and since when."""
+
+    since: float
+    turn: asyncio.Future[bool]
+
+
+@dataclass(slots=True)
 class _Site:
     """busy: slots given out; in_use: sessions that their holders have, or are opening."""
 
     busy: int = 0
     in_use: int = 0
     idle: list[Session] = field(default_factory=list)  # the last used at the end
-    waiting: deque[tuple[float, asyncio.Future[bool]]] = field(default_factory=deque)
+    waiting: Turns[_Ticket] = field(default_factory=Turns)
 
 
 class SessionPool:
@@ -66,8 +75,8 @@ class SessionPool:
 
     # ---- slots ---------------------------------------------------------------------------------------
 
-    async def acquire(self, site: str) -> bool:
-        """A slot of the site, first come first served; False: none is to be had. Give it to `release`."""
+    async def acquire(self, site: str, party: Party = NOBODY) -> bool:
+        """A slot of the site, in fair turns; False: none is to be had. Give it to `release`."""
         if self._closing:
             return False
         here = self._sites.setdefault(site, _Site())
@@ -79,7 +88,7 @@ class SessionPool:
             self._forget_if_unused(site, here)
             return False  # no permits: whoever has them should carry this mail
         ticket: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        here.waiting.append((self._monotonic(), ticket))
+        here.waiting.push(party, _Ticket(self._monotonic(), ticket))
         self._ensure_ticker()
         try:
             return await ticket
@@ -98,10 +107,10 @@ class SessionPool:
         """Lets in who waits, as far as there is room."""
         limit = self._connections_of(site)
         while here.waiting and here.busy < limit:
-            _, ticket = here.waiting.popleft()
-            if not ticket.done():
+            turn = here.waiting.pop().turn
+            if not turn.done():
                 here.busy += 1
-                ticket.set_result(True)
+                turn.set_result(True)
 
     def _forget_if_unused(self, site: str, here: _Site) -> None:
         if not (here.busy or here.idle or here.waiting):
@@ -116,7 +125,7 @@ class SessionPool:
             return None
         for target in targets:
             for session in reversed(here.idle):
-                if session.target == target and session.is_usable and self._is_fit(session):
+                if session.serves(target) and session.is_usable and self._is_fit(site, session):
                     here.idle.remove(session)
                     here.in_use += 1
                     return session
@@ -140,7 +149,7 @@ class SessionPool:
         session.used_at = self._monotonic()
         if not session.is_usable:
             session.discard("out of step")
-        elif self._closing or not self._is_fit(session) or self._is_full(site, here):
+        elif self._closing or not self._is_fit(site, session) or self._is_full(site, here):
             self._leave(session)
         else:
             session.protocol.transcript = None
@@ -155,10 +164,10 @@ class SessionPool:
     def _is_full(self, site: str, here: _Site) -> bool:
         return here.in_use + len(here.idle) >= self._connections_of(site)
 
-    def _is_fit(self, session: Session) -> bool:
+    def _is_fit(self, site: str, session: Session) -> bool:
         """Neither old nor worn."""
         return (
-            session.messages < self._limits.messages
+            session.messages < self._limits.messages_of(site)
             and self._monotonic() - session.opened_at < self._limits.session_seconds
         )
 
@@ -184,22 +193,23 @@ class SessionPool:
         self._ticker = None
         now = self._monotonic()
         for name, here in list(self._sites.items()):
-            self._end_idle(here, now)
-            while here.waiting and now - here.waiting[0][0] >= self._limits.wait_seconds:
-                _, ticket = here.waiting.popleft()
-                if not ticket.done():
-                    ticket.set_result(False)
+            self._end_idle(name, here, now)
+            is_shut = not here.busy and self._connections_of(name) <= 0
+            for ticket in list(here.waiting):
+                if (is_shut or now - ticket.since >= self._limits.wait_seconds) and not ticket.turn.done():
+                    ticket.turn.set_result(False)
+            here.waiting.drop(lambda ticket: ticket.turn.done())
             self._admit(name, here)
             self._forget_if_unused(name, here)
         if any(here.idle or here.waiting for here in self._sites.values()):
             self._ensure_ticker()
 
-    def _end_idle(self, here: _Site, now: float) -> None:
+    def _end_idle(self, site: str, here: _Site, now: float) -> None:
         keep = []
         for session in here.idle:
             if not session.is_usable:
                 session.discard("out of step while idle")
-            elif now - session.used_at >= self._limits.idle_seconds or not self._is_fit(session):
+            elif now - session.used_at >= self._limits.idle_seconds or not self._is_fit(site, session):
                 self._leave(session)
             else:
                 keep.append(session)
@@ -213,9 +223,9 @@ class SessionPool:
             self._ticker = None
         for here in self._sites.values():
             while here.waiting:
-                _, ticket = here.waiting.popleft()
-                if not ticket.done():
-                    ticket.set_result(False)
+                turn = here.waiting.pop().turn
+                if not turn.done():
+                    turn.set_result(False)
             while here.idle:
                 self._leave(here.idle.pop())
         while self._leaving:

@@ -59,12 +59,18 @@ class Settler:
         journal: Journal,
         *,
         judge: Callable[[Claimed, Report], Settlement],
+        note: Callable[[Claimed, Report], None],
         on_settled: Callable[[], None],
     ) -> None:
-        """on_settled is called after every commit: there is room for new work."""
+        """note: counts attempts for which no host was dialled; the others were counted as they ended, since a
+        site that refuses must get no more while they wait here.
+
+        on_settled is called after every commit: there is room for new work.
+        """
         self._means = means
         self._journal = journal
         self._judge = judge
+        self._note = note
         self._on_settled = on_settled
         self._ended: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -105,7 +111,9 @@ class Settler:
     def _settle(self, batch: Sequence[Ended]) -> None:
         settlements = [e.settlement or self._judge(e.claimed, e.report) for e in batch]
         for ended in batch:
-            if ended.seconds is not None:
+            if ended.seconds is None:
+                self._note(ended.claimed, ended.report)
+            else:
                 self._means.in_hand.took(ended.claimed.attempt_id, ended.seconds)
         if self._write(settlements):
             self._journal.forget(s.attempt_id for s in settlements)
@@ -179,6 +187,7 @@ def _log_attempt(ended: Ended, s: Settlement) -> None:
         domain=ended.claimed.domain,
         site=s.heard.site,
         host=s.heard.host,
+        egress_ip=s.heard.egress_ip,
         outcome=s.heard.outcome,
         phase=s.heard.phase,
         code=s.heard.code,

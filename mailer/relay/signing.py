@@ -16,6 +16,7 @@ import structlog
 
 from mailer.compose import dkim, downgrade, headers
 from mailer.compose.verp import make_token, reverse_path
+from mailer.policy.tls import wanted_by
 from mailer.queue import bodies
 from mailer.queue.bodies import MissingBody, StoredContent
 from mailer.queue.claim import Claimed
@@ -125,6 +126,12 @@ class Signer:
             needs_utf8=content.needs_utf8 or not claimed.address.isascii(),
             in_seven_bits=partial(self._in_seven_bits, claimed, content, domain) if content.is_8bit else None,
             asked=_asked(claimed),
+            spend=None if claimed.spend is None else (claimed.spend.begins, claimed.spend.ends),
+            tls=wanted_by(claimed.tls, claimed.stream_tls),
+            egress=claimed.egress,
+            only_site=claimed.only_site,
+            party=claimed.party,
+            is_unsited=claimed.is_unsited,
         )
 
     def _in_seven_bits(self, claimed: Claimed, content: StoredContent, domain: SigningDomain) -> Consignment:

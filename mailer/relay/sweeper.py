@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
 from mailer.ids import IdMaker
-from mailer.queue import bodies, callbacks, expire, fanout, incarnations, retention, sweep
+from mailer.policy.brakeplan import MOST_HOURS
+from mailer.policy.tls_sts import LONGEST_AGE
+from mailer.policy.warmplan import WarmupRules
+from mailer.queue import (
+    actions,
+    bodies,
+    braking,
+    callbacks,
+    expire,
+    fanout,
+    holds,
+    incarnations,
+    metering,
+    overriding,
+    retention,
+    stspolicies,
+    sweep,
+    tlsresults,
+    warmup,
+)
+from mailer.queue.newcomers import Grown
+from mailer.queue.streamnews import Change
 from mailer.relay.notices import NoticeMaker
 from mailer.relay.recovery import Recoverer, Watch
 from mailer.store import Store, StoreUnavailable
@@ -23,6 +45,10 @@ _FAN_OUT_PAUSE_SECONDS = (
 )
 _NOTICES_PAUSE_SECONDS = 1.0
 _TIDY_SECONDS = 60.0
+_METERS_KEPT = timedelta(days=2)  # longer than the longest window
+_TLS_RESULTS_KEPT = timedelta(days=14)  # a report tells of one day, and may be asked for again
+_COUNTS_KEPT = timedelta(hours=MOST_HOURS + 1)
+_LONGEST_POLICY = timedelta(seconds=LONGEST_AGE)
 _CHECKPOINT_BYTES = 16 * 1024 * 1024
 
 
@@ -31,6 +57,8 @@ class SweeperParts:
     """ring: tells the workers that there is work.
 
     notices      makes the DSNs that are due
+    grow         judges new tenants' days; returns the caps that changed
+    brake        judges the streams, and warns of them or holds them; returns what changed
     also         writes what follows the events that were just numbered; None: nothing does
     idempotency  how long keys are remembered
     retention    how long finished messages and their events are kept
@@ -44,6 +72,9 @@ class SweeperParts:
     new_id: IdMaker
     process_number: int
     ring: Callable[[], None]
+    warmup_rules: WarmupRules
+    brake: Callable[[], Sequence[Change]]
+    grow: Callable[[], Sequence[Grown]]
     also: fanout.Also | None = None
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
@@ -96,6 +127,9 @@ class Sweeper:
             p.ring()
         while self._expire() == expire.EXPIRE_AT_ONCE:
             pass
+        if lapsed := holds.lapse(p.store, new_id=p.new_id, now=p.now()):
+            _log.info("sweep.holds_lapsed", holds=lapsed)
+            p.ring()
         p.recoverer.recover_orphans()
         p.recoverer.recover_dead(p.watch.dead(incarnations.beats(p.store)))
         if released := callbacks.release_abandoned(p.store):
@@ -111,20 +145,42 @@ class Sweeper:
         p = self._p
         return expire.expire_overdue(p.store, new_id=p.new_id, process_number=p.process_number, now=p.now())
 
+    def _brake(self) -> None:
+        for changed in self._p.brake():
+            _log.warning(
+                "brake.changed", tenant_id=changed.key[0], stream=changed.stream, change=changed.type,
+                reason=changed.reason, until=changed.until,
+            )  # fmt: skip
+            self._p.ring()
+
+        for grown in self._p.grow():
+            _log.info("newcomer.cap_changed", tenant_id=grown.tenant_id, before=grown.before, cap=grown.cap)
+
     def _tidy(self) -> None:
         p = self._p
+        self._brake()
+        for (egress_id, provider), level in warmup.sweep(p.store, rules=p.warmup_rules, now=p.now()):
+            _log.info(
+                "warmup.changed", egress_id=egress_id, provider=provider, cap=level.cap,
+                verdict=level.verdict, reason=level.reason,
+            )  # fmt: skip
         sweep.close_strays(p.store, now=p.now())
-        while sweep.forget_keys(p.store, before=p.now() - p.idempotency):
-            pass
         old = p.now() - p.retention
-        while callbacks.drop_callbacks(p.store, before=old):
-            pass
-        while callbacks.drop_orphaned(p.store):
-            pass
-        while retention.drop_messages(p.store, before=old):
-            pass
-        while retention.drop_events(p.store, before=old):
-            pass
+        for some in (
+            partial(sweep.forget_keys, before=p.now() - p.idempotency),
+            partial(metering.forget, before=p.now() - _METERS_KEPT),
+            partial(callbacks.drop_callbacks, before=old),
+            callbacks.drop_orphaned,
+            partial(retention.drop_messages, before=old),
+            partial(retention.drop_events, before=old),
+            partial(stspolicies.drop, before=p.now() - _LONGEST_POLICY),
+            partial(tlsresults.drop, before=p.now() - _TLS_RESULTS_KEPT),
+            partial(actions.drop, before=old),
+            partial(overriding.forget, before=old),
+            partial(braking.forget, before=p.now() - _COUNTS_KEPT),
+        ):
+            while some(p.store):
+                pass
         bodies.remove_unnamed(p.store, now=p.now())
 
     def _run_fan_out(self) -> None:

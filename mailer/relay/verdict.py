@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from mailer.events import AttemptState, EventType, RecipientState, WaitReason
-from mailer.policy import disposition, notices
+from mailer.policy import brake, disposition, notices
+from mailer.policy.automation import Action
 from mailer.policy.disposition import (
     Bounce,
     Defer,
@@ -20,8 +21,10 @@ from mailer.policy.disposition import (
     InDoubtPolicy,
     Requeue,
 )
+from mailer.policy.egress import NoRoom, stay_after
 from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, Unroutable, Unsuitable
 from mailer.policy.retry import RetrySchedule
+from mailer.policy.sites import SiteRules
 from mailer.protocol.enhanced import EnhancedStatus
 from mailer.protocol.reply import Reply
 from mailer.queue.claim import Claimed
@@ -30,6 +33,7 @@ from mailer.relay.carrier import Report
 from mailer.relay.signing import Unready
 
 _FALLBACK_KIND = "transactional"
+_LOOK_AGAIN = timedelta(minutes=1)  # for an IP, where nobody knows when there will be one
 
 
 class Judge:
@@ -42,30 +46,75 @@ class Judge:
         now: Callable[[], datetime],
         draw: Callable[[], float],
         delay_patience: timedelta = timedelta(hours=4),
+        rules: SiteRules | None = None,
     ) -> None:
         """schedules: by stream kind; transactional must be there.
 
         delay_patience  how long mail may be delayed before its submitter, who asked for it, is told
+        rules           may say that a refusal is to be tried again; None: none does
         """
         self._schedules = schedules
         self._now = now
         self._draw = draw
         self._delay_patience = delay_patience
+        self._rules = rules or SiteRules()
 
     def __call__(self, claimed: Claimed, report: Report) -> Settlement:
         facts = Facts(
-            schedule=self._schedules.get(claimed.stream_kind, self._schedules[_FALLBACK_KIND]),
+            schedule=self._schedule(claimed),
             attempts=claimed.attempts + 1,
             first_due_at=claimed.first_due_at,
             now=self._now(),
             draw=self._draw(),
             expires_at=claimed.expires_at,
             in_doubt_policy=InDoubtPolicy(claimed.on_doubt),
+            is_our_fault=self._is_our_fault(report),
         )
         decided = disposition.decide(report.outcome, facts)
         heard = _heard(report)
         move = self._with_notice(move_of(decided), claimed, report)
+        waits = move.state is RecipientState.DEFERRED
+        stay = stay_after(report.outcome, claimed.egress, claimed.stay) if waits else None
+        return Settlement(
+            claimed.attempt_id, claimed.recipient_id, claimed.lane_id, heard, move, stay,
+            stream_id=claimed.stream_id, is_hard=brake.is_hard(report.outcome),
+        )  # fmt: skip
+
+    def without_egress(self, claimed: Claimed, none: NoRoom) -> Settlement:
+        """A recipient that no IP of ours may carry now: it waits for a named reason, no attempt is counted.
+
+        It expires like all others: a cap that is too small for the volume must not keep mail for ever.
+        """
+        now = self._now()
+        deadline = claimed.first_due_at + self._schedule(claimed).give_up_after
+        if claimed.expires_at is not None:
+            deadline = min(deadline, claimed.expires_at)
+        if now >= deadline:
+            move = replace(
+                move_of(Expire(deadline, EnhancedStatus(4, 4, 7), none.words)),
+                attempt_state=AttemptState.RELEASED,
+            )
+            move = self._with_notice(move, claimed, Report(NotTried(none.reason)))
+        else:
+            again = none.until or now + _LOOK_AGAIN
+            move = Move(
+                attempt_state=AttemptState.RELEASED,
+                state=RecipientState.DEFERRED,
+                wait_reason=none.reason,
+                due_at=min(again, deadline),
+            )
+        heard = Heard(outcome="not_tried", reply=none.words)
         return Settlement(claimed.attempt_id, claimed.recipient_id, claimed.lane_id, heard, move)
+
+    def _schedule(self, claimed: Claimed) -> RetrySchedule:
+        return self._schedules.get(claimed.stream_kind, self._schedules[_FALLBACK_KIND])
+
+    def _is_our_fault(self, report: Report) -> bool:
+        if not isinstance(report.outcome, Refused) or report.outcome.reply.code < 500:
+            return False
+        provider = None if report.site is None else self._rules.provider_name(report.site)
+        rule = self._rules.automation.match(provider, report.outcome.reply, report.outcome.phase)
+        return rule is not None and Action.RETRY in rule.actions
 
     def _with_notice(self, move: Move, claimed: Claimed, report: Report) -> Move:
         if claimed.notify is None:

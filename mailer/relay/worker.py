@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 import uvloop
@@ -25,15 +26,19 @@ from mailer.protocol.phase import Phase
 from mailer.queue import incarnations
 from mailer.queue.bodies import StoredContent
 from mailer.queue.claim import Claimed
-from mailer.queue.incarnations import Registration
+from mailer.queue.incarnations import Fenced, Registration
 from mailer.queue.settle import Settlement
 from mailer.relay.carrier import Carrier, Consignment, Report
-from mailer.relay.claimer import Claimer, ClaimLimits, Permits
+from mailer.relay.claimer import EGRESS, Claimer, ClaimLimits, Permits
+from mailer.relay.connects import ConnectDesk
+from mailer.relay.dispatch import Dispatcher
 from mailer.relay.inhand import InHand
 from mailer.relay.journal import Journal
 from mailer.relay.lease import Lease
 from mailer.relay.means import Means
+from mailer.relay.pacebook import PaceBook
 from mailer.relay.settler import Ended, Settler
+from mailer.relay.signers import Signers
 from mailer.relay.signing import Signer, Unready
 from mailer.relay.verdict import unready
 from mailer.store import Store, StoreUnavailable
@@ -53,8 +58,11 @@ class WorkerParts:
 
     make_carrier    called on the event loop, with the connections allowed to a site
     step_back       called by the threads that hold no lock of the database: doors and writers come first
+    go_free         called by the threads that work outside the interpreter for most of their time
     synchronise     called about once a second by a thread that may wait: memories meet the database
     judge           the policy: what follows an outcome
+    pace_book       how fast sites take mail
+    connects        new connections over time, served between claims
     idle_permit_seconds  after which a site without mail gets its permits back (sessions are closed then)
     """
 
@@ -63,10 +71,14 @@ class WorkerParts:
     lease: Lease
     journal: Journal
     signer: Signer
+    dispatcher: Dispatcher
     make_carrier: Callable[[Callable[[str], int]], Carrier]
     step_back: Callable[[], None]
+    go_free: Callable[[], None]
     synchronise: Callable[[], None]
     judge: Callable[[Claimed, Report], Settlement]
+    pace_book: PaceBook
+    connects: ConnectDesk
     new_id: IdMaker
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
@@ -74,6 +86,16 @@ class WorkerParts:
     signer_threads: int
     sweep_seconds: float
     idle_permit_seconds: float
+
+
+def _chunks(claimed: Sequence[Claimed]) -> Iterator[Sequence[Claimed]]:
+    """What a signer takes at once, each of one party."""
+    parties = defaultdict(list)
+    for one in claimed:
+        parties[one.party].append(one)
+    for mine in parties.values():
+        for start in range(0, len(mine), _CHUNK):
+            yield mine[start : start + _CHUNK]
 
 
 class Worker:
@@ -85,16 +107,14 @@ class Worker:
         self._permits = Permits(
             parts.store,
             parts.registration.id,
-            limit=parts.limits.connections_per_site,
+            limit_of=parts.limits.connections,
             monotonic=parts.monotonic,
         )
         self._wake = threading.Event()  # news or room came
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._lost = threading.Event()
-        self._signers = ThreadPoolExecutor(
-            parts.signer_threads, thread_name_prefix="signer", initializer=parts.step_back
-        )
+        self._signers = Signers(parts.signer_threads, begin=self._begin_signing)
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._carrier: Carrier | None = None
         self._has_carrier = threading.Event()
@@ -108,8 +128,12 @@ class Worker:
             now=parts.now,
             monotonic=parts.monotonic,
         )
-        self._settler = Settler(means, parts.journal, judge=parts.judge, on_settled=self._wake.set)
-        self._claimer = Claimer(means, self._permits, limits=parts.limits, site_of=self._site_of)
+        self._settler = Settler(
+            means, parts.journal, judge=parts.judge, note=self._note, on_settled=self._wake.set
+        )
+        self._claimer = Claimer(
+            means, self._permits, limits=parts.limits, site_of=self._site_of, book=parts.pace_book
+        )
         self._threads = {
             name: threading.Thread(target=body, name=name, daemon=True)
             for name, body in {
@@ -121,6 +145,7 @@ class Worker:
         }
 
     def start(self) -> None:
+        self._signers.start()
         for thread in self._threads.values():
             thread.start()
 
@@ -148,31 +173,50 @@ class Worker:
 
     def _run_claimer(self) -> None:
         self._has_carrier.wait()
+        self._p.connects.on_ask = self._wake.set
         news = True
         while not self._stopping.is_set():
             while not self._stopping.is_set() and (claimed := self._claimer.pull(news=news)):
                 self._hand_over(claimed)
+                self._p.connects.serve()
                 news = False
                 if self._in_hand.messages >= _PLENTY:
                     self._stopping.wait(_GATHER_SECONDS)
+            self._p.connects.serve()
             # Without a bell or room, it looks all the same once in a sweep interval.
-            heard = self._wake.wait(self._p.sweep_seconds)
+            opens = (self._claimer.opens_in(), self._p.connects.opens_in())
+            heard = self._wake.wait(min([self._p.sweep_seconds, *(s for s in opens if s is not None)]))
             self._wake.clear()
             news = self._news.is_set() or not heard
             self._news.clear()
 
+    def _begin_signing(self) -> None:
+        self._p.step_back()
+        self._p.go_free()
+
     def _hand_over(self, claimed: Sequence[Claimed]) -> None:
+        claimed = self._assign(claimed)
         try:
             contents = self._p.signer.load(claimed)
         except StoreUnavailable:
             self._release(claimed)
             return
-        for start in range(0, len(claimed), _CHUNK):
-            chunk = claimed[start : start + _CHUNK]
-            try:
-                self._signers.submit(self._sign, chunk, contents)
-            except RuntimeError:  # the signers were shut down meanwhile
-                self._release(chunk)
+        chunks = list(_chunks(claimed))
+        work = [(chunk[0].party, partial(self._sign, chunk, contents)) for chunk in chunks]
+        if not self._signers.submit(work):
+            self._release(claimed)
+
+    def _assign(self, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
+        """The same with the IP that each leaves from; those that none may carry now are settled."""
+        try:
+            sent = self._p.dispatcher.assign(claimed, self._site_of)
+        except (StoreUnavailable, Fenced) as error:
+            self._p.lease.fenced |= isinstance(error, Fenced)
+            self._release(claimed)
+            return []
+        for one, settlement in sent.waiting:
+            self._settler.put(Ended(one, Report(NotTried(WaitReason.NO_EGRESS)), settlement=settlement))
+        return sent.ready
 
     def _sign(self, chunk: Sequence[Claimed], contents: Mapping[int, StoredContent]) -> None:
         ready = []
@@ -209,10 +253,21 @@ class Worker:
     def _run_loop(self) -> None:
         self._p.step_back()
         asyncio.set_event_loop(self._loop)
-        self._carrier = self._p.make_carrier(self._permits.connections)
+        self._carrier = self._p.make_carrier(self._connections)
         self._has_carrier.set()
         self._loop.run_forever()
         self._loop.close()
+
+    def _connections(self, site: str) -> int:
+        """Sessions that this worker may have open to a site now."""
+        return self._p.pace_book.connections(EGRESS, site, self._permits.connections(site))
+
+    def _note(self, claimed: Claimed, report: Report) -> None:
+        self._p.dispatcher.note(claimed, report)
+        site = report.site or self._in_hand.site_of(claimed.attempt_id)
+        if site is not None:
+            left_from = EGRESS if claimed.egress is None else claimed.egress.name
+            self._p.pace_book.note(left_from, site, claimed.tenant_id, claimed.stream_id, report.outcome)
 
     def _carry_all(self, ready: Sequence[tuple[Claimed, Consignment]]) -> None:
         for claimed, consignment in ready:
@@ -231,7 +286,10 @@ class Worker:
             _log.exception("carry.failed", attempt_id=claimed.attempt_id)
             phase = Phase.END_OF_DATA if self._p.journal.knows(claimed.attempt_id) else Phase.CONNECT
             report = Report(Broken(phase, "internal error"))
-        self._settler.put(Ended(claimed, report, self._p.monotonic() - began))
+        try:
+            self._note(claimed, report)
+        finally:
+            self._settler.put(Ended(claimed, report, self._p.monotonic() - began))
 
     # ---- lease and permits ---------------------------------------------------------------------------
 
@@ -267,12 +325,13 @@ class Worker:
         self._wake.set()
         keeper.start()
         self._threads["claimer"].join()
-        self._signers.shutdown(wait=True)
+        self._signers.shutdown()
         asyncio.run_coroutine_threadsafe(self._hang_up(grace_seconds), self._loop).result()
         self._settler.stop()
         self._threads["settler"].join()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._threads["loop"].join()
+        self._p.synchronise()  # what was noted since the lease thread last did
         settled = not self._in_hand.messages and not self.is_fenced
         self._lost.set()
         self._p.journal.close(settled=settled)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mailer.policy.outcome import Unroutable
+from mailer.policy.sites import SiteRules
 from mailer.relay.hosts import Exchange, MxFinder, MxSet
 from mailer.relay.smtp.lookup import Lookup
 from tests.support.dns_server import DnsServer, Zone
@@ -253,3 +254,20 @@ def test_a_resolver_that_is_no_address_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["127.0.0.1", "127.0.0.1:5353", "::1", "[::1]:5353", "[::1]"])
 def test_resolvers_are_read_in_every_usual_form(text: str) -> None:
     assert Lookup([text])
+
+
+async def test_mx_sets_of_one_provider_are_one_site_with_hosts_of_their_own() -> None:
+    rules = SiteRules.parse({"x": '[provider.big]\nmx = ["big.test"]\nsource = "assumed"\n'})
+    zone = {
+        ("one.test", "MX"): ["10 one.in.big.test."],
+        ("two.test", "MX"): ["10 two.in.big.test.", "20 spare.other.test."],
+    }
+    async with DnsServer(zone) as dns:
+        mx = finder(dns, rules=rules)
+        one, two = await mx.find("one.test"), await mx.find("two.test")
+
+    assert isinstance(one, MxSet)
+    assert isinstance(two, MxSet)
+    assert one.site == two.site == "provider:big"
+    assert [x.host for x in one.exchanges] == ["one.in.big.test"]
+    assert [x.host for x in two.exchanges] == ["two.in.big.test", "spare.other.test"]

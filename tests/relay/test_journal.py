@@ -52,29 +52,36 @@ def test_a_missing_journal_is_told_from_an_empty_one(tmp_path: Path) -> None:
 CUT_SHORT = """
 import resource, sys
 from pathlib import Path
-from mailer.relay.journal import Journal
+from mailer.relay import journal
 
-folder = Path(sys.argv[1])
-journal = Journal(folder, 7, lambda: True)
-journal.about_to_send_dot(1)
-[segment] = folder.glob("7.*.log")
+journal._SEGMENT_BYTES = 4096
+mine = journal.Journal(Path(sys.argv[1]), 7, lambda: True)
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (segment.stat().st_size + 2, hard))
-allowed = journal.about_to_send_dot(2)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+allowed = 0
+while mine.about_to_send_dot(allowed + 1):
+    allowed += 1
+mine.heard(1, 250, "it does not fit any more" * 100)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-journal.heard(1, 250, "ok")
-journal.close(settled=False)
-sys.exit(allowed)
+mine.heard(2, 250, "ok")
+again = mine.about_to_send_dot(allowed + 2)
+mine.close(settled=False)
+print(allowed, again)
 """
 
 
-def test_a_line_that_the_disk_cut_short_does_not_swallow_the_next(tmp_path: Path) -> None:
+def test_a_full_disk_stops_dots_and_hides_none(tmp_path: Path) -> None:
+    """No dot without its line; those that have theirs keep it, and with room again it goes on."""
     done = subprocess.run(
-        [sys.executable, "-c", CUT_SHORT, str(tmp_path)], check=False, stdout=subprocess.PIPE
+        [sys.executable, "-c", CUT_SHORT, str(tmp_path)], check=True, stdout=subprocess.PIPE, text=True
     )
 
-    assert done.returncode == 0  # no dot without its line
-    assert read_journal(tmp_path, 7) == {1: DotRecord(250, "ok")}
+    allowed, again = done.stdout.splitlines()[-1].split()  # behind what it logged
+    records = read_journal(tmp_path, 7)
+    assert records is not None
+    assert (int(allowed) > 100, again) == (True, "True")
+    assert set(records) == {*range(1, int(allowed) + 1), int(allowed) + 2}
+    assert (records[1], records[2]) == (DotRecord(), DotRecord(250, "ok"))
 
 
 @pytest.mark.parametrize(
@@ -82,18 +89,36 @@ def test_a_line_that_the_disk_cut_short_does_not_swallow_the_next(tmp_path: Path
     [
         (b"R 1 25", DotRecord()),
         (b"R 1", DotRecord()),
-        (b"R 1 250 ok", DotRecord(250, "ok")),
+        (b"R 1 250 ok", DotRecord()),
+        (b"R 1 250 ok\n", DotRecord(250, "ok")),
+        (b"R 1 250 o\0\0\n", DotRecord()),  # its middle was not stored yet
+        (b"\0\0\0\0250 ok\n", DotRecord()),
+        (b"D 12", DotRecord()),
         (b"\xff\x00garbage", DotRecord()),
     ],
 )
-def test_a_torn_reply_is_no_reply(tmp_path: Path, tail: bytes, expected: DotRecord) -> None:
+def test_a_torn_line_is_none(tmp_path: Path, tail: bytes, expected: DotRecord) -> None:
     j = open_journal(tmp_path)
     j.about_to_send_dot(1)
     j.close(settled=False)
     [segment] = tmp_path.glob("7.*.log")
-    segment.write_bytes(segment.read_bytes() + tail)
+    kept = segment.read_bytes()
+    segment.write_bytes(kept.rstrip(b"\0") + tail + bytes(100))
 
-    assert (read_journal(tmp_path, 7) or {})[1] == expected
+    assert read_journal(tmp_path, 7) == {1: expected}
+
+
+def test_a_reply_of_any_length_and_octets_is_kept_on_a_line(tmp_path: Path) -> None:
+    j = open_journal(tmp_path)
+    for attempt_id, words in enumerate(["a\0b", "x" * 100_000, "ü" * 5000], 1):
+        j.about_to_send_dot(attempt_id)
+        j.heard(attempt_id, 250, words)
+    j.close(settled=False)
+
+    records = read_journal(tmp_path, 7) or {}
+    assert [records[n].code for n in (1, 2, 3)] == [250, 250, 250]
+    assert (records[1].text, records[2].text) == ("a b", "x" * 4096)
+    assert records[3].text.rstrip("\ufffd") == "ü" * 2048
 
 
 def test_settled_segments_are_deleted_and_open_ones_kept(
@@ -123,17 +148,6 @@ def test_a_journal_with_all_settled_leaves_no_file(tmp_path: Path) -> None:
     j.close(settled=True)
 
     assert list(tmp_path.iterdir()) == []
-
-
-def test_without_room_for_its_line_no_dot_is_sent(tmp_path: Path) -> None:
-    j = open_journal(tmp_path)
-    os.close(j._fd)
-    j._fd = os.open("/dev/full", os.O_WRONLY)
-
-    allowed = j.about_to_send_dot(1)
-
-    j.close(settled=False)
-    assert not allowed
 
 
 DIES = """

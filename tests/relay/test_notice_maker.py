@@ -13,8 +13,14 @@ from mailer import clock, ids
 from mailer.events import RecipientState
 from mailer.identity import custody, domains, tenants
 from mailer.policy.outcome import Accepted
+from mailer.protocol.enhanced import EnhancedStatus
 from mailer.protocol.reply import Reply
-from mailer.queue import explain, read, retention, verify
+from mailer.queue import acting, bodies, explain, read, retention, verify
+from mailer.queue.acting import Verdict
+from mailer.queue.actions import Doer
+from mailer.queue.obstacles import Knowledge
+from mailer.queue.pieces import Means
+from mailer.queue.selection import Selection
 from mailer.store import Store
 from mailer.store.tables import recipient
 from tests.compose.verifiers import dkimpy_verdicts
@@ -150,6 +156,25 @@ def test_two_messages_are_told_of_apart(office: Submitters) -> None:
     assert len(office.carriers()) == 2
 
 
+def test_what_somebody_ended_is_told_in_his_words_and_not_in_the_peers(office: Submitters) -> None:
+    about = office.submit("example.net")
+    office.settle(DEFERRED)
+    room = office.room
+    acting.bounce(
+        Means(room.store, room.new_id, room.worker.process_number, clock.now), Selection(message_id=about),
+        Doer("ann"), Verdict(EnhancedStatus(5, 7, 2), "the list was stolen"),
+    )  # fmt: skip
+
+    office.maker().make()
+
+    [sent] = office.taken_out()
+    [told] = groups(parsed(sent.content)[1][1])[1:]
+    assert (told["Action"], told["Status"]) == ("failed", "5.7.2")
+    assert "the list was stolen" in told["Diagnostic-Code"]
+    assert "Remote-MTA" not in told
+    assert verify.verify(room.store).holds
+
+
 def test_a_delay_says_until_when_it_is_tried(office: Submitters) -> None:
     office.submit(notify="DELAY")
     office.settle(DEFERRED)
@@ -207,6 +232,19 @@ def test_else_its_header_does(office: Submitters, notify: str, ret: str | None) 
     [sent] = office.taken_out()
 
     assert parsed(sent.content)[1][2].get_content_type() == "text/rfc822-headers"
+
+
+def test_what_was_sent_with_requiretls_does_not_come_back_whole(office: Submitters) -> None:
+    """RFC 8689 §5: whatever RET was; and its header travels over verified TLS only."""
+    office.submit(ret="FULL", tls="requiretls")
+    office.settle(REFUSED)
+    office.maker().make()
+
+    [claimed] = office.room.claim()
+    body = bodies.load(office.room.store, [claimed.content_id])[claimed.content_id].body
+    assert claimed.tls == "required"
+    assert b"text/rfc822-headers" in body
+    assert b"hello" not in body
 
 
 def test_a_large_body_is_not_even_read(office: Submitters) -> None:
@@ -321,7 +359,9 @@ def test_the_message_shows_it_and_explain_says_why_not(office: Submitters) -> No
     office.maker().make()
 
     view = read.message_of(office.room.store, office.room.tenant_id, told)
-    explained = explain.explain(office.room.store, office.room.tenant_id, untold)
+    explained = explain.explain(
+        office.room.store, office.room.tenant_id, untold, Knowledge(), now=clock.now()
+    )
 
     assert view is not None
     assert [(n.kind, n.state) for n in view.recipients[0].notices] == [("failed", "sent")]

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from mailer import clock
+from mailer.events import WaitReason
+from mailer.policy.egress import BROADCAST
 from mailer.policy.outcome import Accepted, Broken, NotTried, Refused, Unroutable, Unsuitable
+from mailer.policy.sites import SiteRules
 from mailer.protocol.phase import Phase
 from mailer.relay.hosts import MxFinder
 from mailer.relay.smtp.carrier import SmtpCarrier
@@ -21,6 +25,38 @@ from tests.support.smtp_client import NoDns, NotedJournal, carrier_to, impatient
 BIG = b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"." + b"y" * 75 + b"\r\n") * 40_000
 HANG_AFTER_DOT = "GREET\nENVELOPE\nCONTENT\nHANG"
 HANG_AT_RCPT = "GREET\nC: MAIL\nC: RCPT\nC: DATA\nS: 250 ok\nHANG"
+
+
+# ---- when it is offered ----------------------------------------------------------------------------------
+
+
+async def test_mail_waits_for_its_turn_and_what_missed_it_is_not_offered() -> None:
+    now = clock.monotonic()
+    async with ScriptedPeer() as peer, carrier_to(peer.port) as carrier:
+        late = await carrier.deliver(mail(spend=(0.0, now - 1.0)))
+        in_time = await carrier.deliver(mail(spend=(now + 0.3, now + 60.0)))
+
+    assert late.outcome == NotTried(WaitReason.LIMITED)
+    assert "passed" in late.steps[-1].text
+    assert isinstance(in_time.outcome, Accepted)
+    assert clock.monotonic() >= now + 0.3
+    # The session that was opened for the one carried the other.
+    assert [c.heard.count("DATA") for c in peer.conversations] == [1]
+
+
+async def test_a_tenants_backlog_at_a_site_does_not_keep_another_tenant_waiting() -> None:
+    async with ScriptedPeer() as peer, carrier_to(peer.port, connections_of=lambda _: 1) as carrier:
+        backlog = [mail(forward_path=f"a{n}@example.net", party=(1, BROADCAST)) for n in range(30)]
+        tasks = [asyncio.create_task(carrier.deliver(one)) for one in backlog]
+        await asyncio.sleep(0)
+        tasks.append(
+            asyncio.create_task(carrier.deliver(mail(forward_path="b@example.net", party=(2, BROADCAST))))
+        )
+        await asyncio.gather(*tasks)
+
+    said = [line for c in peer.conversations for line in c.heard if line.startswith("RCPT")]
+    assert len(said) == 31
+    assert said.index("RCPT TO:<b@example.net>") <= 3
 
 
 # ---- what is offered -------------------------------------------------------------------------------------
@@ -299,6 +335,23 @@ async def test_room_that_grows_is_used_by_who_waits() -> None:
     assert isinstance(outcome, Accepted)
 
 
+async def test_who_waits_at_a_site_that_takes_nothing_more_goes_back_to_the_queue() -> None:
+    allowed = [1]
+    async with (
+        ScriptedPeer() as peer,
+        carrier_to(peer.port, connections_of=lambda site: allowed[0], wait_seconds=600) as carrier,
+    ):
+        first = asyncio.create_task(carrier.deliver(mail()))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(carrier.deliver(mail()))
+        await asyncio.sleep(0)
+        allowed[0] = 0
+        outcomes = [(await first).outcome, (await asyncio.wait_for(second, 60)).outcome]
+
+    assert isinstance(outcomes[0], Accepted)
+    assert outcomes[1] == NotTried("no_permit")
+
+
 async def test_an_idle_session_is_ended_politely() -> None:
     async with ScriptedPeer() as peer, carrier_to(peer.port, idle_seconds=0.02) as carrier:
         await carrier.deliver(mail())
@@ -313,8 +366,9 @@ async def test_an_idle_session_is_ended_politely() -> None:
 
 
 def _live(dns: DnsServer, port: int, **more: Any) -> SmtpCarrier:
-    finder = MxFinder(Lookup([dns.place], seconds=1.0), allow_private=True)
-    return SmtpCarrier(settings(mode=Mode.LIVE, port=port, **more), finder, NotedJournal())
+    own = settings(mode=Mode.LIVE, port=port, **more)
+    finder = MxFinder(Lookup([dns.place], seconds=1.0), allow_private=True, rules=own.rules)
+    return SmtpCarrier(own, finder, NotedJournal())
 
 
 TWO_HOSTS = {
@@ -322,6 +376,52 @@ TWO_HOSTS = {
     ("first.example.net", "A"): ["127.0.0.2"],
     ("second.example.net", "A"): ["127.0.0.1"],
 }
+
+
+async def test_all_domains_of_a_provider_share_its_limits() -> None:
+    text = '[provider.big]\nmx = ["big.test"]\nconnections = 2\nmessages_per_session = 3\nsource = "assumed"'
+    zone = {
+        ("one.test", "MX"): ["10 one.big.test."],
+        ("two.test", "MX"): ["10 two.big.test."],
+        ("one.big.test", "A"): ["127.0.0.1"],
+        ("two.big.test", "A"): ["127.0.0.1"],
+    }
+    most = 0
+    async with ScriptedPeer() as peer, DnsServer(zone) as dns:
+        carrier = _live(dns, peer.port, rules=SiteRules.parse({"sites.toml": text}))
+
+        async def send(domain: str) -> str | None:
+            nonlocal most
+            report = await carrier.deliver(mail(domain=domain))
+            assert isinstance(report.outcome, Accepted)
+            most = max(most, carrier.stats()["provider:big"].open)
+            return report.site
+
+        sites = await asyncio.gather(*(send(f"{name}.test") for name in ("one", "two") * 10))
+        await carrier.close(grace_seconds=1)
+
+    assert set(sites) == {"provider:big"}
+    assert most == 2
+    assert max(len(c.contents) for c in peer.conversations) == 3
+    assert sum(len(c.contents) for c in peer.conversations) == 20
+
+
+@pytest.mark.parametrize(("limit", "goes_back"), [("messages_per_hour = 500\n", True), ("", False)])
+async def test_mail_of_a_domain_not_yet_looked_up_does_not_pass_its_providers_ceiling(
+    limit: str, goes_back: bool
+) -> None:
+    """It was claimed without the tokens of the site that it turns out to be for."""
+    text = f'[provider.big]\nmx = ["example.net"]\n{limit}source = "assumed"'
+    async with ScriptedPeer() as peer, DnsServer(TWO_HOSTS) as dns:
+        carrier = _live(dns, peer.port, rules=SiteRules.parse({"sites.toml": text}))
+        first = await carrier.deliver(mail(is_unsited=True))
+        again = await carrier.deliver(mail())
+        await carrier.close(grace_seconds=0)
+
+    assert (first.outcome == NotTried(WaitReason.RELEASED)) is goes_back
+    assert first.site == "provider:big"
+    assert isinstance(again.outcome, Accepted)
+    assert sum(len(c.contents) for c in peer.conversations) == (1 if goes_back else 2)
 
 
 async def test_the_next_host_is_tried_when_the_first_cannot_be_reached() -> None:

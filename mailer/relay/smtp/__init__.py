@@ -9,6 +9,10 @@
     protocol     the wire: replies are counted, so that none is taken for another's
     content      commands and content as octets; what a peer lacks for this mail
     tls          contexts, and the memory of who speaks TLS
+    tls_policies what the hosts of a domain must prove (mailer/policy/tls.py decides): from dane, from sts
+                 and sts_fetch, and from our own rules
+    handshake    what a handshake proved, and why one failed
+    tls_results  what became of it, counted for reports
     lookup       DNS questions (mailer/relay/hosts.py makes MX sets of the answers)
 
 aiosmtplib connects a session (EHLO, STARTTLS, AUTH); the mail transaction is ours on top of it, since it

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -17,16 +18,18 @@ import structlog
 from mailer import clock
 from mailer.events import WaitReason
 from mailer.policy.outcome import Broken, NotTried, Outcome
+from mailer.policy.tls import NOTHING_WANTED, Wish
 from mailer.protocol.phase import Phase
 from mailer.relay.carrier import Consignment, DotJournal, Report
+from mailer.relay.connects import ConnectDesk
 from mailer.relay.hosts import HostFinder
 from mailer.relay.pool import PoolLimits, SessionPool, SiteStats
 from mailer.relay.smtp.attempt import Attempt, Line
 from mailer.relay.smtp.content import Wire
 from mailer.relay.smtp.opening import Dialer
 from mailer.relay.smtp.plan import Planner
-from mailer.relay.smtp.settings import SmtpSettings
-from mailer.relay.smtp.tls import RecentTls, TlsContexts, TlsMemory
+from mailer.relay.smtp.settings import Mode, SmtpSettings
+from mailer.relay.smtp.tls_policies import TlsParts
 
 _log = structlog.get_logger(__name__)
 
@@ -40,27 +43,39 @@ class SmtpCarrier:
         finder: HostFinder,
         journal: DotJournal,
         *,
-        tls_memory: TlsMemory | None = None,
-        tls_contexts: TlsContexts | None = None,
+        tls: TlsParts | None = None,
         connections_of: Callable[[str], int] | None = None,
+        connects: ConnectDesk | None = None,
         now: Callable[[], datetime] = clock.now,
     ) -> None:
-        """connections_of: connections a site allows now, at most `settings.connections_per_site`."""
-        granted = connections_of or (lambda _site: settings.connections_per_site)
+        """connections_of: connections a site allows now; never more than the settings say.
+
+        connects  deals new connections over time; None: as many as there is room for
+        """
+        parts = tls or TlsParts()
+
+        def most(site: str) -> int:
+            return settings.rules.connections(site, settings.connections_per_site)
+
+        granted = connections_of or most
         self._pool = SessionPool(
-            lambda site: min(granted(site), settings.connections_per_site),
+            lambda site: min(granted(site), most(site)),
             _pool_limits(settings),
             clock.monotonic,
         )
         dialer = Dialer(
             settings=settings,
-            contexts=tls_contexts or TlsContexts(),
-            memory=tls_memory or RecentTls(),
+            contexts=parts.contexts,
+            memory=parts.memory,
+            results=parts.results,
             now=now,
             monotonic=clock.monotonic,
         )
-        self._planner = Planner(settings, finder, draw=clock.draw, monotonic=clock.monotonic)
-        self._line = Line(settings, self._planner, self._pool, dialer, journal)
+        self._tls_policies = parts.policies
+        self._planner = Planner(
+            settings, finder, draw=clock.draw, monotonic=clock.monotonic, tls=parts.policies
+        )
+        self._line = Line(settings, self._planner, self._pool, dialer, journal, connects)
         self._attempts: dict[Attempt, asyncio.Task[object]] = {}
         self._none_left = asyncio.Event()
         self._closing = False
@@ -78,6 +93,8 @@ class SmtpCarrier:
 
         Raises ValueError for content or paths that would break out of their place in the dialogue.
         """
+        if consignment.tls.wish is Wish.REQUIRETLS and self._line.settings.mode is Mode.SANDBOX:
+            consignment = replace(consignment, tls=NOTHING_WANTED)  # it goes no further than to this machine
         attempt = Attempt(self._line, Wire.of(consignment))
         task = asyncio.current_task()
         if self._closing or task is None:
@@ -110,6 +127,8 @@ class SmtpCarrier:
             _log.warning("carrier.left_in_doubt", attempts=len(left), grace_seconds=grace_seconds)
         await self._all_ended(None)
         await self._pool.close()
+        if self._tls_policies is not None:
+            await self._tls_policies.close()
 
     def _take_back(self, attempt: Attempt) -> None:
         attempt.progress.released = True
@@ -134,7 +153,7 @@ def _taken_back(attempt: Attempt) -> Outcome:
 
 def _pool_limits(settings: SmtpSettings) -> PoolLimits:
     return PoolLimits(
-        messages=settings.messages_per_session,
+        messages_of=lambda site: settings.rules.messages_per_session(site, settings.messages_per_session),
         session_seconds=settings.session_seconds,
         idle_seconds=settings.idle_seconds,
         wait_seconds=settings.wait_seconds,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mailer.policy.outcome import Unsuitable
+from mailer.policy.tls import Wish
 from mailer.protocol.xtext import address_text, xtext
 from mailer.relay.carrier import Asked, Consignment
 
@@ -25,6 +26,7 @@ class Capabilities:
     eightbit: bool = False
     smtputf8: bool = False
     dsn: bool = False
+    requiretls: bool = False
 
     @classmethod
     def of(cls, extensions: dict[str, str]) -> Capabilities:
@@ -36,6 +38,7 @@ class Capabilities:
             eightbit="8bitmime" in extensions,
             smtputf8="smtputf8" in extensions,
             dsn="dsn" in extensions,
+            requiretls="requiretls" in extensions,
         )
 
     def lack(self, mail: Consignment) -> Unsuitable | None:
@@ -77,10 +80,11 @@ class Wire:
         size = "" if offered.size is None else f" SIZE={len(mail.content)}"
         body = " BODY=8BITMIME" if mail.is_8bit else ""
         utf8 = " SMTPUTF8" if mail.needs_utf8 else ""
+        requiretls = " REQUIRETLS" if mail.tls.wish is Wish.REQUIRETLS and offered.requiretls else ""
         # RFC 3461 §5.2.2: to a host without the extension nothing of it is said.
         of_mail, of_rcpt = _dsn_parameters(mail.asked) if mail.asked and offered.dsn else ("", "")
         return (
-            f"MAIL FROM:<{mail.reverse_path}>{size}{body}{utf8}{of_mail}",
+            f"MAIL FROM:<{mail.reverse_path}>{size}{body}{utf8}{requiretls}{of_mail}",
             f"RCPT TO:<{mail.forward_path}>{of_rcpt}",
             "DATA",
         )

@@ -6,13 +6,16 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mailer.policy.egress import Egress
 from mailer.policy.outcome import Unroutable
 from mailer.policy.routing import Route
+from mailer.policy.tls import ANYTHING, NOTHING_WANTED, Barred, Wanted
 from mailer.relay.hosts import HostFinder, MxSet
 from mailer.relay.smtp.session import Target
 from mailer.relay.smtp.settings import Mode, SmtpSettings
+from mailer.relay.smtp.tls_policies import Demands, TlsPolicies
 
 _SHUNNED_SECONDS = 60.0
 _MOST_SHUNNED = 10_000
@@ -20,10 +23,11 @@ _MOST_SHUNNED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A target and its preference; lower is tried first."""
+    """A target and its preference; lower is tried first. barred: why it must not get this mail."""
 
     preference: int
     target: Target
+    barred: Barred | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,18 @@ class Plan:
     site: str
     choices: tuple[Choice, ...]
 
+    def leaving_from(self, egress: Egress | None) -> Plan:
+        """The same, from there."""
+        if egress is None:
+            return self
+        moved = (replace(c, target=replace(c.target, egress=egress)) for c in self.choices)
+        return Plan(self.site, tuple(moved))
+
     @property
     def best(self) -> list[Target]:
         """The targets that are as good as the first one: a session to any of them will do."""
         first = self.choices[0].preference
-        return [c.target for c in self.choices if c.preference == first]
+        return [c.target for c in self.choices if c.preference == first and c.barred is None]
 
 
 class Planner:
@@ -51,7 +62,10 @@ class Planner:
         *,
         draw: Callable[[], float],
         monotonic: Callable[[], float],
+        tls: TlsPolicies | None = None,
     ) -> None:
+        """tls: what MX hosts must prove; None: nothing."""
+        self._tls = tls
         self._settings = settings
         self._finder = finder
         self._draw = draw
@@ -64,14 +78,17 @@ class Planner:
         route = self._settings.routes.match(domain)
         return route.site if route is not None else self._finder.known_site(domain)
 
-    async def plan(self, domain: str) -> Plan | Unroutable:
+    async def plan(self, domain: str, wanted: Wanted = NOTHING_WANTED) -> Plan | Unroutable:
+        """wanted: what the sender wants of TLS with MX hosts."""
         route = self._settings.routes.match(domain)
         if route is not None:
             return self._by_route[route]
         if self._settings.mode is Mode.SANDBOX:
             return Unroutable("4.4.4", f"sandbox: no route for {domain}, and no MX is looked up")
         found = await self._finder.find(domain)
-        return found if isinstance(found, Unroutable) else self._mx_plan(found)
+        if isinstance(found, Unroutable):
+            return found
+        return self._mx_plan(found, await self._tls.demands(domain, found, wanted) if self._tls else {})
 
     async def addresses(self, target: Target) -> Sequence[str] | Unroutable:
         """Where a target can be dialled, recently unreachable addresses last."""
@@ -99,7 +116,7 @@ class Planner:
     def _is_shunned(self, name: str) -> bool:
         return self._shunned.get(name, 0.0) > self._monotonic()
 
-    def _mx_plan(self, found: MxSet) -> Plan:
+    def _mx_plan(self, found: MxSet, demands: Demands) -> Plan:
         """Equal preferences in random order, to spread the load (RFC 5321 §5.1)."""
         keyed = [
             (self._is_shunned(x.host), x.preference, self._draw() if len(found.exchanges) > 1 else 0.0, x)
@@ -108,8 +125,14 @@ class Planner:
         keyed.sort(key=lambda k: k[:3])
         return Plan(
             found.site,
-            tuple(Choice(preference, Target(x.host, self._settings.port)) for _, preference, _, x in keyed),
+            tuple(self._choice(preference, x.host, demands) for _, preference, _, x in keyed),
         )
+
+    def _choice(self, preference: int, host: str, demands: Demands) -> Choice:
+        demand = demands.get(host, ANYTHING)
+        if isinstance(demand, Barred):
+            return Choice(preference, Target(host, self._settings.port), demand)
+        return Choice(preference, Target(host, self._settings.port, demand=demand))
 
 
 def _route_plan(route: Route) -> Plan:

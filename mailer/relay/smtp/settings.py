@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mailer.policy.routing import RouteTable
+from mailer.policy.sites import SiteRules
 from mailer.protocol.phase import Phase
 
 _FIELD = {phase: phase.name.lower() for phase in Phase}
@@ -48,6 +50,7 @@ class SmtpSettings:
 
     helo_name             our name, as in PTR and A (RFC 5321 §4.1.1.1)
     port                  of MX hosts; routes name their own
+    rules                 what providers take; the limits below hold where they ask for no less
     messages_per_session  after which a session is ended, as a courtesy to peers that count
     session_seconds       age after which a session is not used again
     idle_seconds          how long a session is kept without mail
@@ -55,11 +58,13 @@ class SmtpSettings:
     attempt_seconds       for everything before the final dot, over all hosts
     dials                 addresses tried in one attempt (RFC 5321 §5.1: at least two)
     egress_ip             local address to connect from; None: the system's choice
+    ipv6_allowed          asked each time: mail may leave over IPv6 where the system chooses our address
     """
 
     helo_name: str
     mode: Mode = Mode.LIVE
     routes: RouteTable = field(default_factory=RouteTable)
+    rules: SiteRules = field(default_factory=SiteRules)
     timeouts: Timeouts = Timeouts()
     port: int = 25
     connections_per_site: int = 20
@@ -70,3 +75,4 @@ class SmtpSettings:
     attempt_seconds: float = 1500.0
     dials: int = 6
     egress_ip: str | None = None
+    ipv6_allowed: Callable[[], bool] = lambda: True

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailer.compose.downgrade import CannotDowngrade
 from mailer.events import WaitReason
@@ -61,7 +61,7 @@ async def transact(
         wire = await _suited(wire, session, transcript)
     except CannotDowngrade as error:
         return Unsuitable(error.status, str(error))
-    unsuitable = session.capabilities.lack(wire.mail)
+    unsuitable = session.lack(wire.mail)
     if unsuitable is not None:
         return unsuitable
     session.messages += 1
@@ -79,7 +79,7 @@ async def _suited(wire: Wire, session: Session, transcript: Transcript) -> Wire:
     if not mail.is_8bit or session.capabilities.eightbit or mail.in_seven_bits is None:
         return wire
     transcript.note("the peer does not offer 8BITMIME: the content is encoded in 7 bits and signed anew")
-    return Wire.of(await asyncio.to_thread(mail.in_seven_bits))
+    return Wire.of(replace(await asyncio.to_thread(mail.in_seven_bits), tls=mail.tls))
 
 
 @dataclass(slots=True)

@@ -1,0 +1,75 @@
+"""Streams whose own mail is ill received: bad addresses, content, authentication.
+
+Their mail does not overflow into other pools, which it would only spoil, too. Known to this process alone and
+for a day, but at once and for faults of content too; what all processes counted together is the brake's
+(brakebook.py). It keeps trouble from spreading, it does not punish.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailer.policy import warmup
+from mailer.policy.blame import Blame, blame_of
+from mailer.policy.outcome import Accepted, Outcome, Refused
+from mailer.policy.warmplan import Health
+from mailer.policy.warmup import Counts, Verdict
+from mailer.queue.claim import Claimed
+
+_SLOT_SECONDS = 3600.0
+_SLOTS = 24
+
+Stream = tuple[int, int]  # tenant id, stream id
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What was heard within one hour."""
+
+    number: int
+    delivered: int = 0
+    bad: int = 0
+
+
+class StreamTrouble:
+    """`note` by the settler's thread, `in_trouble` by the claimer's."""
+
+    def __init__(self, health: Health, monotonic: Callable[[], float]) -> None:
+        self._health = health
+        self._monotonic = monotonic
+        self._slots: dict[Stream, list[_Slot]] = defaultdict(list)
+        self._lock = threading.Lock()
+
+    def note(self, claimed: Claimed, outcome: Outcome) -> None:
+        is_bad = _is_bad(outcome)
+        if not is_bad and not isinstance(outcome, Accepted):
+            return
+        number = int(self._monotonic() // _SLOT_SECONDS)
+        with self._lock:
+            slots = self._slots[claimed.tenant_id, claimed.stream_id]
+            if not slots or slots[-1].number != number:
+                slots[:] = [s for s in slots if s.number > number - _SLOTS]
+                slots.append(_Slot(number))
+            slots[-1].bad += is_bad
+            slots[-1].delivered += not is_bad
+
+    def in_trouble(self, claimed: Claimed) -> bool:
+        """Over the rate of bad answers at which a new IP would stop growing."""
+        first = int(self._monotonic() // _SLOT_SECONDS) - _SLOTS + 1
+        with self._lock:
+            young = [
+                s for s in self._slots.get((claimed.tenant_id, claimed.stream_id), ()) if s.number >= first
+            ]
+            counts = Counts(delivered=sum(s.delivered for s in young), bounced=sum(s.bad for s in young))
+        return warmup.judge(self._health, counts)[0] is not Verdict.GREEN
+
+
+def _is_bad(outcome: Outcome) -> bool:
+    """Refused for what the stream sent, or to whom."""
+    if not isinstance(outcome, Refused):
+        return False
+    blame = blame_of(outcome.reply, outcome.phase)
+    return blame in (Blame.CONTENT, Blame.SENDER) or (blame is Blame.RECIPIENT and outcome.reply.code >= 500)
