@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,6 +32,7 @@ class Admitted:
     stream_id: int
     domain_id: int
     return_path_domain: str
+    expires_after: int | None = None  # seconds, of the stream
 
 
 class _Key(NamedTuple):
@@ -53,6 +54,7 @@ class _Stream(NamedTuple):
     name: str
     id: int
     state: str
+    expires_after: int | None
 
 
 class _Domain(NamedTuple):
@@ -124,7 +126,14 @@ def admit(submission: Submission, facts: Facts, now: datetime) -> Admitted:
     for mailbox in submission.senders:
         _own_domain("Sender", mailbox.domain, key, facts)
     stream = own_stream(submission.stream, key.tenant_id, facts)
-    return Admitted(key.tenant_id, stream.id, domain.id, domain.return_path_domain)
+    return Admitted(key.tenant_id, stream.id, domain.id, domain.return_path_domain, stream.expires_after)
+
+
+def deadline(submission: Submission, admitted: Admitted, now: datetime) -> datetime | None:
+    """Its own, else that of its stream; None: the end of its retries."""
+    if submission.expires_at is not None or admitted.expires_after is None:
+        return submission.expires_at
+    return max(submission.due_at or now, now) + timedelta(seconds=admitted.expires_after)
 
 
 def _check_limits(submission: Submission, key: _Key) -> None:

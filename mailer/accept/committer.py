@@ -174,7 +174,8 @@ class Committer:
             messages = []
             for prepared in group:
                 try:
-                    messages.append(_message(prepared, admission.admit(prepared.submission, facts, now)))
+                    admitted = admission.admit(prepared.submission, facts, now)
+                    messages.append(_message(prepared, admitted, now))
                 except SubmissionError as error:
                     answers[prepared.message_id] = error.bare()
                     tenant_id = admission.tenant_of(prepared.submission, facts)
@@ -222,7 +223,7 @@ class Committer:
             _log.warning("accept.rejection_not_noted", rejections=len(rejections), error=str(error))
 
 
-def _message(p: Prepared, admitted: admission.Admitted) -> NewMessage:
+def _message(p: Prepared, admitted: admission.Admitted, now: datetime) -> NewMessage:
     s = p.submission
     return NewMessage(
         id=p.message_id,
@@ -240,12 +241,13 @@ def _message(p: Prepared, admitted: admission.Admitted) -> NewMessage:
         mail_from=s.mail_from,
         ret=s.ret,
         envid=s.envid,
+        tls=s.tls,
         door=s.door,
         response=p.response,
         idempotency_key=s.idempotency_key,
         body_sha256=s.body_sha256,
         due_at=s.due_at,
-        expires_at=s.expires_at,
+        expires_at=admission.deadline(s, admitted, now),
     )
 
 

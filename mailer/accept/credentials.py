@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import select
 
 from mailer.accept.submission import Fault, SubmissionError
+from mailer.identity.api_keys import OPERATE
 from mailer.identity.keys import MalformedKey, PresentedKey, parse_key
 from mailer.store import Store, StoreUnavailable
 from mailer.store.tables import api_key, tenant
@@ -37,6 +38,11 @@ class Identity:
     secret_hash: bytes
     scopes: frozenset[str]
     is_suspended: bool
+
+    @property
+    def is_operator(self) -> bool:
+        """It acts for the installation, and not for its tenant alone."""
+        return OPERATE in self.scopes
 
     def require(self, scope: str) -> None:
         """Raises SubmissionError (FORBIDDEN) unless the key has `scope`."""

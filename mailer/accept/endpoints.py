@@ -71,7 +71,8 @@ class Endpoints(Protocol):
     def secret(self, tenant_id: int, endpoint_id: int) -> str | None: ...
 
     def rotate(self, tenant_id: int, endpoint_id: int, *, overlap: timedelta) -> tuple[str, datetime] | None:
-        """The new secret, and until when the one before it signs too."""
+        """The new secret, and until when the one before it signs too. None also while one before that signs
+        still, unless there is no overlap."""
 
     def test(self, tenant_id: int, endpoint_id: int) -> int | None:
         """The id of a callback that tells a test."""

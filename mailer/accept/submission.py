@@ -40,6 +40,7 @@ class Submission:
     mail_from            the submitter's reverse-path, "" for the null one; None where the door has none
     message_id           None: it will get one; the message written by its submitter bears it already
     ret, envid           what the submitter asked of DSNs (columns of `message`); None: nothing
+    tls                  what it wants of TLS (column of `message`); None: nothing
     """
 
     key_id: int
@@ -58,6 +59,7 @@ class Submission:
     message_id: int | None = None
     ret: str | None = None
     envid: str | None = None
+    tls: str | None = None
 
     @property
     def authors(self) -> tuple[Mailbox, ...]:

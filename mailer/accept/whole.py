@@ -10,6 +10,7 @@ from mailer.accept import times
 from mailer.accept.credentials import Identity
 from mailer.accept.submission import Envelope, Submission
 from mailer.compose.submitted import Submitted
+from mailer.policy.tls import Wish
 
 _STREAM = "transactional"
 
@@ -23,6 +24,7 @@ class Handover:
     idempotency_key  None: the submitter gave none
     sha256           of what came, where there is a key
     ret, envid       what the submitter asked of DSNs (RFC 3461 §4.3, §4.4); None: not said
+    requiretls       it asked for REQUIRETLS (RFC 8689 §2)
     """
 
     identity: Identity
@@ -33,6 +35,7 @@ class Handover:
     sha256: bytes = b""
     ret: str | None = None
     envid: str | None = None
+    requiretls: bool = False
 
 
 def submission_of(
@@ -57,4 +60,10 @@ def submission_of(
         message_id=handover.message_id,
         ret=handover.ret,
         envid=handover.envid,
+        tls=Wish.REQUIRETLS if handover.requiretls else said.tls or _as_written(content),
     )
+
+
+def _as_written(content: Submitted) -> str | None:
+    """TLS-Required is ignored beside REQUIRETLS (RFC 8689 §5), and here beside what X-Mailer-TLS says."""
+    return Wish.OPTIONAL if content.no_tls_required else None

@@ -38,13 +38,13 @@ from mailer.accept.http.app import create_app
 from mailer.accept.http.body import BodyLimits
 from mailer.compose.verp import make_token
 from mailer.identity import tenants
-from mailer.identity.api_keys import SCOPES
+from mailer.identity.api_keys import OPERATE, SCOPES
 from mailer.queue import fanout, verify
 from mailer.queue.ownership import owners_of
 from mailer.queue.settle import Heard
 from mailer.report.maildir import Delivery, Maildir
 from mailer.store import Store, schema
-from mailer.store.tables import webhook_attempt, webhook_callback, webhook_endpoint
+from mailer.store.tables import hold, webhook_attempt, webhook_callback, webhook_endpoint
 from mailer.web.inbox_api import InboxApi
 from mailer.web.owned import OwnMail
 from mailer.web.shelf import Shelf
@@ -90,6 +90,10 @@ schemathesis.openapi.format(
     "liquid",
     st.sampled_from(["", "Hi", "{{ name | default: 'you' }}", "{% if a %}x{% endif %}", "{{ a.b }}"]),
 )
+IPS = ["203.0.113.5", "203.0.113.5", "2001:db8::5", "198.51.100.7", "0.0.0.0", "out5.example.org"]
+schemathesis.openapi.format("ip-address", st.sampled_from(IPS))
+schemathesis.openapi.format("pool", st.sampled_from(["main", "main", "news", "none"]))
+schemathesis.openapi.format("tenant", st.sampled_from(["acme", "globex", "nobody"]))
 schemathesis.openapi.format("header-text", st.text(st.characters(categories=["L", "N", "P"]), max_size=99))
 
 
@@ -113,7 +117,7 @@ class Promise:
     def __init__(self, url: str, keyring: Keyring, inbox: Path) -> None:
         self.room = keyring.room
         self.inbox = inbox
-        self.headers = {"Authorization": f"Bearer {keyring.issue(scopes=SCOPES).text}"}
+        self.headers = {"Authorization": f"Bearer {keyring.issue(scopes=(*SCOPES, OPERATE)).text}"}
         self.document = schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
@@ -163,6 +167,15 @@ WITH_INPUT = [
     ("POST", "/v1/messages/{message_id}/cancel"),
     ("POST", "/v1/messages/{message_id}/retry"),
     ("GET", "/v1/events"),
+    ("GET", "/v1/queue"),
+    ("GET", "/v1/queue/count"),
+    ("GET", "/v1/queue/actions"),
+    ("POST", "/v1/queue/holds"),
+    ("GET", "/v1/queue/holds/{hold_id}"),
+    ("DELETE", "/v1/queue/holds/{hold_id}"),
+    ("POST", "/v1/queue/requeue"),
+    ("POST", "/v1/queue/move"),
+    ("POST", "/v1/queue/bounce"),
     ("GET", "/v1/inbox"),
     ("GET", "/v1/inbox/wait"),
     ("GET", "/v1/inbox/{key}"),
@@ -199,10 +212,42 @@ WITH_INPUT = [
     ("GET", "/v1/webhook-endpoints/{endpoint_id}/attempts"),
     ("GET", "/v1/webhook-endpoints/{endpoint_id}/callbacks"),
     ("POST", "/v1/webhook-endpoints/{endpoint_id}/callbacks/{callback_id}/retry"),
+    ("POST", "/v1/egress-ips"),
+    ("GET", "/v1/egress-ips/{id}"),
+    ("PATCH", "/v1/egress-ips/{id}"),
+    ("DELETE", "/v1/egress-ips/{id}"),
+    ("POST", "/v1/pools"),
+    ("GET", "/v1/pools/{name}"),
+    ("PATCH", "/v1/pools/{name}"),
+    ("DELETE", "/v1/pools/{name}"),
+    ("PUT", "/v1/pools/{name}/members/{ip}"),
+    ("DELETE", "/v1/pools/{name}/members/{ip}"),
+    ("PUT", "/v1/pool-uses"),
+    ("POST", "/v1/brake/override"),
+    ("POST", "/v1/brake/clear"),
+    ("GET", "/v1/warmups/{ip}"),
+    ("PUT", "/v1/warmups/{ip}"),
+    ("GET", "/v1/warmups/{ip}/history"),
+    ("POST", "/v1/warmups/{ip}/hold"),
+    ("POST", "/v1/warmups/{ip}/resume"),
+    ("POST", "/v1/warmups/{ip}/stop"),
+    ("GET", "/v1/provider-rules/{name}"),
+    ("PUT", "/v1/provider-rules/{name}"),
+    ("DELETE", "/v1/provider-rules/{name}"),
+    ("PUT", "/v1/limits"),
+    ("DELETE", "/v1/limits"),
 ]
 WITHOUT_INPUT = [
+    ("GET", "/v1/queue/holds"),
+    ("GET", "/v1/brake"),
     ("GET", "/v1/streams"),
     ("GET", "/v1/webhook-endpoints"),
+    ("GET", "/v1/egress-ips"),
+    ("GET", "/v1/pools"),
+    ("GET", "/v1/pool-uses"),
+    ("GET", "/v1/warmups"),
+    ("GET", "/v1/provider-rules"),
+    ("GET", "/v1/limits"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
@@ -262,6 +307,28 @@ def test_a_message_is_as_documented_from_acceptance_to_its_end(promise: Promise)
     told = call(promise, "GET", "/v1/events", query={"type": ["delivered"]})
     assert seen.json()["recipients"][0]["attempts"][0]["conversation"][1]["line"] == "EHLO here.example"
     assert "delivered" in {event["type"] for event in told.json()["events"]}
+
+
+def test_a_hold_is_as_documented_from_its_making_to_its_end(promise: Promise) -> None:
+    with promise.room.store.write() as c:
+        c.execute(hold.delete())  # random ones may have taken all places
+    call(promise, "POST", "/v1/messages", body=LETTER, media_type="application/json")
+    order = {"domain": "example.org", "reason": "trouble", "until": "2100-01-01T00:00:00Z"}
+    placed = call(promise, "POST", "/v1/queue/holds", body=order, media_type="application/json").json()
+    one = {"path_parameters": {"hold_id": placed["id"]}}
+    got = call(promise, "GET", "/v1/queue/holds/{hold_id}", **one).json()
+    listed = call(promise, "GET", "/v1/queue/holds").json()
+    seen = call(promise, "GET", "/v1/queue").json()
+    counted = call(promise, "GET", "/v1/queue/count", query={"domain": "example.org"}).json()
+    call(promise, "DELETE", "/v1/queue/holds/{hold_id}", **one)
+    order = {"domain": "example.org", "reason": "trouble", "status": "5.7.2"}
+    ended = call(promise, "POST", "/v1/queue/bounce", body=order, media_type="application/json").json()
+    done = call(promise, "GET", "/v1/queue/actions", query={"limit": 3}).json()["actions"]
+
+    assert listed["holds"] == [got]
+    assert counted["recipients"] == placed["recipients"] == ended["recipients"] >= 1
+    assert seen["totals"]["queued"] >= 1
+    assert [action["kind"] for action in done] == ["bounce", "release", "hold"]
 
 
 def test_a_kept_message_is_as_documented_until_it_is_deleted(promise: Promise) -> None:

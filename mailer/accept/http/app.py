@@ -21,26 +21,34 @@ from mailer.accept.crowd import Doorway, Workshop
 from mailer.accept.endpoints import Endpoints
 from mailer.accept.http import (
     batching,
+    braking,
     changing,
     docs,
+    egress,
     endpoints,
     health,
     keys,
+    limiting,
     listing,
     openapi,
     problems,
+    provider_rules,
+    queueing,
     raw,
     reading,
     sending,
     streams,
     templating,
     validating,
+    warming,
 )
 from mailer.accept.http.batching import BatchRoute
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.http.examining import Examiner
 from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import CallbackMetrics, HttpMetrics, QueueMetrics
+from mailer.accept.http.metrics_brake import BrakeMetrics
+from mailer.accept.http.metrics_egress import WarmupMetrics
 from mailer.accept.http.raw import Arrivals, RawRoute
 from mailer.accept.http.sending import SendRoute
 from mailer.accept.http.submitting import LookUp, SendParts
@@ -49,9 +57,14 @@ from mailer.accept.http.validating import ValidateRoute
 from mailer.accept.http.visits import Reception
 from mailer.accept.stationery import Stationery
 from mailer.accept.submission import Fault, SubmissionError
+from mailer.accept.waiting import WaitingMail
 from mailer.ids import IdMaker
-from mailer.queue import callbacks, enqueue, read
+from mailer.policy.warmplan import WarmupRules
+from mailer.queue import callbacks, enqueue, overriding, read
+from mailer.queue import warming as queue_warming
 from mailer.queue.enqueue import Earlier
+from mailer.queue.obstacles import Knowledge
+from mailer.queue.pieces import Means
 from mailer.store import Store, StoreUnavailable
 
 _COMPOSING = 2  # threads; more would only contend for the interpreter
@@ -66,6 +79,8 @@ class HttpParts:
     """What the application is made of.
 
     now, monotonic     mailer.clock's, or a test's
+    acting             for what is done to mail that waits
+    ring               tells the workers that there is work
     body_limits        of one request
     budget             of all messages that are being received, by whatever door
     most_recipients    of one message
@@ -74,15 +89,20 @@ class HttpParts:
     new_id             numbers messages and other rows
     readiness          further conditions of /health/ready by name, beside that the database answers
     routers            further pages, such as the inbox of the sandbox; not part of the API document
+    warmup_rules       plans of warm-up; None: there is no warm-up
     apis               further routes of the API, each made with the application's authenticator
+    knowledge          of sites, for explanations
+    keeper             of the rules for providers; None: they cannot be set
     """
 
     store: Store
     intake: Doorway
     changes: Changes
+    acting: Means
     endpoints: Endpoints
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
+    ring: Callable[[], None]
     version: str
     body_limits: BodyLimits
     budget: ByteBudget
@@ -93,6 +113,9 @@ class HttpParts:
     readiness: Mapping[str, Check] = field(default_factory=dict)
     routers: Sequence[APIRouter] = ()
     apis: Sequence[Callable[[Authenticator], APIRouter]] = ()
+    knowledge: Knowledge = field(default_factory=Knowledge)
+    warmup_rules: WarmupRules | None = None
+    keeper: provider_rules.Keeper | None = None
 
 
 def create_app(parts: HttpParts) -> FastAPI:
@@ -112,12 +135,16 @@ def create_app(parts: HttpParts) -> FastAPI:
         )
     )
     metrics.add(CallbackMetrics(lambda: callbacks.gauges(parts.store, now=parts.now()), parts.monotonic))
+    metrics.add(BrakeMetrics(lambda: overriding.standing(parts.store, now=parts.now()), parts.monotonic))
     express = _sending_routes(parts, authenticator, stationery)
     app.router.routes += [Route(path, route, methods=["POST"]) for path, route in express.items()]
     app.include_router(listing.router(parts.store, authenticator))
-    app.include_router(reading.router(parts.store, authenticator))
+    app.include_router(reading.router(parts.store, authenticator, knowledge=parts.knowledge, now=parts.now))
     app.include_router(changing.router(parts.changes, authenticator))
-    for managing in (streams.router, keys.router):
+    waiting = WaitingMail(parts.acting, parts.knowledge, ring=parts.ring)
+    app.include_router(queueing.router(waiting, authenticator))
+    app.include_router(braking.router(parts.acting, authenticator, ring=parts.ring))
+    for managing in (streams.router, keys.router, egress.router):
         app.include_router(managing(parts.store, authenticator, new_id=parts.new_id, now=parts.now))
     app.include_router(
         templating.router(TemplateParts(parts.store, stationery, authenticator, parts.new_id, parts.now))
@@ -126,6 +153,17 @@ def create_app(parts: HttpParts) -> FastAPI:
     app.include_router(
         health.router({"database": health.store_check(parts.store), **parts.readiness}, metrics)
     )
+    if parts.warmup_rules is not None:
+        rules = parts.warmup_rules
+        app.include_router(warming.router(parts.store, authenticator, rules=rules, now=parts.now))
+        metrics.add(
+            WarmupMetrics(
+                lambda: queue_warming.listed(parts.store, rules=rules, now=parts.now()), parts.monotonic
+            )
+        )
+    app.include_router(limiting.router(parts.store, authenticator, parts.knowledge.rules, now=parts.now))
+    if parts.keeper is not None:
+        app.include_router(provider_rules.router(parts.store, authenticator, parts.keeper, now=parts.now))
     for api in parts.apis:
         app.include_router(api(authenticator))
     for router in parts.routers:

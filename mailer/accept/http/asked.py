@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_origin
 
 from fastapi import Path
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from mailer import ids
@@ -73,6 +73,12 @@ Instant = Annotated[
     BeforeValidator(_instant),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-09T14:30:00Z"]}),
 ]
+
+
+def left_out(description: str | None = None) -> Any:
+    """Of a member that need not be there, and cannot be null. Unlike with NotGiven, what is wrong with it has
+    the member itself as its place."""
+    return Field(default_factory=lambda: None, description=description)
 
 
 def id_path(kind: str, what: str) -> Any:

@@ -166,6 +166,9 @@ _OWN: Mapping[str, Any] = {
             "title": {"type": "string"},
             "status": {"type": "integer", "description": "What the message would be answered with alone"},
             "detail": {"type": "string"},
+            "retry_after_seconds": {
+                "type": "integer", "description": "When it may be sent again; absent: as it is, never"
+            },
             "errors": {"type": "array", "items": {"$ref": _SCHEMA.format("ProblemError")}},
         },
     },

@@ -20,21 +20,30 @@ MessageIdText = Annotated[str, id_path("msg", "a message")]
 class Caller:
     """The tenant whose key has the scope. A suspended tenant may still look, but change nothing.
 
-    once  query parameters that may be given once: of two, FastAPI would take the last, without a word
+    once        query parameters that may be given once: of two, FastAPI would take the last, without a word
+    or_operate  the scope `operate` will do as well
     """
 
     def __init__(
-        self, authenticator: Authenticator, scope: str, *, changes: bool = False, once: Collection[str] = ()
+        self,
+        authenticator: Authenticator,
+        scope: str,
+        *,
+        changes: bool = False,
+        once: Collection[str] = (),
+        or_operate: bool = False,
     ) -> None:
         self._authenticator = authenticator
         self._scope = scope
         self._changes = changes
         self._once = frozenset(once)
+        self._or_operate = or_operate
 
     async def __call__(self, request: Request) -> Identity:
         identity = await self._authenticator.identify(request.headers.get("authorization"))
         visit_of(request.scope).tenant_id = identity.tenant_id
-        identity.require(self._scope)
+        if not (self._or_operate and identity.is_operator):
+            identity.require(self._scope)
         if self._changes and identity.is_suspended:
             raise SubmissionError(Fault.TENANT_SUSPENDED, "this tenant is suspended and may not send")
         given = Counter(name for name, _ in request.query_params.multi_items())

@@ -65,7 +65,8 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "The API key may not do this",
             "The key is good but lacks the scope that this operation needs: `send` to submit messages, "
             "`read` to look at messages, events, streams and keys, `templates` to write templates, `manage` "
-            "to change streams and keys. Scopes are given when a key is made, by a key that has them itself.",
+            "to change streams and keys and to act on mail that waits, `operate` for all tenants. "
+            "Scopes are given when a key is made, by a key that has them itself; `operate` by the operator.",
         ),
         Fault.KEY_LIMITED: Kind(
             403,

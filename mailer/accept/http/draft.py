@@ -21,7 +21,9 @@ from mailer.compose import headers
 from mailer.compose.address import AddressError, Mailbox, parse_addr_spec, parse_mailbox
 from mailer.compose.headers import HeaderError
 from mailer.compose.mime import Draft
+from mailer.policy.tls import Wish
 
+_TLS_REQUIRED = "tls-required"
 _REPLY_TO = 25  # mailboxes; more are a mistake
 _NOBODY = Mailbox("", "nobody", "invalid.invalid")  # RFC 2606 §2: stands for a From that was complained about
 
@@ -48,7 +50,7 @@ def submission_of(
         tried(complain, _subject, request.subject) or "",
         request.text,
         request.html,
-        _header_fields(request.headers, complain) if request.headers else (),
+        _with_tls_required(request.tls, _header_fields(request.headers, complain) if request.headers else ()),
         attachments_of(request.attachments, complain) if request.attachments else (),
     )
     return Submission(
@@ -61,6 +63,7 @@ def submission_of(
         metadata=request.metadata or {},
         idempotency_key=idempotency_key,
         body_sha256=body_sha256,
+        tls=request.tls or _as_written(draft.headers),
         due_at=tried(complain, times.due_at, request.send_at, now),
         expires_at=tried(complain, times.expires_at, request.expires_at, request.send_at, now),
     )
@@ -176,6 +179,18 @@ def _header_fields(
         complain(_invalid(str(error), "headers"))
         return ()
     return tuple(good)
+
+
+def _with_tls_required(tls: str | None, fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Hosts behind the next one read it in the header (RFC 8689 §5)."""
+    if tls != Wish.OPTIONAL or any(name.lower() == _TLS_REQUIRED for name, _ in fields):
+        return fields
+    return (*fields, ("TLS-Required", "No"))
+
+
+def _as_written(fields: Sequence[tuple[str, str]]) -> str | None:
+    said = [value.strip().lower() for name, value in fields if name.lower() == _TLS_REQUIRED]
+    return Wish.OPTIONAL if said == ["no"] else None
 
 
 def _invalid(detail: str, *steps: str | int) -> SubmissionError:

@@ -23,6 +23,7 @@ PATH = "/v1/webhook-endpoints"
 _ONE = "/{endpoint_id}"
 _MOST_ROWS = 1000
 _WHAT = "webhook endpoint"
+_DISABLED = "disabled"
 
 _EndpointId = Annotated[str, id_path("whe", "a webhook endpoint")]
 _CallbackId = Annotated[str, id_path("whc", "a callback")]
@@ -142,17 +143,26 @@ def _secrets(routes: APIRouter, endpoints: Endpoints, authenticator: Authenticat
     def rotate_secret(
         endpoint_id: _EndpointId, wanted: shapes.Rotation, identity: Identity = manager
     ) -> Response:
-        """Callbacks bear signatures of both until the overlap ends, so that consumers can change in peace."""
-        overlap = timedelta(seconds=wanted.overlap_seconds)
-        secret, old_until = _there(
-            endpoints.rotate(identity.tenant_id, _number(endpoint_id), overlap=overlap)
-        )
+        """Callbacks bear signatures of both until the overlap ends, so that consumers can change in peace.
+        Until then there is no other rotation, but one with an overlap of 0, which ends all older secrets."""
+        overlap, number = timedelta(seconds=wanted.overlap_seconds), _number(endpoint_id)
+        made = endpoints.rotate(identity.tenant_id, number, overlap=overlap)
+        if made is None:
+            _there(endpoints.get(identity.tenant_id, number))
+            raise SubmissionError(
+                Fault.CONFLICT, "the secret before this one still signs: wait, or rotate with an overlap of 0"
+            )
+        secret, old_until = made
         return as_json(shapes.RotatedSecret(secret=secret, old_until=old_until))
 
     @routes.post(f"{_ONE}/test", response_model=shapes.Tested, status_code=202, summary="Test an endpoint")
     def test_endpoint(endpoint_id: _EndpointId, identity: Identity = manager) -> Response:
-        """Posts an event of the type `test`, in the same way as all others; the attempts tell how it went."""
-        callback_id = _there(endpoints.test(identity.tenant_id, _number(endpoint_id)))
+        """Posts an event of the type `test`, in the same way as all others; the attempts tell how it went.
+        A disabled endpoint is not tested: nothing is posted to it."""
+        number = _number(endpoint_id)
+        if _there(endpoints.get(identity.tenant_id, number)).state == _DISABLED:
+            raise SubmissionError(Fault.CONFLICT, "the endpoint is disabled: activate it first")
+        callback_id = _there(endpoints.test(identity.tenant_id, number))
         answer = as_json(shapes.Tested(callback_id=callback_id))
         answer.status_code = 202
         return answer

@@ -7,7 +7,7 @@ transaction that only reads. Where a real request ends at its first fault, this 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -57,6 +57,7 @@ class Finding:
 class _Rows(NamedTuple):
     is_broadcast: bool
     selectors: tuple[str, ...]
+    expires_at: datetime | None
 
 
 class Examiner:
@@ -106,6 +107,7 @@ class Examiner:
         if complaints.found:
             return Finding(tuple(complaints.found), tuple(warnings), None)
         parts = tuple(entity_of(content, f"=_{shown}").leaves)
+        submission = replace(submission, expires_at=rows.expires_at)
         message = Foreseen(submission, content, headers, size, parts, rows.selectors)
         return Finding((), tuple(warnings), message)
 
@@ -129,12 +131,13 @@ class Examiner:
         with self._store.read() as connection:
             facts = admission.read_facts(connection, [submission])
             try:
-                return _rows(connection, admission.admit(submission, facts, now))
+                admitted = admission.admit(submission, facts, now)
+                return _rows(connection, admitted, admission.deadline(submission, admitted, now))
             except SubmissionError as error:
                 complaints(error)
                 if error.fault is Fault.FROM_NOT_ALLOWED:  # the stream was not looked at
                     tried(complaints, admission.own_stream, submission.stream, identity.tenant_id, facts)
-        return _Rows(is_broadcast=False, selectors=())
+        return _Rows(is_broadcast=False, selectors=(), expires_at=None)
 
 
 def _request(raw: bytes | bytearray, complaints: Complaints) -> wire.SendRequest:
@@ -155,7 +158,8 @@ def _each(error: SubmissionError) -> Sequence[SubmissionError]:
     return [SubmissionError(error.fault, detail, pointer=pointer) for pointer, detail in error.errors]
 
 
-def _rows(connection: Connection, admitted: Admitted) -> _Rows:
+def _rows(connection: Connection, admitted: Admitted, expires_at: datetime | None) -> _Rows:
     kind = connection.execute(select(stream.c.kind).where(stream.c.id == admitted.stream_id)).scalar_one()
     keys = custody.published(connection, admitted.domain_id)
-    return _Rows(kind == "broadcast", tuple(k.selector for k in keys if k.state == custody.ACTIVE))
+    selectors = tuple(k.selector for k in keys if k.state == custody.ACTIVE)
+    return _Rows(kind == "broadcast", selectors, expires_at)

@@ -52,7 +52,9 @@ class Key(Shape):
 
     id: KeyId
     name: str
-    scopes: Sequence[Scope]
+    scopes: Sequence[Scope | Literal["operate"]] = Field(
+        description="operate, which only the installation's operator gives out: the mail of all tenants"
+    )
     streams: Sequence[str] | None = Field(description="The only streams it may send to; null: any")
     domains: Sequence[str] | None = Field(description="The only domains it may send from; null: any")
     state: Literal["active", "expired", "revoked"]
@@ -86,7 +88,7 @@ class KeyRequest(Asked):
     scopes: list[Scope] = Field(
         default=["send", "read"], min_length=1, max_length=4,
         description="send: submit messages, cancel and retry them; read: look at everything; templates:"
-        " write templates; manage: change streams, keys and webhook endpoints",
+        " write templates; manage: change streams, keys and webhook endpoints, act on mail that waits",
     )  # fmt: skip
     streams: Names | None = Field(None, description="The only streams it may send to; null: any")
     domains: Names | None = Field(None, description="The only domains it may send from; null: any")

@@ -63,7 +63,7 @@ def _domain(text: str) -> str:
 
 
 _Address = Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "string", "format": "addr-spec"})]
-_Domain = Annotated[str, AfterValidator(_domain), WithJsonSchema({"type": "string", "format": "domain"})]
+DomainText = Annotated[str, AfterValidator(_domain), WithJsonSchema({"type": "string", "format": "domain"})]
 _Tag = Annotated[str, Field(pattern=f"^{control.TAG_PATTERN}$")]
 _Stream = Annotated[str, Field(pattern=f"^{STREAM_PATTERN}$")]
 
@@ -76,10 +76,10 @@ class ListQuery(Asked):
     )
     recipient: _Address | NotGiven = Field(None, description="Address of a recipient; upper and lower case of"
         " the part before the @ are told apart")  # fmt: skip
-    domain: _Domain | NotGiven = Field(None, description="Domain of a recipient")
+    domain: DomainText | NotGiven = Field(None, description="Domain of a recipient")
     tag: _Tag | NotGiven = Field(None, description="One of its tags")
     stream: _Stream | NotGiven = Field(None, description="Name of its stream")
-    from_domain: _Domain | NotGiven = Field(None, description="The sending domain")
+    from_domain: DomainText | NotGiven = Field(None, description="The sending domain")
     after: Instant | NotGiven = Field(None, description="Accepted at that instant or later (RFC 3339)")
     before: Instant | NotGiven = Field(None, description="Accepted before that instant (RFC 3339)")
     limit: Digits = Field(25, ge=1, le=_MOST, description="Most messages in the answer")

@@ -104,8 +104,11 @@ def refusal(scope: Scope, error: SubmissionError) -> Response:
 
 
 def within(error: SubmissionError) -> dict[str, Any]:
-    """The refusal of a part of a request, in an answer about all of it."""
+    """The refusal of a part of a request, in an answer about all of it; with what Retry-After says alone."""
     document = described(error.fault, error.detail)
+    wait = error.retry_after_seconds or CATALOGUE[error.fault].retry_after_seconds
+    if wait is not None:
+        document["retry_after_seconds"] = wait
     if errors := errors_of(error):
         document["errors"] = errors
     return document

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -13,6 +16,7 @@ from mailer.accept.http.callers import Caller, MessageIdText, as_json, message_n
 from mailer.accept.http.shapes import EventPage, ExplainedMessage, Message
 from mailer.events import EventType
 from mailer.queue import explain, read
+from mailer.queue.obstacles import Knowledge
 from mailer.store import Store
 
 SCOPE = "read"
@@ -28,10 +32,13 @@ class EventQuery(Asked):
     type: list[EventType] = Field([], max_length=len(EventType), description="Only these; may be repeated")
 
 
-def router(store: Store, authenticator: Authenticator) -> APIRouter:
+def router(
+    store: Store, authenticator: Authenticator, *, knowledge: Knowledge, now: Callable[[], datetime]
+) -> APIRouter:
     """Synchronous functions: FastAPI runs them in threads, where the database may be read."""
     routes = APIRouter(prefix="/v1")
     reader = Depends(Caller(authenticator, SCOPE, once=once(EventQuery)))
+    explainer = Depends(Caller(authenticator, SCOPE, or_operate=True))
 
     @routes.get("/messages/{message_id}", response_model=Message, tags=["messages"], summary="Get a message")
     def get_message(message_id: MessageIdText, identity: Identity = reader) -> Response:
@@ -45,11 +52,15 @@ def router(store: Store, authenticator: Authenticator) -> APIRouter:
         "/messages/{message_id}/explain", response_model=ExplainedMessage, tags=["messages"],
         summary="Explain where a message is",
     )  # fmt: skip
-    def explain_message(message_id: MessageIdText, identity: Identity = reader) -> Response:
-        """Every decision of the message's life with its reason: why it is waiting, and until when."""
+    def explain_message(message_id: MessageIdText, identity: Identity = explainer) -> Response:
+        """Every decision of the message's life with its reason; and of what still waits, what keeps it
+        waiting at this moment, until when, and what it would take. A key with the scope `operate` may ask
+        about any tenant's message."""
         number = message_number(message_id)
-        explained = explain.explain(store, identity.tenant_id, number)
-        if explained is None:
+        known = replace(knowledge, for_operator=identity.is_operator)
+        tenant_id = explain.tenant_of(store, number) if identity.is_operator else identity.tenant_id
+        explained = tenant_id and explain.explain(store, tenant_id, number, known, now=now())
+        if not explained:
             not_found()
         return as_json(ExplainedMessage.model_validate({"id": number, "recipients": explained}))
 

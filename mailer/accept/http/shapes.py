@@ -72,6 +72,7 @@ class Attempt(Shape):
     site: str | None
     host: str | None
     address: str | None = Field(description="IP address that was dialled")
+    egress_ip: str | None = Field(description="Our address that it left from")
     tls: str | None = Field(description="null in clear")
     late_reply: str | None = Field(description="An answer that came after the attempt was given up")
     conversation: Annotated[Sequence[Step], BeforeValidator(_steps)] = Field(validation_alias="steps")
@@ -111,8 +112,8 @@ class Event(Shape):
     id: EventId
     type: EventType
     at: At
-    message_id: MessageId | None = Field(description="null for a rejected submission")
-    recipient_id: RecipientId | None = Field(description="null for a rejected submission")
+    message_id: MessageId | None = Field(description="null for a rejected submission, or of a stream")
+    recipient_id: RecipientId | None = Field(description="null for a rejected submission, or of a stream")
     version: int = Field(description="The recipient's own count of its events: 1, 2, ...")
     data: dict[str, Any]
 
@@ -151,6 +152,17 @@ class ExplanationLine(Shape):
     until: At | None = Field(description="When it ends by itself; null if it does not, or is past")
 
 
+class Obstacle(Shape):
+    """One thing that keeps a recipient waiting at this moment."""
+
+    kind: str = Field(description="A stable word: held, fault, scheduled, retry, connections, backlog ...")
+    what: str
+    until: At | None = Field(description="When it ends by itself; null: never, or nobody knows")
+    remedy: str = Field(description="What it would take to end it earlier")
+    rule: str | None = Field(description="File and line of the rule behind it")
+    facts: dict[str, Any] = Field(description="Figures and names")
+
+
 class Explanation(Shape):
     """A recipient's life, and why it is where it is."""
 
@@ -159,6 +171,7 @@ class Explanation(Shape):
     state: RecipientState
     past: Sequence[ExplanationLine]
     now: ExplanationLine
+    obstacles: Sequence[Obstacle] = Field(description="What keeps it waiting now; empty in a final state")
 
 
 class ExplainedMessage(Shape):

@@ -28,6 +28,23 @@ InDoubt = Annotated[
         " may deliver it twice, or none"
     ),
 ]
+Tls = Annotated[
+    Literal["opportunistic", "encrypted", "required"],
+    Field(
+        description="What a next hop must prove before it gets the stream's mail: `encrypted` TLS, or"
+        " `required` TLS with a right certificate. `opportunistic`: what the recipient's domain demands"
+    ),
+]
+ExpiresAfter = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=30 * 86400,
+        description="Seconds from a message's send time after which it is of no more use, and fails instead"
+        " of being tried again; its own `expires_at` goes before. 0: as long as it is retried. A change holds"
+        " for what is accepted from then on",
+    ),
+]
 # A malformed name is 404 like an unknown one, so the pattern is told and not enforced.
 NameText = Annotated[
     str, Path(description="Name of a stream", json_schema_extra={"pattern": f"^{streams.NAME_PATTERN}$"})
@@ -40,6 +57,8 @@ class Stream(Shape):
     name: str
     kind: Kind
     in_doubt: InDoubt
+    tls: Tls
+    expires_after: ExpiresAfter
     state: Literal["active", "archived"] = Field(description="archived: it takes nothing more")
     created_at: At
 
@@ -56,12 +75,16 @@ class StreamRequest(Asked):
     )
     kind: Kind = Field(description="transactional: what somebody waits for; broadcast: what many get alike")
     in_doubt: InDoubt = "retry"
+    tls: Tls = "opportunistic"
+    expires_after: ExpiresAfter = 0
 
 
 class StreamChange(Asked):
-    """What can be changed about a stream."""
+    """What can be changed about a stream; what is not given stays."""
 
-    in_doubt: InDoubt
+    in_doubt: InDoubt | None = None
+    tls: Tls | None = None
+    expires_after: ExpiresAfter | None = None
 
 
 _NEW = examples(news={"name": "newsletter", "kind": "broadcast", "in_doubt": "give-up"})
@@ -86,7 +109,7 @@ def router(
         request: Annotated[StreamRequest, Body(openapi_examples=_NEW)], identity: Identity = manager
     ) -> Response:
         """Messages may name it from now on."""
-        new = NewStream(request.name, request.kind, request.in_doubt)
+        new = NewStream(request.name, request.kind, request.in_doubt, request.tls, request.expires_after)
         with refusals():
             made = streams.create(store, asker(identity), new, new_id=new_id, now=now())
         return as_json(Stream.model_validate(made), location=f"/v1{_PATH}/{made.name}")
@@ -102,9 +125,10 @@ def router(
         request: Annotated[StreamChange, Body(openapi_examples=_CHANGED)],
         identity: Identity = manager,
     ) -> Response:
-        """Holds from the next attempt on, also for what was accepted before."""
+        """Holds from the next attempt on, also for what was accepted before, but for `expires_after`."""
+        wanted = streams.StreamChange(request.in_doubt, request.tls, request.expires_after)
         with refusals():
-            made = streams.change(store, asker(identity), name, in_doubt=request.in_doubt, now=now())
+            made = streams.change(store, asker(identity), name, wanted, now=now())
         return as_json(Stream.model_validate(made))
 
     @routes.delete(f"{_PATH}/{{name}}", response_model=Stream, summary="Archive a stream")

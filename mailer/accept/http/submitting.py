@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from mailer.accept.submission import (
     SubmissionError,
 )
 from mailer.compose.control import IDEMPOTENCY_KEY_PATTERN
+from mailer.digest import sha256
 from mailer.queue.enqueue import Earlier
 
 SCOPE = "send"
@@ -163,7 +163,7 @@ class SubmittingRoute:
 
     def digest(self, raw: Body, scope: Scope, idempotency_key: str | None) -> bytes:
         """What a repeat must match."""
-        return hashlib.sha256(raw).digest() if idempotency_key is not None else b""
+        return sha256(raw) if idempotency_key is not None else b""
 
     async def understand_small(self, request: Request) -> Submission:
         """What a body says that is read faster than a thread is asked. Raises SubmissionError."""

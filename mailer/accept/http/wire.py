@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -143,6 +143,18 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
             extra_json_schema={"format": "stream"},
         ),
     ] = "transactional"
+    tls: (
+        Annotated[
+            Literal["optional", "encrypted", "required", "requiretls"],
+            Meta(
+                description="What a next hop must prove before it gets the message: `encrypted` TLS;"
+                " `required` TLS with a right certificate; `requiretls` that, and to pass it on likewise"
+                " (RFC 8689). `optional`: rather in clear than not at all. Without it, what the recipient's"
+                " domain demands"
+            ),
+        ]
+        | None
+    ) = None
     send_at: (
         Annotated[datetime, Meta(tz=True, description="When to send it, at most 30 days ahead")] | None
     ) = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -28,6 +27,7 @@ from mailer.compose.address import AddressError
 from mailer.compose.malformed import MalformedMessage
 from mailer.compose.submitted import Submitted
 from mailer.compose.trace import Arrival, smtp_protocol
+from mailer.digest import sha256
 from mailer.ids import IdMaker
 from mailer.listener import MailParameters, Path, RcptParameters, ServerReply, Session, Transaction, reply
 
@@ -151,7 +151,7 @@ class SubmissionDesk:
         octets = t.give_content()
         content = await _read(octets, arrival, is_utf8=t.parameters.smtputf8)
         key = content.control.idempotency_key
-        digest = hashlib.sha256(octets).digest() if key else b""
+        digest = sha256(octets) if key else b""
         del octets  # of a big message, one copy is enough until it is on disk
         handover = Handover(
             identity=identity,
@@ -160,6 +160,7 @@ class SubmissionDesk:
             message_id=message_id,
             ret=t.parameters.ret,
             envid=t.parameters.envid,
+            requiretls=t.parameters.requiretls,
             idempotency_key=key,
             sha256=digest,
         )

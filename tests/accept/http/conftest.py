@@ -22,6 +22,8 @@ from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.intake import Intake, IntakeLimits
 from mailer.accept.rates import KeyRates
+from mailer.bootstrap.site_rules import RulesKeeper
+from mailer.config.load import warmup_rules
 from mailer.identity import keys, tenants
 from mailer.identity.api_keys import insert
 from mailer.identity.keys import NewKey, PresentedKey
@@ -29,6 +31,8 @@ from mailer.identity.rights import Rights
 from mailer.identity.tenants import Tenant
 from mailer.identity.vault import Vault
 from mailer.queue import fanout
+from mailer.queue.obstacles import Knowledge
+from mailer.queue.pieces import Means
 from mailer.store import Store, dialect
 from mailer.store.tables import sending_domain, stream
 from tests.support.mailroom import Mailroom
@@ -170,12 +174,15 @@ def working_parts(
         room.store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=ring
     )
     committer.start()
+    keeper = RulesKeeper(None, room.store)
     try:
         yield HttpParts(
             store=room.store, intake=intake, changes=changes, endpoints=endpoints_in(room), now=clock.now,
             monotonic=clock.monotonic, version="1.2.3", body_limits=LIMITS,
             budget=ByteBudget(512 * 1024), most_recipients=10, message_bytes=message_bytes,
-            new_id=room.new_id, host="mailer.example.net",
+            new_id=room.new_id, host="mailer.example.net", ring=ring, warmup_rules=warmup_rules(),
+            acting=Means(room.store, room.new_id, room.worker.process_number, clock.now),
+            keeper=keeper, knowledge=Knowledge(rules=keeper.rules),
         )  # fmt: skip
     finally:
         committer.stop()

@@ -89,6 +89,32 @@ async def test_a_rotated_secret_is_new_and_the_old_one_signs_until_then(door: Do
     }
 
 
+async def test_a_secret_is_not_rotated_while_one_before_it_signs(door: Door, manager: NewKey) -> None:
+    """Whoever verifies with the first would be cut off; at once is another matter."""
+    path = (await made(door, manager))["path"]
+    first = await ask(door, manager, "POST", f"{path}/secret/rotate", {"overlap_seconds": 3600})
+
+    second = await ask(door, manager, "POST", f"{path}/secret/rotate", {"overlap_seconds": 3600})
+    kept = (await ask(door, manager, "GET", f"{path}/secret")).json()
+    at_once = await ask(door, manager, "POST", f"{path}/secret/rotate", {"overlap_seconds": 0})
+    later = await ask(door, manager, "POST", f"{path}/secret/rotate", {"overlap_seconds": 3600})
+
+    assert (second.status_code, second.json()["type"]) == (409, "/problems/conflict")
+    assert kept["secret"] == first.json()["secret"]
+    assert (at_once.status_code, later.status_code) == (200, 200)
+
+
+async def test_a_disabled_endpoint_is_not_tested(door: Door, manager: NewKey) -> None:
+    path = (await made(door, manager))["path"]
+    await ask(door, manager, "PATCH", path, {"state": "disabled"})
+
+    refused = await ask(door, manager, "POST", f"{path}/test")
+    callbacks = (await ask(door, manager, "GET", f"{path}/callbacks")).json()["callbacks"]
+
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/conflict")
+    assert callbacks == []
+
+
 async def test_what_is_not_named_in_a_change_stays(door: Door, manager: NewKey) -> None:
     created = await made(door, manager, description="shop", event_types=["bounced"])
 

@@ -89,6 +89,7 @@ async def test_the_messages_of_a_batch_count_one_by_one(door: Door) -> None:
     results = answer.json()["results"]
     assert (answer.status_code, [r["status"] for r in results]) == (200, ["accepted"] * 2 + ["refused"] * 2)
     assert [r["problem"]["type"] for r in results[2:]] == ["/problems/rate-limited"] * 2
+    assert all(r["problem"]["retry_after_seconds"] >= 1 for r in results[2:])
     assert [r["problem"]["status"] for r in results[2:]] == [429] * 2
 
 

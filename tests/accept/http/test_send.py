@@ -488,3 +488,29 @@ async def test_a_message_may_not_expire_before_it_is_sent(door: Door) -> None:
     answer = await door.send({**LETTER, "send_at": sent_at.isoformat(), "expires_at": gone_at.isoformat()})
 
     assert answer.json()["errors"][0]["pointer"] == "/expires_at"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "says_no"),
+    [
+        ({}, None, False),
+        ({"tls": None}, None, False),
+        ({"tls": "required"}, "required", False),
+        ({"tls": "requiretls"}, "requiretls", False),
+        ({"tls": "optional"}, "optional", True),
+        ({"headers": {"TLS-Required": "No"}}, "optional", True),
+        ({"tls": "optional", "headers": {"TLS-Required": "No"}}, "optional", True),
+        ({"tls": "required", "headers": {"TLS-Required": "No"}}, "required", True),
+    ],
+)
+async def test_what_is_wanted_of_tls_is_kept(door: Door, given: Any, kept: str | None, says_no: bool) -> None:
+    """RFC 8689 §5: for the hosts behind the next one it stands in the header."""
+    answer = await door.send({**LETTER, **given})
+
+    [claimed] = door.room.claim()
+    assert (answer.status_code, claimed.tls) == (202, kept)
+    assert headers_of(door.room.store).count("TLS-Required: No") == says_no
+
+
+async def test_what_nobody_can_want_of_tls_is_pointed_at(door: Door) -> None:
+    assert fault_of(await door.send({**LETTER, "tls": "always"})) == (422, "invalid-field", "/tls")

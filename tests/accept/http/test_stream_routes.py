@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
+from mailer import clock, ids
 from mailer.identity import tenants
 from mailer.identity.keys import NewKey
 from mailer.identity.streams import MOST
+from mailer.store.tables import recipient
 from tests.accept.http.conftest import LETTER, Door, bearer
 
 STREAMS = "/v1/streams"
 NEWS = {"name": "news", "kind": "broadcast"}
 ALL = ("send", "read", "manage")
+SEND_TIME = (clock.now() + timedelta(days=1)).isoformat(timespec="seconds")
+OWN_DEADLINE = (clock.now() + timedelta(days=10)).isoformat(timespec="seconds")
 
 
 def key_of(door: Door, **change: Any) -> dict[str, str]:
@@ -224,3 +230,87 @@ async def test_what_is_no_name_of_a_stream_is_not_found(door: Door) -> None:
     answers = [await door.get(f"{STREAMS}/{name}") for name in ("%00", "A", "%F0%9F%93%AC", "x" * 300)]
 
     assert [fault_of(a)[:2] for a in answers] == [(404, "not-found")] * 4
+
+
+async def test_a_stream_wants_tls_for_what_waits_too(door: Door) -> None:
+    await door.send()
+    key = key_of(door)
+    place = f"{STREAMS}/transactional"
+
+    before = await door.client.get(place, headers=key)
+    strict = await door.client.patch(place, json={"tls": "required"}, headers=key)
+    claimed = door.room.claim()
+    doubt = await door.client.patch(place, json={"in_doubt": "give-up"}, headers=key)
+    loose = await door.client.patch(place, json={"tls": "opportunistic"}, headers=key)
+
+    assert [a.json()["tls"] for a in (before, strict, doubt, loose)] == [
+        "opportunistic", "required", "required", "opportunistic",
+    ]  # fmt: skip
+    assert loose.json()["in_doubt"] == "give-up"
+    assert [c.stream_tls for c in claimed] == ["required"]
+
+
+async def test_a_new_stream_may_want_tls(door: Door) -> None:
+    made = await make(door, {**NEWS, "tls": "encrypted"})
+    refused = await make(door, {**NEWS, "name": "other", "tls": "requiretls"})
+
+    assert (made.status_code, made.json()["tls"]) == (201, "encrypted")
+    assert fault_of(refused) == (422, "invalid-field", "/tls")
+
+
+async def test_nobody_changes_what_another_tenants_stream_wants(door: Door) -> None:
+    await make(door)
+    theirs = bearer(door.keyring.issue(to=door.keyring.globex, scopes=ALL))
+
+    answer = await door.client.patch(f"{STREAMS}/news", json={"tls": "required"}, headers=theirs)
+
+    assert answer.status_code == 404
+    assert (await door.get(f"{STREAMS}/news")).json()["tls"] == "opportunistic"
+
+
+async def test_mail_of_a_stream_with_a_deadline_has_it_from_its_send_time(door: Door) -> None:
+    place, key = f"{STREAMS}/transactional", key_of(door)
+    before = await door.send()
+    changed = await door.client.patch(place, json={"expires_after": 600}, headers=key)
+    sent = [
+        await door.send({**LETTER, "subject": "none of its own"}),
+        await door.send({**LETTER, "subject": "its own", "expires_at": OWN_DEADLINE}),
+        await door.send({**LETTER, "subject": "later", "send_at": SEND_TIME}),
+    ]
+    unlimited = await door.client.patch(place, json={"expires_after": 0}, headers=key)
+    sent.append(await door.send({**LETTER, "subject": "as long as it is retried"}))
+
+    ends = [(await lives(door, answer)) for answer in [before, *sent]]
+    assert (changed.json()["expires_after"], unlimited.json()["expires_after"]) == (600, 0)
+    assert ends == [None, 600.0, 86400.0 * 10, 600.0, None]
+
+
+async def lives(door: Door, answer: httpx.Response) -> float | None:
+    """Seconds from a message's first due time to its deadline; ten days for OWN_DEADLINE."""
+    assert answer.status_code == 202, answer.text
+    with door.room.store.read() as connection:
+        wanted = select(recipient.c.first_due_at, recipient.c.expires_at).where(
+            recipient.c.message_id == ids.parse("msg", answer.json()["id"])
+        )
+        [(due, ends)] = connection.execute(wanted).all()
+    if ends is None:
+        return None
+    return 864000.0 if ends == datetime.fromisoformat(OWN_DEADLINE) else (ends - due).total_seconds()
+
+
+async def test_a_dry_run_tells_the_deadline_that_the_stream_would_give(door: Door) -> None:
+    await make(door, {**NEWS, "expires_after": 3600})
+    letter = {**LETTER, "stream": "news"}
+
+    told = await door.client.post("/v1/messages/validate", json=letter, headers=key_of(door))
+
+    assert told.json()["valid"], told.text
+    assert told.json()["message"]["expires_at"] is not None
+
+
+@pytest.mark.parametrize("seconds", [-1, 2_592_001, 1.5, "soon"])
+async def test_a_deadline_out_of_bounds_is_pointed_at(door: Door, seconds: object) -> None:
+    refused = await make(door, {**NEWS, "expires_after": seconds})
+
+    assert fault_of(refused) == (422, "invalid-field", "/expires_after")
+    assert (await door.get(f"{STREAMS}/news")).status_code == 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -77,9 +78,14 @@ def issue(
 
 @asynccontextmanager
 async def opened(
-    store: Store, folder: Path, *, rates: KeyRates | None = None, sessions: int = 0
+    store: Store,
+    folder: Path,
+    *,
+    rates: KeyRates | None = None,
+    sessions: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[SmtpDoor]:
-    """A door that is closed with the block. rates, sessions: what one key may."""
+    """A door that is closed with the block. rates, sessions: what one key may. tls: None: in clear."""
     room = Mailroom.furnish(store, now=clock.now())
     committer = Committer(
         store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=lambda: None
@@ -96,6 +102,7 @@ async def opened(
         Rules(
             host="mailer.example.net", auth_in_clear=True,
             limits=Limits(size_bytes=128 * 1024, recipients=10), desk=desk, keeps_dsn=True,
+            keeps_requiretls=True, tls=None if tls is None else lambda: tls,
             credentials=KeyLogin(authenticator, clock.monotonic, KeySessions(sessions)), budget=Room(budget),
         )
     )  # fmt: skip
