@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import structlog
 import uvicorn
@@ -27,11 +28,16 @@ from mailer.accept.smtp.login import KeyLogin
 from mailer.accept.smtp.room import Room
 from mailer.accept.smtp.sessions import KeySessions
 from mailer.accept.smtp.tls import OwnCertificate, made_certificate
+from mailer.bootstrap import processor
 from mailer.bootstrap.caller import endpoints_of
+from mailer.bootstrap.knowledge import knowledge_of
 from mailer.bootstrap.office import Office, Stop, announce, bell, keep_lease, office
 from mailer.bootstrap.sandbox import inbox_api, inbox_page
+from mailer.bootstrap.site_rules import RulesKeeper
 from mailer.config import Settings
+from mailer.config.load import site_by_route, warmup_rules
 from mailer.listener import Limits, Listener, Rules
+from mailer.queue.pieces import Means
 
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +48,8 @@ _DRAIN_SECONDS = 30  # for requests under way when the door closes
 
 def run(settings: Settings) -> int:
     """Serves until it is told to stop; returns the exit code. Raises OSError: the address is in use."""
+    if settings.one_processor:
+        processor.stay_on_one(0, settings.data_dir)
     stop = Stop()
     stop.on_signals()
     with office(settings, "http") as own, bell(settings) as ring, _listen(settings) as listener:
@@ -53,7 +61,8 @@ def run(settings: Settings) -> int:
             ring=ring,
         )
         committer.start()
-        keep_lease(own.lease, stop)
+        keeper = RulesKeeper(settings.sites_file, own.store)
+        keep_lease(own.lease, stop, keeper.look)
         port = listener.getsockname()[1]
         changes = Changes(
             own.store,
@@ -63,7 +72,8 @@ def run(settings: Settings) -> int:
             ring=ring,
         )
         rates = _rates(settings)
-        parts = _parts(settings, own, committer, changes, rates=rates, stop=stop)
+        parts = _parts(settings, own, committer, changes, rates=rates, stop=stop, ring=ring)
+        parts = replace(parts, knowledge=knowledge_of(settings, keeper.rules), keeper=keeper)
         door = _SmtpDoor(settings, _rules(settings, own, parts, rates))
         server = _Server(
             _config(create_app(parts)),
@@ -109,7 +119,14 @@ def _rates(settings: Settings) -> KeyRates:
 
 
 def _parts(
-    settings: Settings, own: Office, committer: Committer, changes: Changes, *, rates: KeyRates, stop: Stop
+    settings: Settings,
+    own: Office,
+    committer: Committer,
+    changes: Changes,
+    *,
+    rates: KeyRates,
+    stop: Stop,
+    ring: Callable[[], None],
 ) -> HttpParts:
     intake = Intake(
         committer,
@@ -129,6 +146,14 @@ def _parts(
         store=own.store,
         intake=intake,
         changes=changes,
+        acting=Means(
+            own.store,
+            own.new_id,
+            own.registration.process_number,
+            clock.now,
+            site_by_route(settings),
+        ),
+        ring=ring,
         endpoints=endpoints_of(settings, own),
         new_id=own.new_id,
         now=clock.now,
@@ -140,6 +165,7 @@ def _parts(
         message_bytes=settings.max_message_mb * _MIB,
         host=settings.hostname,
         routers=inbox_page(settings, own.store),
+        warmup_rules=warmup_rules(),
         apis=inbox_api(settings, own.store, stop.event.is_set),
     )
 
@@ -159,6 +185,7 @@ def _rules(settings: Settings, own: Office, parts: HttpParts, rates: KeyRates) -
         limits=Limits(size_bytes=settings.max_message_mb * _MIB, recipients=_most_recipients(settings)),
         budget=Room(parts.budget),
         keeps_dsn=True,
+        keeps_requiretls=True,
     )
 
 

@@ -24,6 +24,7 @@ from mailer.bell import Bell, make_app
 from mailer.config import Settings
 from mailer.ids import IdMaker
 from mailer.policy.retry import RetrySchedule
+from mailer.policy.sites import SiteRules
 from mailer.queue import incarnations
 from mailer.queue.incarnations import Registration
 from mailer.relay import journal
@@ -34,8 +35,7 @@ from mailer.store import Store, schema
 
 _log = structlog.get_logger(__name__)
 
-_BEHIND_DOORS = 19  # nice values
-_LAST = 19
+_LAST = 19  # the highest nice value there is
 _COLLECTOR = (20_000, 20, 50)
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _BIG_BLOCK_BYTES = 1 << 20
@@ -95,8 +95,10 @@ def step_back() -> None:
     Not for threads that write to the store: a writer that is not run keeps the doors from writing.
     """
     thread = threading.get_native_id()  # Linux: a thread has a nice value of its own (setpriority(2))
-    own = os.getpriority(os.PRIO_PROCESS, thread)
-    os.setpriority(os.PRIO_PROCESS, thread, min(own + _BEHIND_DOORS, _LAST))
+    try:
+        os.setpriority(os.PRIO_PROCESS, thread, _LAST)
+    except OSError as error:  # a sandbox forbids it: it is only for speed
+        _log.warning("thread.not_stepped_back", error=str(error))
 
 
 def settle_in() -> None:
@@ -157,14 +159,18 @@ class Stop:
         self.event.set()
 
 
-def keep_lease(lease: Lease, stop: Stop) -> None:
-    """Beats in a thread until the role stops; a role that was declared dead ends."""
+def keep_lease(lease: Lease, stop: Stop, also: Callable[[], None] = lambda: None) -> None:
+    """Beats in a thread until the role stops; a role that was declared dead ends.
+
+    also: done by that thread about once a second
+    """
 
     def keep() -> None:
         while not stop.event.wait(min(1.0, lease.seconds / 6)):
             lease.renew()
             if lease.fenced:
                 stop.fenced()
+            also()
 
     threading.Thread(target=keep, name="lease", daemon=True).start()
 
@@ -179,14 +185,20 @@ def bell(settings: Settings) -> Iterator[Callable[[], None]]:
         rung.close()
 
 
-def judge_of(settings: Settings) -> Judge:
+def judge_of(settings: Settings, rules: SiteRules) -> Judge:
     """The policy of outcomes, by stream kind."""
     delays = tuple(settings.retry_delays)
     schedules = {
         kind: RetrySchedule(delays=delays, give_up_after=give_up_after)
         for kind, give_up_after in settings.give_up_after_by_kind.items()
     }
-    return Judge(schedules, now=clock.now, draw=clock.draw, delay_patience=settings.delay_notice_after)
+    return Judge(
+        schedules,
+        now=clock.now,
+        draw=clock.draw,
+        delay_patience=settings.delay_notice_after,
+        rules=rules,
+    )
 
 
 def recoverer_of(own: Office, judge: Judge) -> Recoverer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -9,11 +10,17 @@ import structlog
 
 from mailer import clock
 from mailer.bootstrap.office import Office, Stop, announce, bell, judge_of, keep_lease, office, recoverer_of
+from mailer.bootstrap.site_rules import RulesKeeper
 from mailer.config import Settings
+from mailer.config.load import brake_rules, site_by_route, warmup_rules
 from mailer.identity import operator
 from mailer.identity.installation import secret_of
 from mailer.identity.names import NameTaken
 from mailer.identity.vault import Vault
+from mailer.queue import brake, newcomers
+from mailer.queue.newcomers import Grown
+from mailer.queue.pieces import Means
+from mailer.queue.streamnews import Change
 from mailer.relay.notices import NoticeMaker
 from mailer.relay.recovery import Watch
 from mailer.relay.sweeper import Sweeper, SweeperParts
@@ -27,15 +34,19 @@ def run(settings: Settings) -> int:
     stop = Stop()
     stop.on_signals()
     with office(settings, "sweeper") as own, bell(settings) as ring:
+        keeper = RulesKeeper(settings.sites_file, own.store)
         sweeper = Sweeper(
             SweeperParts(
                 store=own.store,
-                recoverer=recoverer_of(own, judge_of(settings)),
+                recoverer=recoverer_of(own, judge_of(settings, keeper.rules)),
                 notices=_notices(settings, own),
                 watch=Watch(lease_seconds=settings.lease_seconds, monotonic=clock.monotonic),
                 new_id=own.new_id,
                 process_number=own.registration.process_number,
                 ring=ring,
+                warmup_rules=warmup_rules(),
+                brake=_brake(settings, own),
+                grow=_grow(settings, own),
                 also=FanOut(own.new_id, clock.now),
                 now=clock.now,
                 monotonic=clock.monotonic,
@@ -46,12 +57,24 @@ def run(settings: Settings) -> int:
             )
         )
         sweeper.start()
-        keep_lease(own.lease, stop)
+        keep_lease(own.lease, stop, keeper.look)
         announce(settings, "sweeper")
         stop.event.wait()
         sweeper.stop()
         own.sign_off()
         return stop.code
+
+
+def _brake(settings: Settings, own: Office) -> Callable[[], Sequence[Change]]:
+    """Switched off, it lets go what it held."""
+    rules = brake_rules(settings.brake_file)
+    means = Means(own.store, own.new_id, own.registration.process_number, clock.now, site_by_route(settings))
+    return partial(brake.judge, means, rules if settings.brake else rules.off())
+
+
+def _grow(settings: Settings, own: Office) -> Callable[[], Sequence[Grown]]:
+    rules = brake_rules(settings.brake_file)
+    return lambda: newcomers.grow(own.store, rules, now=clock.now())
 
 
 def _notices(settings: Settings, own: Office) -> NoticeMaker:
