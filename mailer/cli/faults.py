@@ -25,15 +25,29 @@ def known(error: Exception) -> Fault | None:
     from mailer.config import ConfigError
     from mailer.identity.names import IdentityError
     from mailer.identity.vault import SealBroken
+    from mailer.policy.brakeplan import BrakePlanError
+    from mailer.policy.sites import SiteRuleError
+    from mailer.queue.holds import TooManyHolds
+    from mailer.simulate.script import ScriptError
     from mailer.store import StoreUnavailable
     from mailer.store.schema import SchemaMismatch
 
     match error:
         case ConfigError():
             return Fault("\nmailer: ".join(error.problems), BAD_SETTINGS)
+        case SiteRuleError() | ScriptError():
+            return Fault("\nmailer: ".join(error.faults), BAD_SETTINGS)
         case StoreUnavailable():
             return Fault(f"the database does not answer: {_first_line(error)}", FAILED)
-        case CommandFailed() | IdentityError() | SealBroken() | SchemaMismatch() | TemplateError():
+        case (
+            CommandFailed()
+            | BrakePlanError()
+            | IdentityError()
+            | SealBroken()
+            | SchemaMismatch()
+            | TemplateError()
+            | TooManyHolds()
+        ):
             return Fault(str(error), FAILED)
         case PermissionError() | FileExistsError() | NotADirectoryError() | FileNotFoundError():
             return Fault(f"{error.filename or 'a file'}: {error.strerror}", FAILED)

@@ -35,8 +35,8 @@ def key() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(["send", "read", "templates", "manage"]),
-    help="What it may do; default send and read.",
+    type=click.Choice(["send", "read", "templates", "manage", "operate"]),
+    help="What it may do; default send and read. operate: look at and act on the mail of all tenants.",
 )
 @click.option("--stream", "streams", multiple=True, help="The only streams it may send to; default any.")
 @click.option(

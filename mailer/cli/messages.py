@@ -24,8 +24,10 @@ from mailer.events import RecipientState
 if TYPE_CHECKING:
     from mailer.queue.explain import Explanation, Line
     from mailer.queue.listing import Summary as InList
+    from mailer.queue.obstacles import Obstacle
     from mailer.queue.read import Summary
     from mailer.queue.verify import TenantCount, Verdict
+    from mailer.store import Store
 
 _STATES = [str(state) for state in RecipientState]
 
@@ -75,27 +77,47 @@ def messages(
 
 
 @click.command()
-@click.argument("message_id", metavar="ID")
+@click.argument("shown_id", metavar="ID")
 @data_dir_option
 @json_option
-def explain(message_id: str, as_json: bool, **given: Any) -> None:
-    """Tell the life of the message ID (msg_...): every decision, its reason, and what it waits for."""
+def explain(shown_id: str, as_json: bool, **given: Any) -> None:
+    """Tell the life of the message or recipient ID (msg_..., rcpt_...), and what keeps it waiting.
+
+    Every decision with its reason; each obstacle of this moment, until when, and what it would take.
+    """
+    from mailer import clock
+    from mailer.bootstrap.knowledge import knowledge_of
+    from mailer.cli.siterules import rules_of
+    from mailer.queue import explain as explaining
+
+    settings = load_settings(**given)
+    with open_store(settings) as store:
+        message_id, recipient_id = _meant(store, shown_id)
+        tenant_id = None if message_id is None else explaining.tenant_of(store, message_id)
+        found = None
+        if message_id is not None and tenant_id is not None:
+            known = knowledge_of(settings, rules_of(settings, store), for_operator=True)
+            found = explaining.explain(store, tenant_id, message_id, known, now=clock.now())
+    if found is None:
+        raise CommandFailed(f"there is no message or recipient {shown_id}")
+    told = [one for one in found if recipient_id in (None, one.recipient_id)]
+    if as_json:
+        print_json([_explanation(one) for one in told])
+    else:
+        click.echo("\n\n".join(_story(one) for one in told))
+
+
+def _meant(store: Store, shown_id: str) -> tuple[int | None, int | None]:
+    """A message, and one of its recipients if only that is meant."""
     from mailer import ids
     from mailer.queue import explain as explaining
 
+    is_recipient = shown_id.startswith("rcpt_")
     try:
-        wanted = ids.parse("msg", message_id)
+        wanted = ids.parse("rcpt" if is_recipient else "msg", shown_id)
     except ids.MalformedId as error:
         raise click.BadParameter(str(error), param_hint="ID") from None
-    with open_store(load_settings(**given)) as store:
-        tenant_id = explaining.tenant_of(store, wanted)
-        found = None if tenant_id is None else explaining.explain(store, tenant_id, wanted)
-    if found is None:
-        raise CommandFailed(f"there is no message {message_id}")
-    if as_json:
-        print_json([_explanation(one) for one in found])
-    else:
-        click.echo("\n\n".join(_story(one) for one in found))
+    return (explaining.message_with(store, wanted), wanted) if is_recipient else (wanted, None)
 
 
 @click.command()
@@ -155,6 +177,7 @@ def _explanation(one: Explanation) -> dict[str, object]:
         "state": one.state,
         "past": list(one.past),
         "now": one.now,
+        "obstacles": list(one.obstacles),
     }
 
 
@@ -162,7 +185,17 @@ def _story(one: Explanation) -> str:
     from mailer import ids
 
     head = f"{one.address} ({ids.show('rcpt', one.recipient_id)}) is {one.state}"
-    return "\n".join([head, *(_line(line) for line in one.past), _line(one.now, mark="=>")])
+    lines = [*(_line(line) for line in one.past), _line(one.now, mark="=>")]
+    return "\n".join([head, *lines, *(_obstacle(o) for o in one.obstacles)])
+
+
+def _obstacle(o: Obstacle) -> str:
+    until = f" (until {moment(o.until)} UTC)" if o.until else ""
+    rule = f" [{o.rule}]" if o.rule else ""
+    workers = "".join(
+        f"; {w['connections']} held by pid {w['pid']} on {w['host']}" for w in o.facts.get("workers", ())
+    )
+    return f"   - {o.kind}: {o.what}{workers}{rule}{until}; {o.remedy}"
 
 
 def _line(line: Line, mark: str = "  ") -> str:

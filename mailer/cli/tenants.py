@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,14 +37,24 @@ _NOTICES_HELP = "What SMTP submitters hear of failures: a DSN in their mailbox, 
 @tenant.command()
 @click.argument("name")
 @click.option("--failure-notices", type=_notices, default="dsn", show_default=True, help=_NOTICES_HELP)
+@click.option(
+    "--daily-cap", type=click.IntRange(0, 10_000_000), help="Messages it may send in 24 hours at first; "
+    "0: any number. Default: MAILER_NEW_TENANT_DAILY_CAP.",
+)  # fmt: skip
 @data_dir_option
 @json_option
-def create(name: str, failure_notices: str, as_json: bool, **given: Any) -> None:
-    """Make the tenant NAME, with a transactional and a broadcast stream."""
+def create(name: str, failure_notices: str, daily_cap: int | None, as_json: bool, **given: Any) -> None:
+    """Make the tenant NAME, with a transactional and a broadcast stream.
+
+    A daily cap grows with every day that was used and well received, until there is none.
+    """
     from mailer import clock
     from mailer.identity import tenants
+    from mailer.queue import newcomers
 
     settings = load_settings(**given)
+    cap = settings.new_tenant_daily_cap if daily_cap is None else daily_cap
+    now = clock.now()
     with open_store(settings) as store, id_maker(store) as new_id:
         made = tenants.create(
             store,
@@ -51,7 +62,8 @@ def create(name: str, failure_notices: str, as_json: bool, **given: Any) -> None
             in_doubt=settings.in_doubt,
             failure_notices=failure_notices,
             new_id=new_id,
-            now=clock.now(),
+            now=now,
+            also=functools.partial(newcomers.begin, cap=cap, now=now) if cap else None,
         )
     if as_json:
         print_json(_as_json(made))

@@ -362,7 +362,8 @@ def test_explain_tells_every_decision_and_what_is_waited_for(ready: Run, room: M
 
 
 @pytest.mark.parametrize(
-    ("message_id", "code"), [("msg_0000000000005", 1), ("rcpt_0000000000005", 2), ("5", 2)]
+    ("message_id", "code"),
+    [("msg_0000000000005", 1), ("rcpt_0000000000005", 1), ("key_0000000000005", 2), ("5", 2)],
 )
 def test_explain_of_what_is_not_there_is_an_error(ready: Run, message_id: str, code: int) -> None:
     told = ready("explain", message_id)
@@ -408,3 +409,46 @@ def test_send_to_nobody_listening_is_a_sentence(ready: Run) -> None:
     code, sentence = refusal(told)
     assert code == 1
     assert sentence.startswith("mailer: http://127.0.0.1:1 does not answer: ")
+
+
+def test_the_rule_that_limits_a_host_is_told_with_its_place(run: Run, tmp_path: Path) -> None:
+    own = tmp_path / "sites.toml"
+    own.write_text('\n[provider.big]\nmx = ["big.example"]\nconnections = 3\nsource = "agreed"\n')
+
+    checked = run("sites", "check", str(own))
+    ruled = answer(run("sites", "explain", "mx1.big.example", "--json", MAILER_SITES_FILE=str(own)))
+    said = run("sites", "explain", "mx1.big.example", MAILER_SITES_FILE=str(own))
+    other = answer(run("sites", "explain", "mx.small.example", "--json", MAILER_CONNECTIONS_PER_SITE="7"))
+    listed = answer(run("sites", "list", "--json", MAILER_SITES_FILE=str(own)))
+
+    assert "1 rules of its own" in checked.output
+    assert {"greylisted", "too-many-connections"} <= {rule["name"] for rule in other.pop("on_replies")}
+    assert (ruled["site"], ruled["connections"], ruled["messages_per_session"]) == ("provider:big", 3, 1000)
+    assert (ruled["rule"]["place"], ruled["rule"]["source"]) == (f"{own}:2", "agreed")
+    assert f"rule: provider.big ({own}:2); source: agreed" in said.output
+    assert other == {
+        "site": "mx:mx.small.example",
+        "connections": 7,
+        "messages_per_session": 1000,
+        "rule": None,
+    }
+    assert {"google", "big"} <= {rule["name"] for rule in listed}
+    assert all(rule["source"] for rule in listed)
+
+
+def test_faults_of_site_rules_end_every_command_that_needs_them(ready: Run, tmp_path: Path) -> None:
+    own = tmp_path / "sites.toml"
+    own.write_text('[provider.big]\nmx = ["big.example"]\nconnections = 0\n')
+
+    for arguments in (("sites", "list"), ("check-config",), ("worker",), ("up",)):
+        code, said = refusal(ready(*arguments, MAILER_SITES_FILE=str(own)))
+        assert code == 2
+        assert f"{own}:1: connections must be a number from 1 to 10000" in said
+        assert f"{own}:1: provider.big needs source" in said
+    code, said = refusal(ready("sites", "check", str(own)))
+    assert (code, "connections must be a number" in said, "needs source" in said) == (2, True, True)
+    code, said = refusal(ready("sites", "list", MAILER_SITES_FILE=str(tmp_path / "none.toml")))
+    assert (code, "none.toml cannot be read" in said) == (
+        2,
+        True,
+    )
