@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
 
 from mailer.store import Store
 from mailer.store.tables import tenant, webhook_callback, webhook_endpoint
@@ -135,12 +135,18 @@ class Endpoints:
         return None if row is None else signature.shown(self._unseal(row.secret, context_of(endpoint_id)))
 
     def rotate(self, tenant_id: int, endpoint_id: int, *, overlap: timedelta) -> tuple[str, datetime] | None:
-        """A new secret, and until when the one before it signs too. One before that signs no more."""
-        secret = signature.new_secret()
-        until = self._now() + overlap
+        """A new secret, and until when the one before it signs too.
+
+        None also while a secret before this one still signs: consumers that verify with that would be cut
+        off. Without an overlap it is made all the same, and all before it sign no more.
+        """
+        secret, now = signature.new_secret(), self._now()
+        until = now + overlap
         sealed = self._seal(secret, context_of(endpoint_id))
         values = {"secret": sealed, "old_secret": _E.secret, "old_until": until}
         changed = update(webhook_endpoint).where(_is(tenant_id, endpoint_id)).values(values)
+        if overlap:
+            changed = changed.where(or_(_E.old_until.is_(None), _E.old_until <= now))
         with self._store.write() as connection:
             if not connection.execute(changed).rowcount:
                 return None

@@ -19,6 +19,7 @@ from mailer.client.answers.messages import (
     MessageSummary,
     Retried,
 )
+from mailer.client.answers.queue import Acted, ActionPage, Hold, HoldList, PlacedHold, QueueOverview, Waiting
 from mailer.client.answers.sending import BatchAnswer, Finding
 from mailer.client.answers.templates import Rendering, Template, TemplateContent, TemplatePage, TemplateView
 from mailer.client.answers.webhooks import (
@@ -31,19 +32,20 @@ from mailer.client.answers.webhooks import (
     Secret,
     Tested,
 )
-from mailer.client.calls import events, inbox, managing, messages, templates, webhooks
+from mailer.client.calls import events, inbox, managing, messages, queue, templates, webhooks
 from mailer.client.calls.inbox import Matcher
 from mailer.client.calls.messages import Filters
+from mailer.client.calls.queue import Conditions
 from mailer.client.letters import BatchRecipient, Letter, Words
 from mailer.client.transport import Wires
 
 
-class _Part:
+class Part:
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
 
 
-class Messages(_Part):
+class Messages(Part):
     def send(self, *, idempotency_key: str | None = None, **letter: Unpack[Letter]) -> Accepted:
         """The message is on disk when this returns."""
         return self._wires.make(messages.send(letter, idempotency_key))
@@ -97,14 +99,16 @@ class Messages(_Part):
         """Why it is where it is, and until when."""
         return self._wires.make(messages.explain(message_id))
 
-    def cancel(self, message_id: str) -> Cancelled:
-        return self._wires.make(messages.cancel(message_id))
+    def cancel(self, message_id: str, recipients: Sequence[str] | None = None) -> Cancelled:
+        """Ends what still waits, and what is under way unless it succeeds; recipients: only these, by id."""
+        return self._wires.make(messages.cancel(message_id, recipients))
 
-    def retry(self, message_id: str) -> Retried:
-        return self._wires.make(messages.retry(message_id))
+    def retry(self, message_id: str, recipients: Sequence[str] | None = None) -> Retried:
+        """Tries again what waits, and what failed as a new recipient; recipients: only these, by id."""
+        return self._wires.make(messages.retry(message_id, recipients))
 
 
-class Events(_Part):
+class Events(Part):
     def page(self, *, after: int = 0, limit: int = 100, types: Sequence[str] = ()) -> EventPage:
         return self._wires.make(events.page(after=after, limit=limit, types=types))
 
@@ -118,7 +122,7 @@ class Events(_Part):
             after = page.next_after
 
 
-class Templates(_Part):
+class Templates(Part):
     def page(self, *, after: str | None = None, limit: int = 100) -> TemplatePage:
         return self._wires.make(templates.page(after=after, limit=limit))
 
@@ -146,18 +150,37 @@ class Templates(_Part):
         return self._wires.make(templates.delete(template))
 
 
-class Streams(_Part):
+class Streams(Part):
     def list(self) -> StreamList:
         return self._wires.make(managing.streams())
 
     def get(self, name: str) -> Stream:
         return self._wires.make(managing.stream(name))
 
-    def create(self, name: str, *, kind: str, in_doubt: str = "retry") -> Stream:
-        return self._wires.make(managing.create_stream(name, kind=kind, in_doubt=in_doubt))
+    def create(
+        self,
+        name: str,
+        *,
+        kind: str,
+        in_doubt: str = "retry",
+        tls: str = "opportunistic",
+        expires_after: int = 0,
+    ) -> Stream:
+        call = managing.create_stream(
+            name, kind=kind, in_doubt=in_doubt, tls=tls, expires_after=expires_after
+        )
+        return self._wires.make(call)
 
-    def change(self, name: str, *, in_doubt: str) -> Stream:
-        return self._wires.make(managing.change_stream(name, in_doubt=in_doubt))
+    def change(
+        self,
+        name: str,
+        *,
+        in_doubt: str | None = None,
+        tls: str | None = None,
+        expires_after: int | None = None,
+    ) -> Stream:
+        call = managing.change_stream(name, in_doubt=in_doubt, tls=tls, expires_after=expires_after)
+        return self._wires.make(call)
 
     def archive(self, name: str) -> Stream:
         return self._wires.make(managing.archive_stream(name))
@@ -166,7 +189,7 @@ class Streams(_Part):
         return self._wires.make(managing.restore_stream(name))
 
 
-class Keys(_Part):
+class Keys(Part):
     def page(self, *, cursor: str | None = None) -> KeyPage:
         return self._wires.make(managing.keys(cursor=cursor))
 
@@ -198,7 +221,7 @@ class Keys(_Part):
         return self._wires.make(managing.rotate_key(key_id, overlap_seconds=overlap_seconds))
 
 
-class WebhookEndpoints(_Part):
+class WebhookEndpoints(Part):
     def list(self) -> EndpointList:
         return self._wires.make(webhooks.listed())
 
@@ -252,7 +275,7 @@ class WebhookEndpoints(_Part):
         return self._wires.make(webhooks.retry(endpoint_id, callback_id))
 
 
-class Inbox(_Part):
+class Inbox(Part):
     """Mail that a sandbox caught, for end-to-end tests."""
 
     def page(self, *, limit: int = 100, **matcher: Unpack[Matcher]) -> InboxPage:
@@ -270,3 +293,46 @@ class Inbox(_Part):
 
     def clear(self, **matcher: Unpack[Matcher]) -> Deleted:
         return self._wires.make(inbox.clear(matcher))
+
+
+class Queue(Part):
+    """Mail that waits. Conditions that are said must all be met; `everything=True` where none is said."""
+
+    def overview(self, *, by: str = "site", limit: int = 50) -> QueueOverview:
+        """by: site, domain or, for operators, tenant."""
+        return self._wires.make(queue.overview(by, limit))
+
+    def count(self, **conditions: Unpack[Conditions]) -> Waiting:
+        """How many recipients an order with these conditions would be about."""
+        return self._wires.make(queue.count(conditions))
+
+    def holds(self) -> HoldList:
+        return self._wires.make(queue.holds())
+
+    def get_hold(self, hold_id: str) -> Hold:
+        return self._wires.make(queue.get_hold(hold_id))
+
+    def hold(
+        self, reason: str, *, until: datetime | None = None, **conditions: Unpack[Conditions]
+    ) -> PlacedHold:
+        """Nothing that is meant is sent until it is released, or until then."""
+        return self._wires.make(queue.hold(conditions, reason=reason, until=until))
+
+    def release(self, hold_id: str) -> None:
+        return self._wires.make(queue.release(hold_id))
+
+    def requeue(self, reason: str, *, faulty: bool = False, **conditions: Unpack[Conditions]) -> Acted:
+        """What waits for a retry is tried now. Repeat it while the answer has more."""
+        return self._wires.make(queue.requeue(conditions, reason=reason, faulty=faulty))
+
+    def move(self, reason: str, *, to_stream: str, **conditions: Unpack[Conditions]) -> Acted:
+        """What waits is sent as that stream's mail is. Repeat it while the answer has more."""
+        return self._wires.make(queue.move(conditions, reason=reason, to_stream=to_stream))
+
+    def bounce(self, reason: str, *, status: str = "5.7.1", **conditions: Unpack[Conditions]) -> Acted:
+        """What waits ends as bounced. Repeat it while the answer has more."""
+        return self._wires.make(queue.bounce(conditions, reason=reason, status=status))
+
+    def actions(self, *, cursor: str | None = None, limit: int = 50) -> ActionPage:
+        """Who did what to mail that waits, the newest first."""
+        return self._wires.make(queue.actions(cursor=cursor, limit=limit))

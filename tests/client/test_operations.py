@@ -131,6 +131,39 @@ def test_a_message_is_explained_cancelled_and_tried_again(mailer: Mailer, letter
     assert [anew.retry_of for anew in again.anew] == [mine]
 
 
+def test_some_recipients_are_cancelled_and_tried_again(mailer: Mailer, letter: Letter) -> None:
+    accepted = mailer.messages.send(**{**letter, "to": ["ada@example.org", "bob@example.org"]})
+    ada, bob = (recipient.id for recipient in accepted.recipients)
+
+    gone = mailer.messages.cancel(accepted.id, [bob])
+    again = mailer.messages.retry(accepted.id, [bob])
+
+    seen = {recipient.id: recipient.state for recipient in mailer.messages.get(accepted.id).recipients}
+    assert list(gone.cancelled) == [bob]
+    assert [anew.retry_of for anew in again.anew] == [bob]
+    assert (seen[ada], seen[bob]) == ("queued", "cancelled")
+
+
+async def test_some_recipients_are_cancelled_with_await(async_mailer: AsyncMailer, letter: Letter) -> None:
+    accepted = await async_mailer.messages.send(**{**letter, "to": ["ada@example.org", "bob@example.org"]})
+    ada = accepted.recipients[0].id
+
+    gone = await async_mailer.messages.cancel(accepted.id, [ada])
+    again = await async_mailer.messages.retry(accepted.id, [ada])
+
+    assert list(gone.cancelled) == [ada]
+    assert [anew.retry_of for anew in again.anew] == [ada]
+
+
+def test_naming_no_recipient_changes_none(mailer: Mailer, letter: Letter) -> None:
+    accepted = mailer.messages.send(**letter)
+
+    with pytest.raises(InvalidRequest):
+        mailer.messages.cancel(accepted.id, [])
+
+    assert [r.state for r in mailer.messages.get(accepted.id).recipients] == ["queued"]
+
+
 def test_events_are_read_on_from_a_number(api: Api, mailer: Mailer, letter: Letter) -> None:
     fanout.fan_out(api.keyring.room.store, most=10_000)
     before = mailer.events.page(limit=1000).next_after
@@ -165,11 +198,12 @@ def test_a_template_lives_from_its_making_to_its_end(mailer: Mailer, letter: Let
 
 def test_a_stream_lives_from_its_making_to_its_archive(mailer: Mailer) -> None:
     made = mailer.streams.create("news", kind="broadcast")
-    changed = mailer.streams.change("news", in_doubt="give-up")
+    changed = mailer.streams.change("news", in_doubt="give-up", expires_after=600)
     archived = mailer.streams.archive("news")
     restored = mailer.streams.restore("news")
 
     assert (made.in_doubt, changed.in_doubt) == ("retry", "give-up")
+    assert (made.expires_after, changed.expires_after) == (0, 600)
     assert (archived.state, restored.state) == ("archived", "active")
     assert "news" in {stream.name for stream in mailer.streams.list().streams}
 
@@ -228,3 +262,42 @@ def test_another_tenants_message_is_not_found(api: Api, mailer: Mailer, letter: 
 
     with Mailer(stranger, api.url) as other, pytest.raises(NotFound):
         other.messages.get(accepted.id)
+
+
+def test_mail_is_held_and_released(mailer: Mailer, letter: Letter) -> None:
+    sent = mailer.messages.send(**letter)
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+
+    placed = mailer.queue.hold("trouble", message_id=sent.id, until=until)
+
+    explained = mailer.messages.explain(sent.id)
+    assert (placed.recipients, placed.until, placed.owner) == (1, until, "tenant")
+    assert explained.recipients[0].obstacles[0].kind == "held"
+    assert mailer.queue.get_hold(placed.id).message_id == sent.id
+    assert [hold.id for hold in mailer.queue.holds().holds] == [placed.id]
+    mailer.queue.release(placed.id)
+    assert mailer.queue.holds().holds == []
+
+
+def test_mail_that_waits_is_counted_and_ended(mailer: Mailer, letter: Letter) -> None:
+    for _ in range(2):
+        mailer.messages.send(**{**letter, "to": "ada@ended.example"})
+
+    counted = mailer.queue.count(domain="ended.example")
+    shown = {row.name: row.queued for row in mailer.queue.overview(by="domain").rows}
+    requeued = mailer.queue.requeue("now", domain="ended.example")
+    bounced = mailer.queue.bounce("the list was stolen", domain="ended.example", status="5.7.2")
+
+    assert (counted.recipients, counted.states) == (2, {"queued": 2})
+    assert shown["ended.example"] == 2
+    assert (requeued.recipients, bounced.recipients, bounced.has_more) == (0, 2, False)
+    page = mailer.queue.actions(limit=1)
+    assert [action.kind for action in page.actions] == ["bounce"]
+    rest = mailer.queue.actions(cursor=page.next_cursor, limit=1)
+    assert [action.kind for action in rest.actions] == ["requeue"]
+
+
+async def test_the_queue_is_seen_with_await(async_mailer: AsyncMailer, letter: Letter) -> None:
+    await async_mailer.messages.send(**letter)
+
+    assert (await async_mailer.queue.overview()).totals.queued >= 1

@@ -5,10 +5,19 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from types import ModuleType
 
 import httpx
+import pytest
 
-from mailer.client import AsyncMailer, Mailer, parts, parts_async
+from mailer.client import (
+    AsyncMailer,
+    Mailer,
+    parts,
+    parts_async,
+    parts_operating,
+    parts_operating_async,
+)
 from tests.client.conftest import Api
 
 # Operations of the document to methods of the client.
@@ -23,6 +32,16 @@ METHODS = {
     "cancel_message": "messages.cancel",
     "retry_message": "messages.retry",
     "list_events": "events.page",
+    "look_at_queue": "queue.overview",
+    "count_waiting": "queue.count",
+    "list_holds": "queue.holds",
+    "get_hold": "queue.get_hold",
+    "hold_mail": "queue.hold",
+    "release_hold": "queue.release",
+    "requeue_mail": "queue.requeue",
+    "move_mail": "queue.move",
+    "bounce_mail": "queue.bounce",
+    "list_actions": "queue.actions",
     "list_templates": "templates.page",
     "get_template": "templates.get",
     "get_template_version": "templates.version",
@@ -54,14 +73,46 @@ METHODS = {
     "list_attempts": "webhook_endpoints.attempts",
     "list_callbacks": "webhook_endpoints.callbacks",
     "retry_callback": "webhook_endpoints.retry",
+    "list_egress_ips": "egress_ips.list",
+    "get_egress_ip": "egress_ips.get",
+    "add_egress_ip": "egress_ips.add",
+    "change_egress_ip": "egress_ips.change",
+    "remove_egress_ip": "egress_ips.remove",
+    "list_pools": "pools.list",
+    "get_pool": "pools.get",
+    "create_pool": "pools.create",
+    "change_pool": "pools.change",
+    "remove_pool": "pools.remove",
+    "put_pool_member": "pools.put_member",
+    "remove_pool_member": "pools.remove_member",
+    "list_pool_uses": "pools.uses",
+    "put_pool_use": "pools.use",
+    "list_warmups": "warmups.list",
+    "get_warmup": "warmups.get",
+    "get_warmup_history": "warmups.history",
+    "start_warmup": "warmups.start",
+    "hold_warmup": "warmups.hold",
+    "resume_warmup": "warmups.resume",
+    "stop_warmup": "warmups.stop",
+    "list_brake": "brake.list",
+    "override_brake": "brake.override",
+    "clear_brake": "brake.clear",
+    "list_limits": "limits.list",
+    "set_limit": "limits.set",
+    "remove_limit": "limits.remove",
+    "list_provider_rules": "provider_rules.list",
+    "get_provider_rule": "provider_rules.get",
+    "set_provider_rule": "provider_rules.set",
+    "remove_provider_rule": "provider_rules.remove",
 }
 
 
-def tree(module: object, *, waits: bool) -> str:
+def tree(module: ModuleType, *, waits: bool) -> str:
     """The code without its docstring; with `waits`, what it would be if it did not await."""
     text = Path(module.__file__ or "").read_text()
     if not waits:
         text = text.replace("AsyncIterator", "Iterator").replace("AsyncWires", "Wires")
+        text = text.replace("client.parts_async", "client.parts")
         text = re.sub(r"\basync def\b", "def", re.sub(r"\bawait ", "", text))
         text = re.sub(
             r"            for (\w+) in (.+):\n                yield \1\n",
@@ -72,8 +123,11 @@ def tree(module: object, *, waits: bool) -> str:
     return "\n".join(ast.dump(node) for node in body)
 
 
-def test_the_two_clients_say_the_same() -> None:
-    assert tree(parts_async, waits=False) == tree(parts, waits=True)
+@pytest.mark.parametrize(
+    ("awaited", "plain"), [(parts_async, parts), (parts_operating_async, parts_operating)]
+)
+def test_the_two_clients_say_the_same(awaited: ModuleType, plain: ModuleType) -> None:
+    assert tree(awaited, waits=False) == tree(plain, waits=True)
 
 
 def test_every_operation_has_its_method(api: Api) -> None:

@@ -9,12 +9,17 @@ from msgspec import Struct
 
 
 class Stream(Struct, frozen=True, kw_only=True):
-    """kind: transactional or broadcast. in_doubt: retry or give-up. state: active or archived."""
+    """kind: transactional or broadcast. in_doubt: retry or give-up. state: active or archived.
+
+    tls: opportunistic, encrypted or required. expires_after: seconds that its mail is of use; 0: no limit.
+    """
 
     name: str
     kind: str
     in_doubt: str
     state: str
+    tls: str = "opportunistic"
+    expires_after: int = 0
     created_at: datetime
 
 

@@ -45,6 +45,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     site: str | None = None
     host: str | None = None
     address: str | None = None
+    egress_ip: str | None = None
     tls: str | None = None
     late_reply: str | None = None
     conversation: Sequence[Step] = ()
@@ -127,6 +128,17 @@ class ExplanationLine(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
+class Obstacle(Struct, frozen=True, kw_only=True):
+    """One thing that keeps a recipient waiting now. kind: a stable word; remedy: what would end it."""
+
+    kind: str
+    what: str
+    remedy: str
+    until: datetime | None = None
+    rule: str | None = None
+    facts: Mapping[str, Any] = {}
+
+
 class Explanation(Struct, frozen=True, kw_only=True):
     """A recipient's life, and why it is where it is."""
 
@@ -135,6 +147,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     state: str
     past: Sequence[ExplanationLine]
     now: ExplanationLine
+    obstacles: Sequence[Obstacle] = ()
 
 
 class ExplainedMessage(Struct, frozen=True, kw_only=True):

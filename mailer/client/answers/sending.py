@@ -12,13 +12,17 @@ from mailer.client.answers.messages import AcceptedRecipient
 
 
 class ItemProblem(Struct, frozen=True, kw_only=True):
-    """Why one of many was refused (RFC 9457). The pointers in errors lead into the whole request."""
+    """Why one of many was refused (RFC 9457). The pointers in errors lead into the whole request.
+
+    retry_after_seconds  when it may be sent again; None: as it is, never
+    """
 
     type: str
     title: str
     status: int
     detail: str
     errors: Sequence[Mapping[str, str]] = ()
+    retry_after_seconds: int | None = None
 
 
 class BatchItem(Struct, frozen=True, kw_only=True):

@@ -23,12 +23,17 @@ def stream(name: str) -> Call[Stream]:
     return Call(method="GET", path=f"{_STREAMS}/{name}", answer=Stream, repeatable=True)
 
 
-def create_stream(name: str, *, kind: str, in_doubt: str) -> Call[Stream]:
-    return changing("POST", _STREAMS, Stream, {"name": name, "kind": kind, "in_doubt": in_doubt})
+def create_stream(name: str, *, kind: str, in_doubt: str, tls: str, expires_after: int) -> Call[Stream]:
+    wanted = {"name": name, "kind": kind, "in_doubt": in_doubt, "tls": tls, "expires_after": expires_after}
+    return changing("POST", _STREAMS, Stream, wanted)
 
 
-def change_stream(name: str, *, in_doubt: str) -> Call[Stream]:
-    return changing("PATCH", f"{_STREAMS}/{name}", Stream, {"in_doubt": in_doubt}, repeatable=True)
+def change_stream(
+    name: str, *, in_doubt: str | None, tls: str | None, expires_after: int | None
+) -> Call[Stream]:
+    given = {"in_doubt": in_doubt, "tls": tls, "expires_after": expires_after}
+    wanted = {key: value for key, value in given.items() if value is not None}
+    return changing("PATCH", f"{_STREAMS}/{name}", Stream, wanted, repeatable=True)
 
 
 def archive_stream(name: str) -> Call[Stream]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from mailer.client.answers.messages import (
     Accepted,
@@ -20,6 +20,7 @@ from mailer.client.call import JSON, Call, changing, json_body, pairs
 from mailer.client.letters import as_request
 
 _PATH = "/v1/messages"
+T = TypeVar("T")
 
 
 class Filters(TypedDict, total=False):
@@ -107,12 +108,19 @@ def explain(message_id: str) -> Call[ExplainedMessage]:
     return Call(method="GET", path=f"{_PATH}/{message_id}/explain", answer=ExplainedMessage, repeatable=True)
 
 
-def cancel(message_id: str) -> Call[Cancelled]:
-    return Call(method="POST", path=f"{_PATH}/{message_id}/cancel", answer=Cancelled, repeatable=True)
+def cancel(message_id: str, recipients: Sequence[str] | None) -> Call[Cancelled]:
+    return _of_some(f"{_PATH}/{message_id}/cancel", Cancelled, recipients)
 
 
-def retry(message_id: str) -> Call[Retried]:
-    return Call(method="POST", path=f"{_PATH}/{message_id}/retry", answer=Retried, repeatable=True)
+def retry(message_id: str, recipients: Sequence[str] | None) -> Call[Retried]:
+    return _of_some(f"{_PATH}/{message_id}/retry", Retried, recipients)
+
+
+def _of_some(path: str, answer: type[T], recipients: Sequence[str] | None) -> Call[T]:
+    """Without recipients there is no body: the call is for all."""
+    if recipients is None:
+        return Call(method="POST", path=path, answer=answer, repeatable=True)
+    return changing("POST", path, answer, {"recipients": recipients}, repeatable=True)
 
 
 def _keyed(idempotency_key: str | None, content_type: str = JSON) -> dict[str, str]:
