@@ -193,6 +193,9 @@ def _settings(sink: Sink | None, plan: CrashPlan, step_file: Path) -> dict[str, 
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
+            # libfaketime takes each timed wait in hand, those for the interpreter's lock too: threads that
+            # wait on the processor of the one that runs leave it too little to keep its lease.
+            "MAILER_ONE_PROCESSOR": "false",
         }
     )
     if sink is not None:

@@ -23,7 +23,7 @@ from tests.support.instance import ROOT, Instance, environment, installed, wait_
 from tests.support.scripted_smtp import ScriptedPeer
 from tests.support.sink import running_sink
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 90
 SENDER = "shop@sandbox.mailer.test"
 HASTE = {"MAILER_RETRY_DELAYS": "1s", "MAILER_GIVE_UP_AFTER": "4s", "MAILER_DELAY_NOTICE_AFTER": "1s"}
 

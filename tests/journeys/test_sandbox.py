@@ -57,15 +57,14 @@ class Sent:
     def await_events(self, *types: str) -> dict[str, Any]:
         """The message, once its events are these."""
 
-        def met() -> bool:
-            return [e["type"] for e in self.look()["events"]] == list(types)
+        def met() -> dict[str, Any] | None:
+            message = self.look()
+            return message if [e["type"] for e in message["events"]] == list(types) else None
 
         try:
-            wait_for(f"the events {types}", met, within_seconds=PATIENCE_SECONDS)
+            return wait_for(f"the events {types}", met, within_seconds=PATIENCE_SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.look()}") from None
-        # Looked at anew: on PostgreSQL what was read before the events may be older than they are.
-        return self.look()
 
 
 Send = Callable[..., Sent]

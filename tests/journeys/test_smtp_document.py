@@ -105,7 +105,8 @@ def test_the_extensions_in_the_document_are_those_that_are_offered(ready: Ready)
         over_tls = set(client.esmtp_features)
 
     told = {word.lower() for word in re.findall(r"\b[A-Z0-9]{3,}\b", sentence)}
-    assert told - {"bdat"} | {"help"} == in_clear - {"starttls"} == over_tls - {"auth"}
+    assert told - {"bdat"} | {"help"} == in_clear - {"starttls"} == over_tls - {"auth", "requiretls"}
+    assert "requiretls" in over_tls
     assert {"starttls", "auth"} <= in_clear ^ over_tls
 
 

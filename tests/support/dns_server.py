@@ -36,7 +36,10 @@ class DnsServer:
         truncate: Sequence[str] = (),
         ttl: int = 300,
         negative_ttl: int = 60,
+        authentic: bool = False,
     ) -> None:
+        """authentic: says that DNSSEC proves its answers, to those who ask (RFC 6840 §5.8)."""
+        self._authentic = authentic
         self.zone = dict(zone)
         self.faults = dict(faults or {})
         self._truncate = set(truncate)
@@ -83,6 +86,8 @@ class DnsServer:
             response.flags |= dns.flags.TC
         else:
             self._fill(response, name, kind)
+        if self._authentic and query.flags & dns.flags.AD:
+            response.flags |= dns.flags.AD
         return response.to_wire()
 
     def _fill(self, response: dns.message.Message, name: str, kind: str) -> None:

@@ -133,7 +133,10 @@ class Mailroom:
 
 
 def settlements(claimed: list[Claimed], move: Move, heard: Heard = HEARD_250) -> list[Settlement]:
-    return [Settlement(c.attempt_id, c.recipient_id, c.lane_id, heard, move) for c in claimed]
+    return [
+        Settlement(c.attempt_id, c.recipient_id, c.lane_id, heard, move, stream_id=c.stream_id)
+        for c in claimed
+    ]
 
 
 def register(store: Store, role: str = "worker", host: str = "here") -> Registration:

@@ -12,9 +12,10 @@ from mailer.policy.outcome import Unroutable
 from mailer.policy.routing import RouteTable
 from mailer.protocol.phase import Phase
 from mailer.relay.carrier import Consignment
-from mailer.relay.hosts import MxSet
+from mailer.relay.hosts import Exchange, MxSet
 from mailer.relay.smtp.carrier import SmtpCarrier
 from mailer.relay.smtp.settings import Mode, SmtpSettings, Timeouts
+from mailer.relay.smtp.tls_policies import TlsParts
 
 CONTENT = b"From: a@example.com\r\nTo: b@example.net\r\nSubject: hi\r\n\r\nOne.\r\n.two\r\n"
 _PATIENT = {name: 5.0 for name in ("connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data")}
@@ -60,6 +61,23 @@ class NoDns:
         return None
 
 
+class OneHost:
+    """Every domain's MX is one host, of this site and with these addresses."""
+
+    def __init__(self, site: str, *addresses: str) -> None:
+        self._site = site
+        self._addresses = addresses
+
+    async def find(self, domain: str) -> MxSet | Unroutable:
+        return MxSet(self._site, (Exchange(10, "mx.example"),))
+
+    async def addresses(self, host: str) -> tuple[str, ...] | Unroutable:
+        return self._addresses
+
+    def known_site(self, domain: str) -> str | None:
+        return self._site
+
+
 def mail(content: bytes = CONTENT, *, domain: str = "example.net", **more: Any) -> Consignment:
     """A consignment with an attempt id of its own."""
     attempt_id = next(_attempt_ids)
@@ -90,9 +108,14 @@ async def carrier_to(
     port: int, journal: NotedJournal | None = None, *, tls: str = "none", **more: Any
 ) -> AsyncIterator[SmtpCarrier]:
     """A carrier whose mail all goes to 127.0.0.1:`port`; closed at the end."""
-    keep = {k: more.pop(k) for k in ("tls_memory", "tls_contexts", "connections_of") if k in more}
+    keep = {k: more.pop(k) for k in ("connections_of",) if k in more}
+    parts = {k: more.pop(f"tls_{k}") for k in ("memory", "contexts", "results") if f"tls_{k}" in more}
     carrier = SmtpCarrier(
-        settings(f"*=127.0.0.1:{port};tls={tls}", **more), NoDns(), journal or NotedJournal(), **keep
+        settings(f"*=127.0.0.1:{port};tls={tls}", **more),
+        NoDns(),
+        journal or NotedJournal(),
+        tls=TlsParts(**parts),
+        **keep,
     )
     try:
         yield carrier

@@ -72,6 +72,7 @@ async def _serve(port: int, folder: FilePath | None, size_bytes: int) -> None:
             host="listener.example.net",
             desk=OpenDesk(folder),
             keeps_dsn=True,
+            keeps_requiretls=True,
             limits=Limits(size_bytes=size_bytes),
         )
     )
