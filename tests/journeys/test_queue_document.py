@@ -29,6 +29,7 @@ def examples(language: str) -> str:
 
 
 def test_the_commands_run(instance: Instance) -> None:
+    assert instance.run("tenant", "create", "acme").returncode == 0  # whose stream the document lets go on
     _explain, *commands = filter(None, examples("sh").splitlines())
     answers = [instance.run(*shlex.split(command)[1:]) for command in commands]
 
