@@ -40,7 +40,7 @@ run: setup
 test: setup-dev test-packages
 ifeq ($(strip $(ARGS)),)
 	$(BIN)/pytest --numprocesses=2 --dist=loadfile -m "not journey"
-	$(BIN)/pytest -m journey
+	$(BIN)/pytest -m journey --durations=40
 else
 	$(BIN)/pytest $(ARGS)
 endif

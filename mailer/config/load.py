@@ -161,12 +161,12 @@ def site_files(overlay: Path | None) -> dict[str, str]:
 def site_by_route(settings: Settings) -> Callable[[str], str | None]:
     """The site of a domain by its route; None: it has none.
 
-    Not that of a sandbox whose inbox takes any port: only the processes that were started with it know.
+    Not the inbox of a sandbox whose port was not given: `mailer up` takes any free one, which only the
+    processes that it starts know.
     """
-    try:
+    if settings.is_live or (settings.inbox_port and settings.is_set("inbox_port")):
         return settings.route_table.site
-    except ConfigError:
-        return RouteTable.parse(settings.routes).site
+    return RouteTable.parse(settings.routes).site
 
 
 def warmup_rules() -> WarmupRules:

@@ -6,6 +6,7 @@ import pytest
 
 from mailer.config import ConfigError, Mode, Settings, role_name
 from mailer.config.describe import lines
+from mailer.config.load import site_by_route
 from mailer.identity.keys import new_key
 
 
@@ -227,3 +228,18 @@ def test_notices_come_from_a_name_that_others_can_know(environ: dict[str, str], 
 
     assert settings.operator_domain == domain
     assert bool(settings.warnings) is (domain is None)
+
+
+@pytest.mark.parametrize(
+    ("environ", "site"),
+    [
+        ({}, None),  # `mailer up` took a free port for it
+        ({"MAILER_INBOX_PORT": "2600"}, "route:127.0.0.1:2600"),
+        ({"MAILER_INBOX_PORT": "0"}, None),
+        ({"MAILER_ROUTES": "*=127.0.0.1:2601"}, "route:127.0.0.1:2601"),
+    ],
+)
+def test_an_inbox_whose_port_was_not_given_is_no_known_site(
+    environ: dict[str, str], site: str | None
+) -> None:
+    assert site_by_route(Settings.load(environ))("example.org") == site
