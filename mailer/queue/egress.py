@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select
 
-from mailer.policy.egress import Egress, Stay
+from mailer.policy.egress import TRANSACTIONAL, Egress, Stay
+from mailer.policy.sites import SiteRules
 from mailer.store import Store, dialect
 from mailer.store.tables import (
     egress_host,
@@ -69,8 +70,35 @@ class EgressTables:
 def tables(store: Store) -> EgressTables:
     """Read at once, so that no pool names an IP that is not there."""
     with store.read() as connection:
-        ips = {r.id: (_egress(r), r.state) for r in connection.execute(select(egress_ip))}
-        return EgressTables(ips, _pools(connection), _uses(connection), *_warming(connection))
+        return tables_in(connection)
+
+
+def tables_in(connection: Connection) -> EgressTables:
+    """The same in the caller's snapshot."""
+    ips = {r.id: (_egress(r), r.state) for r in connection.execute(select(egress_ip))}
+    return EgressTables(ips, _pools(connection), _uses(connection), *_warming(connection))
+
+
+def pool_for(
+    tables: EgressTables, rules: SiteRules, tenant_id: int, stream_id: int, site: str, *, kind: str
+) -> PoolRow | None:
+    """The pool that a stream's mail to a site is to leave from; None: none is meant for it.
+
+    The stream's own goes before its tenant's, that before the one a provider's rule names, and that before
+    the default one of the stream's kind.
+    """
+    for key in ((tenant_id, stream_id), (tenant_id, ALL_STREAMS)):
+        pool = tables.pools.get(tables.uses.get(key, 0))
+        # A tenant's pool is for the streams whose kind may use it.
+        if pool is not None and kind in (pool.kind, TRANSACTIONAL):
+            return pool
+    rule = rules.rule_of(site)
+    wanted = None if rule is None else rule.pool
+    for pool in tables.pools.values():
+        fits = pool.owner is None or pool.owner == tenant_id
+        if pool.name == wanted and fits and kind in (pool.kind, TRANSACTIONAL):
+            return pool
+    return next((p for p in tables.pools.values() if p.is_default and p.kind == kind), None)
 
 
 def _egress(row: object) -> Egress:
