@@ -127,6 +127,12 @@ def _warming(connection: Connection) -> tuple[frozenset[int], dict[tuple[int, st
     return ids, {(r.egress_id, r.provider): LevelRow(r.cap, r.used, r.day) for r in rows}
 
 
+def on_hosts(connection: Connection) -> frozenset[int]:
+    """Ids of IPs that are on a host with a worker."""
+    found = select(egress_host.c.egress_id).where(egress_host.c.ipv4_here | egress_host.c.ipv6_here)
+    return frozenset(connection.execute(found).scalars())
+
+
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """What a host's workers found about one egress IP (columns of `egress_host`)."""
@@ -168,12 +174,17 @@ def stays(store: Store, recipients: Collection[int]) -> dict[int, Stay]:
     """What the last try of these recipients means for their next one, where it means anything."""
     if not recipients:
         return {}
-    wanted = select(egress_stay).where(egress_stay.c.recipient_id.in_(recipients))
     with store.read() as connection:
-        return {
-            r.recipient_id: Stay(r.egress_id, bool(r.is_pinned), bool(r.is_changed))
-            for r in connection.execute(wanted)
-        }
+        return stays_in(connection, recipients)
+
+
+def stays_in(connection: Connection, recipients: Collection[int]) -> dict[int, Stay]:
+    """The same in the caller's snapshot."""
+    wanted = select(egress_stay).where(egress_stay.c.recipient_id.in_(recipients))
+    return {
+        r.recipient_id: Stay(r.egress_id, bool(r.is_pinned), bool(r.is_changed))
+        for r in connection.execute(wanted)
+    }
 
 
 def keep(connection: Connection, kept: Mapping[int, Stay]) -> None:
