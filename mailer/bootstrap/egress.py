@@ -12,13 +12,12 @@ from mailer.config import Settings
 from mailer.config.load import warmup_rules
 from mailer.outward import addresses
 from mailer.policy.sites import SiteRules
-from mailer.queue.claim import Claimed
 from mailer.relay.brakebook import BrakeBook
 from mailer.relay.dispatch import Dispatcher, DispatchParts
 from mailer.relay.egress import EgressBook
 from mailer.relay.pacebook import PaceBook
 from mailer.relay.presence import Presence, asking
-from mailer.relay.trouble import StreamTrouble
+from mailer.relay.trouble import OfStream, StreamTrouble
 from mailer.relay.verdict import Judge
 
 
@@ -56,8 +55,8 @@ def departures_of(
     rules = warmup_rules()
     brake_book = BrakeBook(own.store, monotonic=clock.monotonic)
 
-    def is_slowed(claimed: Claimed, site: str) -> bool:
-        stream = (claimed.tenant_id, claimed.stream_id)
+    def is_slowed(mail: OfStream, site: str) -> bool:
+        stream = (mail.tenant_id, mail.stream_id)
         return brake_book.is_marked(*stream) or pace_book.is_in_trouble(*stream, site)
 
     dispatcher = Dispatcher(

@@ -107,16 +107,21 @@ class Room:
 
     until            when there is room again; None: not known
     suspended_until  the provider does not want this IP before; None: it does
+    is_busy          for the moment: a ceiling is used up, its connections are taken, or enough is in hand
     """
 
     free: int | None = None
     until: datetime | None = None
     suspended_until: datetime | None = None
+    is_busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NoRoom:
-    """No IP may take it now. until: None: nobody knows, look again soon."""
+    """No IP may take it now. until: None: nobody knows, look again soon.
+
+    reason  limited: one that it may leave from is busy, which passes by itself
+    """
 
     reason: WaitReason
     until: datetime | None
@@ -124,6 +129,7 @@ class NoRoom:
 
 
 _OPEN = Room()
+_BUSY = "every IP that it may leave from is busy"
 
 
 def choose(
@@ -136,7 +142,19 @@ def choose(
     draw        uniform in [0, 1)
     pool        the name of the stream's pool
     """
-    allowed = [c for c in candidates if c.is_here and _may_use(wish, c)]
+    fit = open_to(wish, candidates, rooms, pool=pool)
+    return fit if isinstance(fit, NoRoom) else by_weight(fit, draw).egress
+
+
+def open_to(
+    wish: Wish, candidates: Sequence[Candidate], rooms: Mapping[int, Room], *, pool: str
+) -> Sequence[Candidate] | NoRoom:
+    """Those among which `choose` draws.
+
+    A busy IP keeps its mail from reserve and overflow: it takes more in a moment, and they are for what it
+    cannot take.
+    """
+    allowed = [c for c in candidates if c.is_here and may_use(wish, c)]
     if wish.stay is not None and wish.stay.is_pinned:
         kept = _pinned(wish.stay, allowed, rooms)
         if kept is not None:
@@ -148,27 +166,34 @@ def choose(
         [c for c in own if c.weight == 0],
         [c for c in active if c.is_overflow] if _overflows(wish, own, rooms) else [],
     ):
-        fit = [c for c in tier if _has_room(rooms.get(c.egress.id, _OPEN))]
+        fit = [c for c in tier if has_room(rooms.get(c.egress.id, _OPEN))]
+        at_once = [c for c in fit if not rooms.get(c.egress.id, _OPEN).is_busy]
+        if at_once:
+            return at_once
         if fit:
-            return _by_weight(fit, draw)
+            return NoRoom(WaitReason.LIMITED, None, _BUSY)
     return _no_room(pool, candidates, own, rooms)
 
 
-def _may_use(wish: Wish, candidate: Candidate) -> bool:
+def may_use(wish: Wish, candidate: Candidate) -> bool:
     """Never another tenant's dedicated pool, and never from broadcast into a transactional one."""
     if candidate.owner is not None and candidate.owner != wish.tenant_id:
         return False
     return not (wish.stream_kind == BROADCAST and candidate.kind == TRANSACTIONAL)
 
 
-def _pinned(stay: Stay, allowed: Sequence[Candidate], rooms: Mapping[int, Room]) -> Egress | NoRoom | None:
+def _pinned(
+    stay: Stay, allowed: Sequence[Candidate], rooms: Mapping[int, Room]
+) -> Sequence[Candidate] | NoRoom | None:
     """A greylisted recipient's IP, also while it is draining; None: it is not to be had, begin anew."""
     for candidate in allowed:
         if candidate.egress.id == stay.egress_id and candidate.state != OFF:
             room = rooms.get(stay.egress_id, _OPEN)
             if room.suspended_until is not None:
                 return None
-            return candidate.egress if _has_room(room) else _full(candidate.egress, room)
+            if not has_room(room):
+                return _full(candidate.egress, room)
+            return NoRoom(WaitReason.LIMITED, None, _BUSY) if room.is_busy else [candidate]
     return None
 
 
@@ -187,17 +212,29 @@ def _overflows(wish: Wish, own: Sequence[Candidate], rooms: Mapping[int, Room]) 
     return not own or len(suspended) < len(own)
 
 
-def _has_room(room: Room) -> bool:
+def has_room(room: Room) -> bool:
+    """It may be used for the site, if perhaps not at this moment."""
     return room.suspended_until is None and (room.free is None or room.free > 0)
 
 
-def _by_weight(fit: Sequence[Candidate], draw: float) -> Egress:
-    left = draw * sum(max(c.weight, 1) for c in fit)
+def is_first(candidate: Candidate) -> bool:
+    """Among those that new mail is dealt to before all others."""
+    return candidate.state == ACTIVE and candidate.weight > 0 and not candidate.is_overflow
+
+
+def weight_of(candidate: Candidate) -> int:
+    """Among others of its rank."""
+    return max(candidate.weight, 1)
+
+
+def by_weight(fit: Sequence[Candidate], draw: float) -> Candidate:
+    """One of them, by the draw."""
+    left = draw * sum(weight_of(c) for c in fit)
     for candidate in fit:
-        left -= max(candidate.weight, 1)
+        left -= weight_of(candidate)
         if left < 0:
-            return candidate.egress
-    return fit[-1].egress
+            return candidate
+    return fit[-1]
 
 
 def _full(egress: Egress, room: Room) -> NoRoom:
@@ -209,7 +246,7 @@ def _no_room(
 ) -> NoRoom:
     """Volume before trouble: what waits for volume will have room at a known time."""
     full = [(c.egress, rooms[c.egress.id]) for c in own if c.egress.id in rooms]
-    by_volume = [(e, r) for e, r in full if r.suspended_until is None and not _has_room(r)]
+    by_volume = [(e, r) for e, r in full if r.suspended_until is None and not has_room(r)]
     if by_volume:
         names = ", ".join(e.name for e, _ in by_volume)
         until = min((r.until for _, r in by_volume if r.until is not None), default=None)

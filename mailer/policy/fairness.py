@@ -1,23 +1,33 @@
-"""Who is served next: deficit round robin over (tenant, site, kind of stream), so that none starves.
+"""Who is served next: deficit round robin over (tenant, place, kind of stream), so that none starves.
 
-Every flow with work gets a quantum a round, transactional mail more than broadcast; what a flow may not dial
-(its site's room is used up) goes to the others. A flow left out of one round stands first in the next. A part
-of all room is kept for transactional mail: it finds a connection at once, however much broadcast mail waits.
+A place is a site, and where mail leaves from a pool one of its IPs and a site (places.py). Every flow with
+work gets a quantum a round, transactional mail more than broadcast; what a flow may not dial (its room
+is used up) goes to the others. A flow left out of one round stands first in the next. A part of all room is
+kept for transactional mail: it finds a connection at once, however much broadcast mail waits.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mailer.policy.egress import BROADCAST, TRANSACTIONAL
+from mailer.policy.places import place_name
 from mailer.policy.turns import turns_of
+
+NOWHERE = -1  # for mail that no IP may carry: it is claimed to be told why
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyLane:
-    """A lane with work that is due now, and the site its domain resolves to."""
+    """A lane with work that is due now, and the site its domain resolves to.
+
+    A lane of a pool stands here once for each IP that it may leave from now.
+
+    egress_id, egress  that IP, and its name; 0: the system's choice
+    share              of the turn that the lane has by all its IPs together
+    """
 
     lane_id: int
     tenant_id: int
@@ -25,9 +35,16 @@ class ReadyLane:
     site: str
     stream_id: int = 0
     kind: str = TRANSACTIONAL
+    egress_id: int = 0
+    egress: str = ""
+    share: float = 1.0
+
+    @property
+    def place(self) -> str:
+        return place_name(self.egress, self.site) if self.egress else self.site
 
 
-Flow = tuple[int, str, str]  # tenant id, site, kind of stream
+Flow = tuple[int, str, str]  # tenant id, place, kind of stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +60,14 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many recipients to claim of each lane, and the flow to begin with next time."""
+    """How many recipients to claim of each lane, and the flow to begin with next time.
+
+    by_ip  of lanes of pools: by egress id
+    """
 
     quotas: Mapping[int, int]
     next_flow: Flow | None
+    by_ip: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
 
 def share_out(
@@ -57,21 +78,29 @@ def share_out(
     first: Flow | None,
     most: Mapping[Flow, int] | None = None,
 ) -> Share:
-    """Deal `total` claims to `lanes`, no more to a site than its `room`; transactional mail comes first.
+    """Deal `total` claims to `lanes`, no more to a place than its `room`; transactional mail comes first.
 
     first  the flow to begin with: `next_flow` of the round before, None at the start
-    most   what a flow may take, where that is less than the room of its site
+    most   what a flow may take, where that is less than the room of its place
     """
     flows: dict[Flow, list[ReadyLane]] = defaultdict(list)
+    shares: dict[Flow, float] = {}
     for lane in lanes:
-        flows[lane.tenant_id, lane.site, lane.kind].append(lane)
-    table = _Table(room, total, most or {})
+        flow = (lane.tenant_id, lane.place, lane.kind)
+        flows[flow].append(lane)
+        if lane.egress_id:
+            shares[flow] = max(lane.share, shares.get(flow, 0.0))
+    table = _Table(room, total, most or {}, shares)
     order = _rotated(sorted(flow for flow in flows if table.room_for(flow) > 0), first)
     grants = table.deal(order)
     quotas: dict[int, int] = {}
+    by_ip: dict[int, dict[int, int]] = defaultdict(dict)
     for flow in sorted(grants, key=lambda flow: flow[2] == BROADCAST):
-        quotas |= _split(flows[flow], grants[flow])
-    return Share(quotas, _after_last_served(order, grants))
+        for lane, n in _split(flows[flow], grants[flow]):
+            quotas[lane.lane_id] = quotas.get(lane.lane_id, 0) + n
+            if lane.egress_id:
+                by_ip[lane.lane_id][lane.egress_id] = n
+    return Share(quotas, _after_last_served(order, grants), by_ip)
 
 
 def _rotated(order: list[Flow], first: Flow | None) -> list[Flow]:
@@ -84,18 +113,21 @@ def _rotated(order: list[Flow], first: Flow | None) -> list[Flow]:
 class _Table:
     """What is left while claims are dealt out."""
 
-    def __init__(self, room: Mapping[str, Room], total: Room, most: Mapping[Flow, int]) -> None:
+    def __init__(
+        self, room: Mapping[str, Room], total: Room, most: Mapping[Flow, int], shares: Mapping[Flow, float]
+    ) -> None:
         self._most = dict(most)
-        self._kept = {site: r.messages - r.broadcast for site, r in room.items()}
-        self._free = {site: r.messages for site, r in room.items()}
+        self._shares = shares
+        self._kept = {place: r.messages - r.broadcast for place, r in room.items()}
+        self._free = {place: r.messages for place, r in room.items()}
         self._total = total.messages
         self._total_kept = total.messages - total.broadcast
 
     def room_for(self, flow: Flow) -> int:
-        _, site, kind = flow
-        free, total = self._free.get(site, 0), self._total
+        _, place, kind = flow
+        free, total = self._free.get(place, 0), self._total
         if kind == BROADCAST:
-            free, total = free - self._kept.get(site, 0), total - self._total_kept
+            free, total = free - self._kept.get(place, 0), total - self._total_kept
         return max(min(free, total, self._most.get(flow, free)), 0)
 
     def _take(self, flow: Flow, grant: int) -> None:
@@ -111,26 +143,29 @@ class _Table:
         while open_flows:
             quanta = self._quanta(open_flows)
             for flow in open_flows:
-                grant = min(max(quanta[flow[1]] * turns_of(flow[2]), 1), self.room_for(flow))
+                grant = min(max(int(quanta[flow[1]] * self._turns(flow)), 1), self.room_for(flow))
                 grants[flow] += grant
                 self._take(flow, grant)
             open_flows = [flow for flow in open_flows if self.room_for(flow) > 0]
         return grants
 
+    def _turns(self, flow: Flow) -> float:
+        return turns_of(flow[2]) * self._shares.get(flow, 1)
+
     def _quanta(self, open_flows: Sequence[Flow]) -> dict[str, int]:
-        """For one turn at a site; 0: there is not one for each, so every flow gets one as far as it goes."""
-        turns: Counter[str] = Counter()
-        for _, site, kind in open_flows:
-            turns[site] += turns_of(kind)
-        each = self._total // turns.total()
-        return {site: min(each, self._free[site] // n) for site, n in turns.items()}
+        """For one turn at a place; 0: there is not one for each, so every flow gets one as far as it goes."""
+        turns: dict[str, float] = defaultdict(int)
+        for flow in open_flows:
+            turns[flow[1]] += self._turns(flow)
+        each = int(self._total / sum(turns.values()))
+        return {place: min(each, int(self._free[place] / n)) for place, n in turns.items()}
 
 
-def _split(lanes: Sequence[ReadyLane], grant: int) -> dict[int, int]:
+def _split(lanes: Sequence[ReadyLane], grant: int) -> Iterator[tuple[ReadyLane, int]]:
     """A flow's grant over its lanes, evenly; the first ones take the remainder."""
     each, rest = divmod(grant, len(lanes))
-    shares = ((lane.lane_id, each + (i < rest)) for i, lane in enumerate(lanes))
-    return {lane_id: n for lane_id, n in shares if n}
+    shares = ((lane, each + (i < rest)) for i, lane in enumerate(lanes))
+    return ((lane, n) for lane, n in shares if n)
 
 
 def _after_last_served(order: Sequence[Flow], grants: Mapping[Flow, int]) -> Flow | None:

@@ -22,6 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, liter
 from mailer import ids
 from mailer.events import AttemptState
 from mailer.ids import first_id_at
+from mailer.policy.places import site_in
 from mailer.queue.obstacles import Knowledge
 from mailer.queue.selection import PLACES, Place, place_of
 from mailer.store import Store, dialect
@@ -54,7 +55,7 @@ class Row:
     ended         attempts that ended in the window, released ones aside
     outcomes      those by what was heard: accepted, refused 4yz, refused 5yz, broken, unroutable ...
     granted       connections that workers may hold open; of sites only
-    limit         connections that it takes; of sites only
+    limit         connections that it takes from our IPs that have some; of sites only
     """
 
     name: str
@@ -171,7 +172,7 @@ _NEWEST = (
     .order_by(attempt.c.id.desc())
     .limit(bindparam("most"))
 )
-_GRANTED = (
+_GRANTED = (  # by place: an IP of ours and a site
     select(permit.c.site, func.sum(permit.c.connections))
     .join(incarnation, incarnation.c.id == permit.c.incarnation_id)
     .where(incarnation.c.state == "live")
@@ -243,10 +244,14 @@ class _Board:
         """Connections of sites: a tenant is not told of them, since they are everybody's."""
         if self._wanted.by is not By.SITE or self._wanted.owner_id is not None:
             return
-        granted = {site: int(n) for site, n in self._connection.execute(_GRANTED)}
+        granted: Counter[str] = Counter()
+        ips: Counter[str] = Counter()
+        for place, n in self._connection.execute(_GRANTED):
+            granted[site_in(place)] += int(n)
+            ips[site_in(place)] += 1
         for row in self.rows.values():
-            row.granted = granted.get(row.name, 0)
-            row.limit = self._knowledge.rules.connections(row.name, self._knowledge.connections_per_site)
+            each = self._knowledge.rules.connections(row.name, self._knowledge.connections_per_site)
+            row.granted, row.limit = granted[row.name], each * max(1, ips[row.name])
 
     def _is_wanted(self, tenant_id: int) -> bool:
         return self._wanted.owner_id in (None, tenant_id)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, literal_column, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, update
 
 from mailer.events import AttemptState, RecipientState
 from mailer.ids import IdMaker
 from mailer.policy.egress import TRANSACTIONAL, Egress, Granted, Stay
 from mailer.policy.turns import Party
+from mailer.queue import due
+from mailer.queue.due import But
 from mailer.queue.incarnations import hold_live
+from mailer.queue.leaving import Leaving, rows_of
 from mailer.queue.metering import SpendTime, Till, Tolls
-from mailer.store import Store, dialect
+from mailer.store import Store
 from mailer.store.bare import Hot, bare
 from mailer.store.tables import attempt, lane, message, recipient, stream
 from mailer.store.types import from_microseconds, to_microseconds
@@ -40,24 +43,21 @@ class WaitingLane:
     kind: str = TRANSACTIONAL
 
 
-@dataclass(frozen=True, slots=True)
-class But:
-    """What of a lane is not to be claimed: ids of messages, and of recipients."""
-
-    messages: Sequence[int] = ()
-    recipients: Sequence[int] = ()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What limits a claim beside its quotas.
 
-    but    lane id to what is held there
-    tolls  ceilings over time: no more is taken than they leave, and each recipient has its tokens
+    but      lane id to what is held there
+    tolls    ceilings over time: no more is taken than they leave, and each recipient has its tokens
+    leaving  lane id to the IPs of its pool; a lane that is not here leaves by the system's choice
     """
 
     but: Mapping[int, But] = field(default_factory=dict)
     tolls: Tolls | None = None
+    leaving: Mapping[int, Leaving] = field(default_factory=dict)
+
+
+_FREELY = Terms()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ class Claimed:
     granted       what was reserved for it of a warm-up's cap; None: nothing had to be
     stay          what its last attempt means for the choice; None: nothing
     is_unsited    its site was not known, so that none of the site's ceilings was asked
+    must_wait     no IP may carry it: it is told why it waits, and is not sent
     """
 
     attempt_id: int
@@ -111,6 +112,7 @@ class Claimed:
     granted: Granted | None = None
     stay: Stay | None = None
     is_unsited: bool = False
+    must_wait: bool = False
 
     @property
     def party(self) -> Party:
@@ -183,52 +185,7 @@ def _skip_scan() -> Select[tuple[int, int, int, str, str, str]]:
 _WAITING_LANES = Hot(_skip_scan())
 _NEWLY_WAITING = Hot(_newly_waiting())
 
-_RECIPIENT, _MESSAGE, _LANE, _STREAM = bare(recipient), bare(message), bare(lane), bare(stream)
-_DUE_IN_LANE = (
-    select(
-        _RECIPIENT.c.id,
-        _RECIPIENT.c.message_id,
-        _RECIPIENT.c.tenant_id,
-        _RECIPIENT.c.lane_id,
-        _LANE.c.domain,
-        _RECIPIENT.c.address,
-        _RECIPIENT.c.attempts,
-        _RECIPIENT.c.version,
-        _RECIPIENT.c.first_due_at,
-        _RECIPIENT.c.expires_at,
-        _RECIPIENT.c.size_bytes,
-        _RECIPIENT.c.in_doubt,
-        _MESSAGE.c.content_id,
-        _MESSAGE.c.domain_id,
-        _MESSAGE.c.return_path_domain,
-        _STREAM.c.in_doubt,
-        _STREAM.c.kind,
-        _RECIPIENT.c.notify,
-        _RECIPIENT.c.orcpt,
-        _MESSAGE.c.ret,
-        _MESSAGE.c.envid,
-        _MESSAGE.c.tls,
-        _STREAM.c.tls,
-        _LANE.c.stream_id,
-    )
-    .join(_MESSAGE, _MESSAGE.c.id == _RECIPIENT.c.message_id)
-    .join(_LANE, _LANE.c.id == _RECIPIENT.c.lane_id)
-    .join(_STREAM, _STREAM.c.id == _LANE.c.stream_id)
-    .where(
-        _RECIPIENT.c.state == literal_column("'queued'"),
-        _RECIPIENT.c.lane_id == bindparam("lane"),
-        or_(_RECIPIENT.c.expires_at.is_(None), _RECIPIENT.c.expires_at > bindparam("now")),
-    )
-    .order_by(_RECIPIENT.c.id)
-    .limit(bindparam("quota"))
-    .with_for_update(of=_RECIPIENT, skip_locked=True)
-)
-_DUE_OF_LANE = Hot(_DUE_IN_LANE)
-_DUE_BUT = Hot(
-    _DUE_IN_LANE.where(
-        ~dialect.OneOf(_RECIPIENT.c.message_id, "but_messages"), ~dialect.OneOf(_RECIPIENT.c.id, "but_rows")
-    )
-)
+_RECIPIENT = bare(recipient)
 _LEASE = Hot(
     update(_RECIPIENT)
     .where(_RECIPIENT.c.id == bindparam("rcpt"), _RECIPIENT.c.state == literal_column("'queued'"))
@@ -261,45 +218,83 @@ def claim(
 
     Raises Fenced. After it commits, a crash leaves open attempts for `settle.recover`.
     """
-    but = terms.but if terms else {}
-    tolls = terms.tolls if terms else None
+    terms = terms or _FREELY
     with store.write() as connection:
         hold_live(connection, me)
-        till = Till(connection, tolls.rates, now=now, monotonic=tolls.monotonic) if tolls else None
-        claimed: list[Claimed] = []
-        spare = max_bytes
-        wanted = {"now": to_microseconds(now)}
+        taking = _Taking(connection, terms, new_id, spare=max_bytes, now=now)
         for lane_id, quota in quotas.items():
-            names = tolls.of_lane.get(lane_id, ()) if tolls else ()
-            most = min(quota, till.room(names)) if till else quota
-            if not most:
-                continue
-            for row in _due(connection, wanted | {"lane": lane_id, "quota": most}, but.get(lane_id)):
-                size_bytes = row[10]
-                if claimed and size_bytes > spare:
-                    break
-                spare -= size_bytes
-                claimed.append(_claimed(new_id(), row, till.take(names) if till and names else None))
-        if claimed:
-            _lease(connection, me, claimed, now)
-        if tolls and till:
-            till.close()
-            tolls.closed |= till.closed()
-        return claimed
+            leaving = terms.leaving.get(lane_id)
+            if leaving is None:
+                taking.take(lane_id, quota)
+            else:
+                taking.take_from_pool(lane_id, quota, leaving)
+        if taking.claimed:
+            _lease(connection, me, taking.claimed, now)
+        taking.close()
+        return taking.claimed
 
 
-def _due(connection: Connection, wanted: Mapping[str, Any], but: But | None) -> Sequence[Sequence[Any]]:
-    if not but:
-        return _DUE_OF_LANE.rows(connection, wanted)
-    left = {
-        "but_messages": dialect.listed(connection, but.messages),
-        "but_rows": dialect.listed(connection, but.recipients),
-    }
-    return _DUE_BUT.rows(connection, {**wanted, **left})
+class _Taking:
+    """What is taken, lane by lane."""
+
+    def __init__(
+        self, connection: Connection, terms: Terms, new_id: IdMaker, *, spare: int, now: datetime
+    ) -> None:
+        """spare: octets."""
+        self.claimed: list[Claimed] = []
+        self._connection = connection
+        self._but = terms.but
+        self._tolls = tolls = terms.tolls
+        self._till = Till(connection, tolls.rates, now=now, monotonic=tolls.monotonic) if tolls else None
+        self._new_id = new_id
+        self._spare = spare
+        self._now = to_microseconds(now)
+
+    def take(self, lane_id: int, quota: int) -> None:
+        till = self._till
+        names = self._tolls.of_lane.get(lane_id, ()) if self._tolls else ()
+        most = min(quota, till.room(names)) if till else quota
+        if not most:
+            return
+        for row in due.in_lane(self._connection, self._wanted(lane_id, most), self._but.get(lane_id)):
+            if not self._fits(row[10]):
+                break
+            self.claimed.append(_claimed(self._new_id(), row, till.take(names) if till and names else None))
+
+    def take_from_pool(self, lane_id: int, quota: int, leaving: Leaving) -> None:
+        wanted = self._wanted(lane_id, quota)
+        for found in rows_of(self._connection, wanted, self._but.get(lane_id), leaving, self._till):
+            if not self._fits(found.row[10]):
+                break
+            way = found.way
+            spend = self._till.take(way.names) if self._till and way and way.names else None
+            one = replace(
+                _claimed(self._new_id(), found.row, spend),
+                egress=way.egress if way else None,
+                only_site=leaving.site if way else None,
+                stay=found.stay,
+                must_wait=way is None,
+            )
+            self.claimed.append(one)
+
+    def _wanted(self, lane_id: int, quota: int) -> dict[str, int]:
+        return {"now": self._now, "lane": lane_id, "quota": quota}
+
+    def _fits(self, size_bytes: int) -> bool:
+        if self.claimed and size_bytes > self._spare:
+            return False
+        self._spare -= size_bytes
+        return True
+
+    def close(self) -> None:
+        """Writes what was taken of ceilings, and tells which have no room."""
+        if self._tolls and self._till:
+            self._till.close()
+            self._tolls.closed |= self._till.closed()
 
 
 def _claimed(attempt_id: int, row: Sequence[Any], spend: SpendTime | None) -> Claimed:
-    """A row of _DUE_OF_LANE; instants come as microseconds, SQLite's booleans as numbers."""
+    """A row of due.py."""
     return Claimed(
         attempt_id=attempt_id,
         recipient_id=row[0],

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select
 
-from mailer.policy.egress import Egress, Stay
+from mailer.policy.egress import TRANSACTIONAL, Egress, Stay
+from mailer.policy.sites import SiteRules
 from mailer.store import Store, dialect
 from mailer.store.tables import (
     egress_host,
@@ -69,8 +70,35 @@ class EgressTables:
 def tables(store: Store) -> EgressTables:
     """Read at once, so that no pool names an IP that is not there."""
     with store.read() as connection:
-        ips = {r.id: (_egress(r), r.state) for r in connection.execute(select(egress_ip))}
-        return EgressTables(ips, _pools(connection), _uses(connection), *_warming(connection))
+        return tables_in(connection)
+
+
+def tables_in(connection: Connection) -> EgressTables:
+    """The same in the caller's snapshot."""
+    ips = {r.id: (_egress(r), r.state) for r in connection.execute(select(egress_ip))}
+    return EgressTables(ips, _pools(connection), _uses(connection), *_warming(connection))
+
+
+def pool_for(
+    tables: EgressTables, rules: SiteRules, tenant_id: int, stream_id: int, site: str, *, kind: str
+) -> PoolRow | None:
+    """The pool that a stream's mail to a site is to leave from; None: none is meant for it.
+
+    The stream's own goes before its tenant's, that before the one a provider's rule names, and that before
+    the default one of the stream's kind.
+    """
+    for key in ((tenant_id, stream_id), (tenant_id, ALL_STREAMS)):
+        pool = tables.pools.get(tables.uses.get(key, 0))
+        # A tenant's pool is for the streams whose kind may use it.
+        if pool is not None and kind in (pool.kind, TRANSACTIONAL):
+            return pool
+    rule = rules.rule_of(site)
+    wanted = None if rule is None else rule.pool
+    for pool in tables.pools.values():
+        fits = pool.owner is None or pool.owner == tenant_id
+        if pool.name == wanted and fits and kind in (pool.kind, TRANSACTIONAL):
+            return pool
+    return next((p for p in tables.pools.values() if p.is_default and p.kind == kind), None)
 
 
 def _egress(row: object) -> Egress:
@@ -97,6 +125,12 @@ def _warming(connection: Connection) -> tuple[frozenset[int], dict[tuple[int, st
     ids = frozenset(connection.execute(limited).scalars())
     rows = connection.execute(select(warmup).where(warmup.c.egress_id.in_(limited))) if ids else ()
     return ids, {(r.egress_id, r.provider): LevelRow(r.cap, r.used, r.day) for r in rows}
+
+
+def on_hosts(connection: Connection) -> frozenset[int]:
+    """Ids of IPs that are on a host with a worker."""
+    found = select(egress_host.c.egress_id).where(egress_host.c.ipv4_here | egress_host.c.ipv6_here)
+    return frozenset(connection.execute(found).scalars())
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +174,17 @@ def stays(store: Store, recipients: Collection[int]) -> dict[int, Stay]:
     """What the last try of these recipients means for their next one, where it means anything."""
     if not recipients:
         return {}
-    wanted = select(egress_stay).where(egress_stay.c.recipient_id.in_(recipients))
     with store.read() as connection:
-        return {
-            r.recipient_id: Stay(r.egress_id, bool(r.is_pinned), bool(r.is_changed))
-            for r in connection.execute(wanted)
-        }
+        return stays_in(connection, recipients)
+
+
+def stays_in(connection: Connection, recipients: Collection[int]) -> dict[int, Stay]:
+    """The same in the caller's snapshot."""
+    wanted = select(egress_stay).where(egress_stay.c.recipient_id.in_(recipients))
+    return {
+        r.recipient_id: Stay(r.egress_id, bool(r.is_pinned), bool(r.is_changed))
+        for r in connection.execute(wanted)
+    }
 
 
 def keep(connection: Connection, kept: Mapping[int, Stay]) -> None:

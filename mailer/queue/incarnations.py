@@ -148,3 +148,12 @@ def live_workers(connection: Connection) -> int:
     """How many workers share a site's permits now."""
     count = select(func.count()).where(incarnation.c.state == "live", incarnation.c.role == "worker")
     return connection.execute(count.select_from(incarnation)).scalar_one()
+
+
+def workers_beside(connection: Connection, me: int) -> int:
+    """How many of them are on the host of `me`, which is one of them."""
+    host = select(incarnation.c.host).where(incarnation.c.id == me).scalar_subquery()
+    count = select(func.count()).where(
+        incarnation.c.state == "live", incarnation.c.role == "worker", incarnation.c.host == host
+    )
+    return connection.execute(count.select_from(incarnation)).scalar_one()

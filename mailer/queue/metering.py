@@ -37,6 +37,7 @@ class Tolls:
 
     rates      of every limit that is named below
     of_lane    names of the limits that hold for a lane; a lane that is not here has none
+    of_way     likewise for a lane's mail that leaves from an IP, by lane and egress id
     monotonic  of this process
     closed     filled by the claim: limits without room, and when (monotonic) each has some again
     """
@@ -45,15 +46,17 @@ class Tolls:
     of_lane: Mapping[int, Sequence[str]]
     monotonic: Callable[[], float]
     closed: dict[str, float] = field(default_factory=dict)
+    of_way: Mapping[tuple[int, int], Sequence[str]] = field(default_factory=dict)
 
-    def only(self, lanes: Collection[int]) -> Tolls | None:
-        """Those of some lanes; None: none of them has any."""
+    def only(self, lanes: Collection[int], by_ip: Mapping[int, Collection[int]]) -> Tolls | None:
+        """Those of some lanes, and of some IPs by lane; None: none of them has any."""
         of_lane = {lane_id: names for lane_id, names in self.of_lane.items() if lane_id in lanes}
-        wanted = {name for names in of_lane.values() for name in names}
+        of_way = {way: names for way, names in self.of_way.items() if way[1] in by_ip.get(way[0], ())}
+        wanted = {name for names in (*of_lane.values(), *of_way.values()) for name in names}
         if not wanted:
             return None
         rates = {name: limits for name, limits in self.rates.items() if name in wanted}
-        return Tolls(rates=rates, of_lane=of_lane, monotonic=self.monotonic)
+        return Tolls(rates=rates, of_lane=of_lane, of_way=of_way, monotonic=self.monotonic)
 
 
 _RATE = bare(rate_table)

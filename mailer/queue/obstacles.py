@@ -16,11 +16,14 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_colum
 
 from mailer import ids
 from mailer.events import RecipientState, WaitReason
+from mailer.policy.egress import ACTIVE, OFF, Stay
+from mailer.policy.places import parts_of
 from mailer.policy.sites import SiteRules
-from mailer.queue import holds
+from mailer.queue import egress, holds
+from mailer.queue.egress import EgressTables, PoolRow
 from mailer.queue.holds import Hold
 from mailer.queue.selection import Place, SiteOf, unrouted
-from mailer.store.tables import attempt, incarnation, lane, permit, recipient
+from mailer.store.tables import attempt, incarnation, lane, permit, recipient, stream
 
 MOST_COUNTED = 10_000  # of what stands ahead
 _WAITS_FOR_CLAIM = frozenset({RecipientState.QUEUED})
@@ -34,7 +37,7 @@ class Obstacle:
 
     kind    a stable word: held, fault, scheduled, retry, not_woken, in_hand, no_worker, unresolved,
             connections, backlog; of other parts: suspended, probing, paced, fewer_connections, stream_held,
-            stream_paced (slowness.py), ceiling, new_connections (paced.py)
+            stream_paced (slowness.py), ceiling, new_connections (paced.py), pool_closed (poolwaits.py)
     until   when it ends by itself; None: nobody knows, or never
     remedy  what it would take to end it earlier
     rule    file and line of the rule behind it; None: there is none
@@ -89,6 +92,15 @@ class Waiting:
         return self.place.site or f"domain:{self.place.domain}"
 
 
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """The IPs that a recipient may leave from, by name. is_pinned: its last try left from there."""
+
+    pool: str
+    ips: Sequence[str]
+    is_pinned: bool = False
+
+
 class Look:
     """One snapshot, and what was read of it already: a message may have a thousand recipients.
 
@@ -102,6 +114,10 @@ class Look:
         self._holds: Sequence[Hold] | None = None
         self._live: dict[str, int] = {}
         self._permits: dict[str, Sequence[Any]] = {}
+        self._egress: EgressTables | None = None
+        self._here: frozenset[int] = frozenset()
+        self._streams: dict[int, tuple[int, str]] = {}
+        self._outlets: dict[int, Outlets | None] = {}
 
     def holds(self) -> Sequence[Hold]:
         """In force."""
@@ -117,16 +133,64 @@ class Look:
             self._live[role] = self.connection.execute(alive).scalar_one()
         return self._live[role]
 
-    def permits(self, site: str) -> Sequence[Any]:
+    def permits(self, place: str) -> Sequence[Any]:
         """connections, host, pid of those that live and have some."""
-        if site not in self._permits:
-            self._permits[site] = self.connection.execute(_PERMITS, {"site": site}).all()
-        return self._permits[site]
+        if place not in self._permits:
+            self._permits[place] = self.connection.execute(_PERMITS, {"site": place}).all()
+        return self._permits[place]
+
+    def stream_of(self, lane_id: int) -> tuple[int, str]:
+        """Id and kind."""
+        if lane_id not in self._streams:
+            wanted = select(stream.c.id, stream.c.kind).join(lane, lane.c.stream_id == stream.c.id)
+            row = self.connection.execute(wanted.where(lane.c.id == lane_id)).one()
+            self._streams[lane_id] = (row.id, row.kind)
+        return self._streams[lane_id]
+
+    @property
+    def has_pools(self) -> bool:
+        return bool(self._tables().pools)
+
+    def outlets(self, w: Waiting) -> Outlets | None:
+        """None: no pool is meant for it, so that the system chooses; of a site not yet known nobody knows."""
+        if w.recipient_id not in self._outlets:
+            self._outlets[w.recipient_id] = self._outlets_of(w)
+        return self._outlets[w.recipient_id]
+
+    def _outlets_of(self, w: Waiting) -> Outlets | None:
+        tables = self._tables()
+        if not tables.pools or w.place.site is None:
+            return None
+        stream_id, kind = self.stream_of(w.place.lane_id)
+        pool = egress.pool_for(tables, w.knowledge.rules, w.place.tenant_id, stream_id, w.site, kind=kind)
+        if pool is None:
+            return None
+        stay = egress.stays_in(self.connection, [w.recipient_id]).get(w.recipient_id)
+        return _outlets(tables, pool, self._here, stay)
+
+    def _tables(self) -> EgressTables:
+        if self._egress is None:
+            self._egress = egress.tables_in(self.connection)
+            self._here = egress.on_hosts(self.connection) if self._egress.pools else frozenset()
+        return self._egress
 
     def up_to(self, *meant: ColumnElement[bool]) -> int:
         """How many queued recipients are meant, as far as it counts."""
         some = select(recipient.c.id).where(_IS_QUEUED, *meant).limit(self.most_counted).subquery()
         return self.connection.execute(select(func.count()).select_from(some)).scalar_one()
+
+
+def _outlets(tables: EgressTables, pool: PoolRow, here: frozenset[int], stay: Stay | None) -> Outlets:
+    """As policy/egress.py ranks them, as far as rows tell it."""
+    if stay is not None and stay.is_pinned and stay.egress_id in here:
+        whole, state = tables.ips[stay.egress_id]
+        if state != OFF:
+            return Outlets(pool.name, [whole.name], is_pinned=True)
+    active = {i: n for i, n in pool.members.items() if i in here and tables.ips[i][1] == ACTIVE}
+    if stay is not None and not stay.is_pinned and len(active) > 1:
+        active.pop(stay.egress_id, None)
+    first = [i for i, weight in active.items() if weight] or list(active)
+    return Outlets(pool.name, [tables.ips[i][0].name for i in first])
 
 
 _PERMITS = (
@@ -245,11 +309,16 @@ def unresolved(_look: Look, w: Waiting) -> Sequence[Obstacle]:
 
 
 def connections(look: Look, w: Waiting) -> Sequence[Obstacle]:
-    """All connections that its site takes are granted to workers."""
-    if w.state not in _WAITS_FOR_CLAIM:
+    """All connections that its site takes are granted to workers; of a pool's IPs poolwaits.py tells."""
+    if w.state not in _WAITS_FOR_CLAIM or look.outlets(w) is not None:
         return ()
+    return taken(look, w, w.site)
+
+
+def taken(look: Look, w: Waiting, place: str) -> Sequence[Obstacle]:
+    """All connections of an IP to its site."""
     limit = w.knowledge.rules.connections(w.site, w.knowledge.connections_per_site)
-    rows = look.permits(w.site)
+    rows = look.permits(place)
     granted = sum(row.connections for row in rows)
     if not granted or granted < limit:
         return ()
@@ -259,10 +328,12 @@ def connections(look: Look, w: Waiting) -> Sequence[Obstacle]:
     facts: dict[str, Any] = {"site": w.site, "limit": limit, "granted": granted}
     if w.knowledge.for_operator:
         facts["workers"] = [{"host": r.host, "pid": r.pid, "connections": r.connections} for r in rows]
+    ip, _ = parts_of(place)
+    source = "" if not ip else f" from {ip if w.knowledge.for_operator else 'an address of ours'}"
     return [
         Obstacle(
             kind="connections",
-            what=f"{w.site} takes {limit} connections at a time by {by}, and all are granted",
+            what=f"{w.site} takes {limit} connections at a time{source} by {by}, and all are granted",
             remedy="wait for its turn on one of them, or allow more if the site does",
             rule=rule.place if rule is not None and is_ruled else None,
             facts=facts,

@@ -12,10 +12,11 @@ from sqlalchemy import select
 from mailer.events import RecipientState
 from mailer.policy.allowing import Ceiling, Ceilings
 from mailer.policy.limits import read_rates
-from mailer.queue import metering, sitemeters, slowness
+from mailer.queue import metering, poolwaits, sitemeters, slowness
 from mailer.queue.metering import Standing
 from mailer.queue.obstacles import Finder, Look, Obstacle, Waiting
-from mailer.store.tables import lane, sending_limit
+from mailer.queue.slowness import Hindrance
+from mailer.store.tables import sending_limit
 
 
 def limited(look: Look, w: Waiting) -> Sequence[Obstacle]:
@@ -23,6 +24,8 @@ def limited(look: Look, w: Waiting) -> Sequence[Obstacle]:
     if w.state != RecipientState.QUEUED:
         return ()
     over = {c.name: c for c in _over(look, w)}
+    if look.outlets(w) is not None:  # of its IPs poolwaits.py tells
+        over = {name: c for name, c in over.items() if not name.startswith("site:")}
     if not over:
         return ()
     rates = {name: ceiling.rates for name, ceiling in over.items()}
@@ -31,7 +34,7 @@ def limited(look: Look, w: Waiting) -> Sequence[Obstacle]:
 
 
 def _over(look: Look, w: Waiting) -> Sequence[Ceiling]:
-    stream_id = _stream_of(look, w)
+    stream_id, _ = look.stream_of(w.place.lane_id)
     allowed = select(sending_limit.c.subject, sending_limit.c.subject_id, sending_limit.c.rates).where(
         (
             sending_limit.c.subject.in_(["tenant", "newcomer"])
@@ -74,8 +77,11 @@ def connecting(look: Look, w: Waiting) -> Sequence[Obstacle]:
     if w.state not in (RecipientState.QUEUED, RecipientState.LEASED):
         return ()
     meters = sitemeters.connecting(look.connection, w.knowledge.rules, w.site, now=w.now)
+    outlets = look.outlets(w)
+    if outlets is not None:
+        meters = [meter for meter in meters if meter.egress_ip in outlets.ips]
     times = [meter.at.opens_at for meter in meters if meter.at.opens_at is not None]
-    if not times or len(times) < len(meters):
+    if not times or len(times) < (len(meters) if outlets is None else len(outlets.ips)):
         return ()  # another address may
     limit = meters[0].at.rate
     facts: dict[str, Any] = {"limit": str(limit), "over": "connections"}
@@ -97,19 +103,18 @@ def slowed(look: Look, w: Waiting) -> Sequence[Obstacle]:
     """What its site, or its stream there, was found to take, or refuses."""
     if w.state not in (RecipientState.QUEUED, RecipientState.DEFERRED):
         return ()
+    stream_id, _ = look.stream_of(w.place.lane_id)
+    found = [*_slowed_there(look, w)]
+    found += slowness.of_stream(look.connection, w.place.tenant_id, stream_id, w.site, now=w.now)
+    return [slowness.as_obstacle(h) for h in found]
+
+
+def _slowed_there(look: Look, w: Waiting) -> Sequence[Hindrance]:
+    """From where it may leave; of a pool's IPs poolwaits.py tells."""
+    if look.outlets(w) is not None:
+        return ()
     found = slowness.of_site(look.connection, w.site, for_operator=w.knowledge.for_operator)
-    found += slowness.of_stream(
-        look.connection, w.place.tenant_id, _stream_of(look, w), w.site, now=w.now
-    )  # fmt: skip
-    return [
-        Obstacle(kind=h.kind, what=h.what, until=h.until, remedy=h.remedy, rule=h.rule, facts=h.facts)
-        for h in found
-    ]
+    return [h for h in found if not (look.has_pools and h.facts["egress_ip"])]
 
 
-def _stream_of(look: Look, w: Waiting) -> int:
-    wanted = select(lane.c.stream_id).where(lane.c.id == w.place.lane_id)
-    return int(look.connection.execute(wanted).scalar_one())
-
-
-FINDERS: tuple[Finder, ...] = (slowed, limited, connecting)
+FINDERS: tuple[Finder, ...] = (slowed, limited, connecting, poolwaits.closed)

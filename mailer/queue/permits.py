@@ -1,7 +1,8 @@
-"""Connection permits: how many sessions an incarnation may hold open to a site, dealt by the database.
+"""Connection permits: how many sessions an incarnation may hold open at a place, dealt by the database.
 
-The sum over live incarnations never passes the site's limit. A worker asks for its fair share and keeps
-it while it has work there; permits of an ended or fenced incarnation return with it (incarnations.py).
+A place is an IP of ours and a site, or the site alone where the system chooses the IP (policy/places.py). The
+sum over live incarnations never passes what the site takes from one IP. A worker asks for its fair share and
+keeps it while it has work there; permits of an ended or fenced incarnation return with it (incarnations.py).
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, func, select
 
-from mailer.queue.incarnations import hold_live, live_workers
+from mailer.policy.places import parts_of
+from mailer.queue.incarnations import hold_live, live_workers, workers_beside
 from mailer.store import Store, dialect
 from mailer.store.tables import incarnation, permit, site
 
 
 def acquire(store: Store, me: int, limits: Mapping[str, int]) -> dict[str, int]:
-    """Connections that `me` may hold open to each site, at most its fair share of what the site takes.
+    """Connections that `me` may hold open at each place, at most its fair share of what is allowed there.
 
-    limits  by site: connections over all incarnations
+    limits  by place: connections over all incarnations
 
     0 when the others hold all of them: ask again later. Repeating it changes nothing but the share.
     Raises Fenced.
@@ -26,7 +28,7 @@ def acquire(store: Store, me: int, limits: Mapping[str, int]) -> dict[str, int]:
     names = sorted(limits)
     with store.write() as connection:
         hold_live(connection, me)
-        # The sites' rows are the locks: without them two workers could both see the last permit free.
+        # The places' rows are the locks: without them two workers could both see the last permit free.
         # Sorted, so that two workers never wait for each other in a circle.
         connection.execute(
             dialect.insert(connection, site).on_conflict_do_nothing(), [{"name": n} for n in names]
@@ -35,9 +37,9 @@ def acquire(store: Store, me: int, limits: Mapping[str, int]) -> dict[str, int]:
             select(site.c.name).where(site.c.name.in_(names)).order_by(site.c.name).with_for_update()
         )
         taken = _taken_by_others(connection, me, names)
-        workers = max(1, live_workers(connection))
+        among = _Sharers(connection, me)
         grants = {
-            name: max(0, min(max(1, limits[name] // workers), limits[name] - taken.get(name, 0)))
+            name: max(0, min(max(1, limits[name] // among.of(name)), limits[name] - taken.get(name, 0)))
             for name in names
         }
         rows = [{"site": n, "incarnation_id": me, "connections": g} for n, g in grants.items()]
@@ -51,6 +53,23 @@ def acquire(store: Store, me: int, limits: Mapping[str, int]) -> dict[str, int]:
         return grants
 
 
+class _Sharers:
+    """Among how many workers a place is shared: an IP of ours is on one host, for the workers there."""
+
+    def __init__(self, connection: Connection, me: int) -> None:
+        self._connection = connection
+        self._me = me
+        self._everywhere = max(1, live_workers(connection))
+        self._here: int | None = None
+
+    def of(self, place: str) -> int:
+        if not parts_of(place)[0]:
+            return self._everywhere
+        if self._here is None:
+            self._here = max(1, workers_beside(self._connection, self._me))
+        return self._here
+
+
 def _taken_by_others(connection: Connection, me: int, names: Sequence[str]) -> dict[str, int]:
     held = (
         select(permit.c.site, func.sum(permit.c.connections))
@@ -62,7 +81,7 @@ def _taken_by_others(connection: Connection, me: int, names: Sequence[str]) -> d
 
 
 def give_back(store: Store, me: int, names: Sequence[str]) -> None:
-    """Returns `me`'s permits for these sites, when it has no session open there."""
+    """Returns `me`'s permits for these places, when it has no session open there."""
     with store.write() as connection:
         mine = permit.delete().where(permit.c.site.in_(names), permit.c.incarnation_id == me)
         connection.execute(mine)

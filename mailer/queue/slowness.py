@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from mailer.policy.governor import StreamPace
 from mailer.policy.pace import State
+from mailer.queue.obstacles import Obstacle
 from mailer.queue.pace import Standing, load_stream, standing_of
 from mailer.store import Store
 from mailer.store.tables import pace, stream_pace
@@ -45,8 +46,12 @@ def of_site(connection: Connection, site: str, *, for_operator: bool) -> list[Hi
     return [
         h
         for row in rows
-        for h in _of_standing(row.egress_ip, site, standing_of(row), for_operator=for_operator)
+        for h in of_standing(row.egress_ip, site, standing_of(row), for_operator=for_operator)
     ]
+
+
+def as_obstacle(h: Hindrance) -> Obstacle:
+    return Obstacle(kind=h.kind, what=h.what, until=h.until, remedy=h.remedy, rule=h.rule, facts=h.facts)
 
 
 def of_stream(
@@ -68,11 +73,12 @@ def everywhere(store: Store) -> list[tuple[str, str, Hindrance]]:
     return [
         (row.egress_ip, row.site, h)
         for row in rows
-        for h in _of_standing(row.egress_ip, row.site, standing_of(row), for_operator=True)
+        for h in of_standing(row.egress_ip, row.site, standing_of(row), for_operator=True)
     ]
 
 
-def _of_standing(egress_ip: str, site: str, at: Standing, *, for_operator: bool) -> Sequence[Hindrance]:
+def of_standing(egress_ip: str, site: str, at: Standing, *, for_operator: bool) -> Sequence[Hindrance]:
+    """From one of our egress IPs."""
     name = egress_ip or "the address that the system chooses"
     facts = {"egress_ip": egress_ip, "since": at.since}
     remedy = "nothing: it is tried again by itself; the operator can end it sooner"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -11,10 +11,13 @@ import structlog
 from mailer.policy.allowing import Ceiling, learnt
 from mailer.policy.fairness import Flow, ReadyLane, Room, share_out
 from mailer.policy.pacing import in_hand_limit, limit_of_broadcast, limit_of_party, room_for
+from mailer.policy.places import parts_of, place_name, site_in
 from mailer.policy.sites import SiteRules
 from mailer.queue import claim, permits, sweep
 from mailer.queue.claim import Claimed, Terms, WaitingLane
 from mailer.queue.incarnations import Fenced
+from mailer.relay.departing import Departing, Gauges
+from mailer.relay.dispatch import DispatchParts
 from mailer.relay.holding import HoldBook
 from mailer.relay.limitbook import LimitBook
 from mailer.relay.means import Means
@@ -24,19 +27,18 @@ from mailer.store import CommitUnknown, Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
 
-_SITES_ASKED_AT_ONCE = 64
+_PLACES_ASKED_AT_ONCE = 64
 _HELD_PIECES = 20  # of the list of lanes that are passed over in one pull
 _GRANT_SECONDS = 5.0  # a share is asked for anew after this, since workers come and go
 _EMPTY_GRANT_SECONDS = 1.0
 _AUDIT_SECONDS = 10.0
 _UNSITED = "domain:"  # the site of a domain that was not looked up yet
-EGRESS = ""  # the IP that the system chooses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimLimits:
-    """messages and bytes a worker holds at most; a claim's size; connections a site takes in all, where
-    no provider's rule asks for fewer."""
+    """messages and bytes a worker holds at most; a claim's size; connections a site takes from an IP of ours,
+    where no provider's rule asks for fewer."""
 
     messages: int = 1000
     bytes: int = 256 * 1024 * 1024
@@ -44,9 +46,9 @@ class ClaimLimits:
     connections_per_site: int = 20
     rules: SiteRules = field(default_factory=SiteRules)
 
-    def connections(self, site: str) -> int:
-        """To a site, over all workers."""
-        return self.rules.connections(site, self.connections_per_site)
+    def connections(self, place: str) -> int:
+        """At a place, over all workers."""
+        return self.rules.connections(site_in(place), self.connections_per_site)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,58 +58,58 @@ class _Grant:
 
 
 class Permits:
-    """This worker's connection permits, asked for by site and remembered for some seconds."""
+    """This worker's connection permits, asked for by place and remembered for some seconds."""
 
     def __init__(
         self, store: Store, me: int, *, limit_of: Callable[[str], int], monotonic: Callable[[], float]
     ) -> None:
-        """limit_of: connections that a site takes, over all workers."""
+        """limit_of: connections that a place takes, over all workers."""
         self._store = store
         self._me = me
         self._limit_of = limit_of
         self._monotonic = monotonic
         self._grants: dict[str, _Grant] = {}
 
-    def connections(self, site: str) -> int:
-        """Connections this worker may hold open to a site now.
+    def connections(self, place: str) -> int:
+        """Connections this worker may hold open at a place now.
 
-        One to a site it has not asked for: mail claimed for a domain finds out its site as it is sent.
+        One at a place it has not asked for: mail claimed for a domain finds out its site as it is sent.
         """
-        grant = self._grants.get(site)
+        grant = self._grants.get(place)
         return grant.connections if grant else 1
 
-    def is_asked(self, site: str) -> bool:
-        """Whether what was granted for a site is known, and not so old that it must be asked for again."""
-        grant = self._grants.get(site)
+    def is_asked(self, place: str) -> bool:
+        """Whether what was granted for a place is known, and not so old that it must be asked for again."""
+        grant = self._grants.get(place)
         return grant is not None and grant.until > self._monotonic()
 
-    def granted(self, site: str) -> int:
+    def granted(self, place: str) -> int:
         """Connections the database granted; 0 before it was asked: nothing is claimed without a permit."""
-        grant = self._grants.get(site)
+        grant = self._grants.get(place)
         return grant.connections if grant else 0
 
     def lapsed(self, seconds: float) -> list[str]:
-        """Sites not asked for in so long: no mail waits for them."""
+        """Places not asked for in so long: no mail waits for them."""
         before = self._monotonic() - seconds
-        return [site for site, grant in list(self._grants.items()) if grant.until <= before]
+        return [place for place, grant in list(self._grants.items()) if grant.until <= before]
 
-    def refresh(self, sites: Iterable[str]) -> None:
-        """Asks for the sites whose grant is missing or old, some at a time. Raises Fenced."""
+    def refresh(self, places: Iterable[str]) -> None:
+        """Asks for the places whose grant is missing or old, some at a time. Raises Fenced."""
         now = self._monotonic()
-        stale = [s for s in sites if s not in self._grants or self._grants[s].until <= now]
-        # The longest known come last, so that new sites are not starved by many old ones.
-        stale.sort(key=lambda s: self._grants[s].until if s in self._grants else 0.0)
-        asked = stale[:_SITES_ASKED_AT_ONCE]
+        stale = [p for p in places if p not in self._grants or self._grants[p].until <= now]
+        # The longest known come last, so that new places are not starved by many old ones.
+        stale.sort(key=lambda p: self._grants[p].until if p in self._grants else 0.0)
+        asked = stale[:_PLACES_ASKED_AT_ONCE]
         if not asked:
             return
-        limits = {site: self._limit_of(site) for site in asked}
-        for site, granted in permits.acquire(self._store, self._me, limits).items():
+        limits = {place: self._limit_of(place) for place in asked}
+        for place, granted in permits.acquire(self._store, self._me, limits).items():
             lasts = _GRANT_SECONDS if granted else _EMPTY_GRANT_SECONDS
-            self._grants[site] = _Grant(granted, now + lasts)
+            self._grants[place] = _Grant(granted, now + lasts)
 
-    def give_back(self, sites: Sequence[str]) -> None:
-        """Returns the permits of sites where nothing is in hand and every session has closed."""
-        mine = [site for site in sites if self._grants.pop(site, None)]
+    def give_back(self, places: Sequence[str]) -> None:
+        """Returns the permits of places where nothing is in hand and every session has closed."""
+        mine = [place for place in places if self._grants.pop(place, None)]
         if mine:
             permits.give_back(self._store, self._me, mine)
 
@@ -123,10 +125,12 @@ class Claimer:
         limits: ClaimLimits,
         site_of: Callable[[str], str | None],
         book: PaceBook | None = None,
+        pools: DispatchParts | None = None,
     ) -> None:
         """site_of: the site a domain is known to resolve to, None if this process does not know.
 
-        book  how fast sites take mail; None: as fast as they are sent it
+        book   how fast sites take mail; None: as fast as they are sent it
+        pools  what the choice of IPs goes by; None: all mail leaves by the system's choice
         """
         self._holds = HoldBook(means.store, monotonic=means.monotonic, now=means.now)
         self._means = means
@@ -135,6 +139,12 @@ class Claimer:
         self._site_of = site_of
         self._ceilings = LimitBook(means.store, limits.rules, monotonic=means.monotonic)
         self._book = book
+        gauges = Gauges(
+            ask_permits=own_permits.refresh,
+            is_closed=self._is_closed,
+            messages=lambda p, k: self._room(p).of(k),
+        )
+        self._departing = Departing(pools, gauges, monotonic=means.monotonic) if pools else None
         self._first: Flow | None = None
         self._prospects = Prospects(means.store, monotonic=means.monotonic, now=means.now)
         self._known_work: set[Flow] = set()  # as the last look at the lanes found
@@ -170,24 +180,31 @@ class Claimer:
             return []
         self._holds.refresh()
         self._ceilings.refresh()
-        waiting = [lane for lane in self._ready_lanes() if not self._is_slow_lane(lane)]
-        lanes, tolls = self._ceilings.sort(waiting, self._learnt)
-        sites = {lane.site for lane in lanes}
-        self._permits.refresh(sites)
-        self._known_work = {(lane.tenant_id, lane.site, lane.kind) for lane in lanes}
+        ready = [lane for lane in self._ready_lanes() if not self._is_slow_lane(lane)]
+        departing = self._departing if self._departing and self._departing.is_needed else None
+        spread = departing.spread(ready) if departing else ready
+        lanes, tolls = self._ceilings.sort(spread, self._learnt)
+        places = {lane.place for lane in lanes}
+        self._permits.refresh(places)
+        self._known_work = {(lane.tenant_id, lane.place, lane.kind) for lane in lanes}
         share = share_out(
             lanes,
-            room={site: self._room(site) for site in sites},
+            room={place: self._room(place) for place in places},
             total=self._room_in_all(),
             first=self._first,
             most={flow: self._most(flow) for flow in self._known_work},
         )
+        if departing:
+            # Also of lanes that find all IPs busy, but not of those that a ceiling of their sender holds up.
+            held_up = {lane.lane_id for lane in spread} - {lane.lane_id for lane in lanes}
+            self._known_work |= departing.flows_of(lane for lane in ready if lane.lane_id not in held_up)
         if not share.quotas:
             self._prospects.served({}, {})
             return []
         self._first = share.next_flow
         # Only what is asked for now is locked.
-        tolls = tolls.only(share.quotas) if tolls else None
+        tolls = tolls.only(share.quotas, share.by_ip) if tolls else None
+        leaving = departing.leaving(share, tolls) if departing else {}
         claimed = claim.claim(
             self._means.store,
             self._means.lease.incarnation_id,
@@ -195,20 +212,30 @@ class Claimer:
             max_bytes=spare,
             new_id=self._means.new_id,
             now=self._means.now(),
-            terms=Terms(but=self._holds.but, tolls=tolls),
+            terms=Terms(but=self._holds.but, tolls=tolls, leaving=leaving),
         )
         if tolls:
             self._ceilings.learn(tolls)
+        if departing:
+            departing.ended(leaving)
         unsited = {lane.lane_id for lane in lanes if lane.site.startswith(_UNSITED)}
         if unsited:
             claimed = [replace(c, is_unsited=True) if c.lane_id in unsited else c for c in claimed]
-        self._prospects.served(share.quotas, Counter(c.lane_id for c in claimed))
-        site_of = {lane.lane_id: lane.site for lane in lanes}
-        self._means.in_hand.add((c.attempt_id, site_of[c.lane_id], c.party, c.size_bytes) for c in claimed)
-        if self._book is not None:
-            for site in {site_of[c.lane_id] for c in claimed}:
-                self._book.claimed(EGRESS, site)
+        got = Counter(c.lane_id for c in claimed)
+        # Of a pool's lane the quota of one IP may be left while much waits for another.
+        asked = {i: 1 if i in leaving else quota for i, quota in share.quotas.items()}
+        self._prospects.served(asked if leaving else share.quotas, got)
+        self._take_in_hand(claimed, {lane.lane_id: lane.site for lane in lanes})
         return claimed
+
+    def _take_in_hand(self, claimed: Sequence[Claimed], site_of: Mapping[int, str]) -> None:
+        held = [(c.egress.name if c.egress else "", site_of[c.lane_id], c) for c in claimed]
+        self._means.in_hand.add(
+            (c.attempt_id, place_name(egress, site), c.party, c.size_bytes) for egress, site, c in held
+        )
+        if self._book is not None:
+            for egress, site in {(egress, site) for egress, site, c in held if not c.must_wait}:
+                self._book.claimed(egress, site)
 
     def opens_in(self) -> float | None:
         """Seconds until a pull may find more: there is room again under a ceiling that held mail up, or more
@@ -217,7 +244,7 @@ class Claimer:
         return min((seconds for seconds in waits if seconds is not None), default=None)
 
     def _has_room_for_known_work(self) -> bool:
-        rooms = {site: self._room(site) for _, site, _ in self._known_work}
+        rooms = {place: self._room(place) for _, place, _ in self._known_work}
         return any(rooms[flow[1]].of(flow[2]) > 0 and self._most(flow) > 0 for flow in self._known_work)
 
     def _adopt(self) -> list[Claimed]:
@@ -231,7 +258,8 @@ class Claimer:
         held = self._means.in_hand.attempts()
         store, me = self._means.store, self._means.lease.incarnation_id
         opened = sweep.open_attempts(store, me, most=2 * self._limits.messages)
-        lost = [c for c in opened if c.attempt_id not in held]
+        # Which IP their tokens are of is not known any more: what leaves from a pool is claimed anew.
+        lost = [replace(c, must_wait=True) for c in opened if c.attempt_id not in held]
         sites = [self._site_of(c.domain) or f"{_UNSITED}{c.domain}" for c in lost]
         self._means.in_hand.add(
             (c.attempt_id, site, c.party, c.size_bytes) for c, site in zip(lost, sites, strict=True)
@@ -262,49 +290,58 @@ class Claimer:
         return None if self._holds.holds(lane, place.site) else place
 
     def _may_have_room(self, flow: Flow) -> bool:
-        _, site, kind = flow
-        return not self._permits.is_asked(site) or (self._room(site).of(kind) > 0 and self._most(flow) > 0)
+        flows = self._departing.known_flows(flow) if self._departing else None
+        return any(
+            not self._permits.is_asked(place)
+            or (self._room(place).of(kind) > 0 and self._most((tenant_id, place, kind)) > 0)
+            for tenant_id, place, kind in flows or (flow,)
+        )
 
     def _place(self, lane: WaitingLane) -> ReadyLane:
         site = self._site_of(lane.domain) or lane.site or f"{_UNSITED}{lane.domain}"
         return ReadyLane(lane.lane_id, lane.tenant_id, lane.domain, site, lane.stream_id, lane.kind)
 
     def _learnt(self, lane: ReadyLane) -> Sequence[Ceiling]:
-        """The rates that its site was found to take, and that its stream is slowed to there."""
+        """The rates that its place was found to take, and that its stream is slowed to there."""
         if self._book is None:
             return ()
-        found = []
-        if rate := self._book.slowest_per_hour(lane.site):
-            found.append(learnt(f"pace:{lane.site}", rate))
+        found = self._learnt_at(lane.egress, lane.site)
         if rate := self._book.stream_rate_per_hour(lane.tenant_id, lane.stream_id, lane.site):
             found.append(learnt(f"pace:{lane.stream_id}|{lane.site}", rate))
         return found
+
+    def _learnt_at(self, egress: str, site: str) -> list[Ceiling]:
+        rate = None if self._book is None else self._book.rate_per_hour(egress, site)
+        return [learnt(f"pace:{place_name(egress, site)}", rate)] if rate else []
+
+    def _is_closed(self, egress: str, site: str) -> bool:
+        return self._ceilings.is_closed(site, egress, self._learnt_at(egress, site))
 
     def _is_slow_lane(self, lane: ReadyLane) -> bool:
         """Its stream is held at its site."""
         book = self._book
         return book is not None and bool(book.held_until(lane.tenant_id, lane.stream_id, lane.site))
 
-    def _limit(self, site: str) -> tuple[int, int]:
-        """Messages in hand and connections that the site may have of this worker."""
-        connections = self._permits.granted(site)
+    def _limit(self, place: str) -> tuple[int, int]:
+        """Messages in hand and connections that the place may have of this worker."""
+        connections = self._permits.granted(place)
         if self._book is not None:
-            connections = self._book.connections(EGRESS, site, connections)
-        _, seconds = self._means.in_hand.at(site)
+            connections = self._book.connections(*parts_of(place), connections)
+        _, seconds = self._means.in_hand.at(place)
         return in_hand_limit(connections, seconds), connections
 
     def _most(self, flow: Flow) -> int:
-        tenant_id, site, kind = flow
-        limit, connections = self._limit(site)
-        held = self._means.in_hand.of_party((tenant_id, kind), site)
+        tenant_id, place, kind = flow
+        limit, connections = self._limit(place)
+        held = self._means.in_hand.of_party((tenant_id, kind), place)
         return room_for(connections, limit_of_party(limit, connections), held)
 
-    def _room(self, site: str) -> Room:
-        held, _ = self._means.in_hand.at(site)
-        limit, connections = self._limit(site)
+    def _room(self, place: str) -> Room:
+        held, _ = self._means.in_hand.at(place)
+        limit, connections = self._limit(place)
         free = room_for(connections, limit, held)
         if self._book is not None:
-            free = self._book.claimable(EGRESS, site, free, held=held)
+            free = self._book.claimable(*parts_of(place), free, held=held)
         return Room(free, min(free, room_for(connections, limit_of_broadcast(limit), held)))
 
     def _room_in_all(self) -> Room:

@@ -1,4 +1,9 @@
-"""Which IP each claimed recipient leaves from: chosen, reserved where it warms up, and counted afterwards."""
+"""Which IP each claimed recipient leaves from: reserved where it warms up, and counted afterwards.
+
+Most were claimed for an IP (departing.py): they leave from it, or go back to the queue if its warm-up has no
+room, since the tokens that they hold are that IP's. Of the others the site was not known, and it is chosen
+here.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +28,7 @@ from mailer.queue.settle import Settlement
 from mailer.queue.warmup import Heard, Key
 from mailer.relay.carrier import Report
 from mailer.relay.egress import EgressBook, Meant
-from mailer.relay.trouble import StreamTrouble
+from mailer.relay.trouble import OfStream, StreamTrouble
 from mailer.store import Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -38,10 +43,12 @@ class Sent:
 
     ready    with their egress, where one is meant for them
     waiting  settlements of those that no IP may carry now
+    back     to be claimed anew, for another IP
     """
 
     ready: list[Claimed] = field(default_factory=list)
     waiting: list[tuple[Claimed, Settlement]] = field(default_factory=list)
+    back: list[Claimed] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +74,17 @@ class DispatchParts:
     trouble: StreamTrouble
     suspended_until: Callable[[Egress, str], datetime | None] = lambda _egress, _site: None
     leaves: Callable[[Egress, str], None] = lambda _egress, _site: None
-    is_slowed: Callable[[Claimed, str], bool] = lambda _claimed, _site: False
+    is_slowed: Callable[[OfStream, str], bool] = lambda _mail, _site: False
+
+    def may_overflow(self, mail: OfStream, site: str) -> bool:
+        return not (self.is_slowed(mail, site) or self.trouble.in_trouble(mail))
 
 
 class Dispatcher:
     """`assign` by the claimer's thread, `note` by the settler's, `synchronise` by one that may wait."""
 
     def __init__(self, parts: DispatchParts) -> None:
-        self._p = parts
+        self.parts = self._p = parts
         self._lock = threading.Lock()
         self._counts: dict[Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._back: dict[Key, dict[int, int]] = defaultdict(lambda: defaultdict(int))
@@ -85,10 +95,14 @@ class Dispatcher:
         """An IP for each. Without pools it costs nothing. Raises StoreUnavailable, Fenced."""
         if self._p.book.is_empty:
             return Sent(ready=list(claimed))
-        stays = queue_egress.stays(self._p.store, [c.recipient_id for c in claimed if c.attempts])
+        unknown = [c.recipient_id for c in claimed if c.attempts and c.egress is None]
+        stays = queue_egress.stays(self._p.store, unknown)
         round_ = _Round(self._p, site_of)
         for one in claimed:
-            round_.add(replace(one, stay=stays.get(one.recipient_id)))
+            if one.egress is not None:
+                round_.add_placed(one, one.egress)
+            else:
+                round_.add(replace(one, stay=stays.get(one.recipient_id)))
         while round_.wants:
             grants = warmup.reserve(
                 self._p.store,
@@ -170,8 +184,10 @@ def _heard(outcome: Outcome) -> tuple[str | None, bool]:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
+    """meant: None: it was claimed for its IP."""
+
     claimed: Claimed
-    meant: Meant
+    meant: Meant | None
     site: str
 
 
@@ -197,23 +213,36 @@ class _Round:
             # Whose pool and whose warm-up it is for its MX must tell first: it goes out for that alone.
             self.sent.ready.append(replace(claimed, only_site=_UNKNOWN_SITE))
         elif meant is None:
-            self.sent.ready.append(claimed)  # the system's choice
+            # The system's choice.
+            (self.sent.back if claimed.must_wait else self.sent.ready).append(claimed)
         else:
-            self._place(_Wanted(claimed, meant, site or _UNKNOWN_SITE))
+            self._place(_Wanted(claimed, meant, site or _UNKNOWN_SITE), meant)
 
-    def _place(self, wanted: _Wanted) -> None:
+    def add_placed(self, claimed: Claimed, egress: Egress) -> None:
+        """It was claimed for this IP."""
+        site = claimed.only_site or _UNKNOWN_SITE
+        provider = self._p.book.provider_of(site)
+        if provider is None or not self._p.book.is_warming(egress.id):
+            self.sent.ready.append(claimed)
+        else:
+            wanted = _Wanted(claimed, None, site)
+            self.wants.setdefault((egress.id, provider), []).append((wanted, egress))
+
+    def _place(self, wanted: _Wanted, meant: Meant) -> None:
         claimed, site = wanted.claimed, wanted.site
         wish = Wish(
             tenant_id=claimed.tenant_id,
             stream_kind=claimed.stream_kind,
             stay=claimed.stay,
-            may_overflow=not (self._p.is_slowed(claimed, site) or self._p.trouble.in_trouble(claimed)),
+            may_overflow=self._p.may_overflow(claimed, site),
         )
         provider = self._p.book.provider_of(site)
-        rooms = {c.egress.id: self._room(c.egress, site, provider) for c in wanted.meant.candidates}
-        chosen = choose(wish, wanted.meant.candidates, rooms, self._p.draw(), pool=wanted.meant.pool)
+        rooms = {c.egress.id: self._room(c.egress, site, provider) for c in meant.candidates}
+        chosen = choose(wish, meant.candidates, rooms, self._p.draw(), pool=meant.pool)
         if isinstance(chosen, NoRoom):
             self.sent.waiting.append((claimed, self._p.no_room(claimed, chosen)))
+        elif claimed.must_wait:
+            self.sent.back.append(claimed)  # there is room after all, but it holds no tokens for it
         elif provider is None or not self._p.book.is_warming(chosen.id):
             self._p.leaves(chosen, site)
             self.sent.ready.append(replace(claimed, egress=chosen))
@@ -243,6 +272,10 @@ class _Round:
             for wanted, _ in asked[got.messages :]:
                 full = Room(free=0, until=warmup.start_of(got.day + 1))
                 self._rooms[egress_id, wanted.site] = full
+                self._p.book.found_full(egress_id, provider, got.day)
                 turned_away.append(wanted)
         for wanted in turned_away:
-            self._place(wanted)
+            if wanted.meant is None:
+                self.sent.back.append(wanted.claimed)
+            else:
+                self._place(wanted, wanted.meant)

@@ -18,7 +18,7 @@ from mailer.policy.egress import TRANSACTIONAL, Candidate, Egress, Room
 from mailer.policy.sites import SiteRules
 from mailer.policy.warmplan import OTHER
 from mailer.queue import egress
-from mailer.queue.egress import ALL_STREAMS, EgressTables, HostFacts, PoolRow
+from mailer.queue.egress import EgressTables, HostFacts, PoolRow
 from mailer.queue.warmup import day_of, start_of
 from mailer.relay.presence import Presence
 from mailer.store import Store, StoreUnavailable
@@ -76,6 +76,7 @@ class EgressBook:
         self._rules = rules
         self._monotonic = monotonic
         self._known = _NOTHING
+        self._full: dict[tuple[int, str], int] = {}  # by egress id and provider, on which day
         self._refresh_at = 0.0
         self._report_at = 0.0
         self._reported: list[HostFacts] = []
@@ -98,29 +99,13 @@ class EgressBook:
         without an IP that can send, or without any as yet, is no reason to leave by another.
         """
         known = self._known
-        pool = self._pool_of(known.tables, tenant_id, stream_id, site, kind)
+        pool = egress.pool_for(known.tables, self._rules, tenant_id, stream_id, site, kind=kind)
         return None if pool is None else Meant(pool.name, known.members[pool.id])
 
     @property
     def asks_for_site(self) -> bool:
         """Some provider's rule names a pool: which one a domain's mail leaves from its site must tell."""
         return any(provider.pool is not None for provider in self._rules.providers)
-
-    def _pool_of(
-        self, tables: EgressTables, tenant_id: int, stream_id: int, site: str, kind: str
-    ) -> PoolRow | None:
-        for key in ((tenant_id, stream_id), (tenant_id, ALL_STREAMS)):
-            pool = tables.pools.get(tables.uses.get(key, 0))
-            # A tenant's pool is for the streams whose kind may use it.
-            if pool is not None and kind in (pool.kind, TRANSACTIONAL):
-                return pool
-        rule = self._rules.rule_of(site)
-        wanted = None if rule is None else rule.pool
-        for pool in tables.pools.values():
-            fits = pool.owner is None or pool.owner == tenant_id
-            if pool.name == wanted and fits and kind in (pool.kind, TRANSACTIONAL):
-                return pool
-        return next((p for p in tables.pools.values() if p.is_default and p.kind == kind), None)
 
     def is_warming(self, egress_id: int) -> bool:
         return egress_id in self._known.tables.warming
@@ -130,13 +115,17 @@ class EgressBook:
         tables = self._known.tables
         if egress_id not in tables.warming:
             return Room()
-        level = tables.levels.get((egress_id, provider))
-        today = day_of(now)
-        if level is None or level.day < today:
-            return Room(free=1)  # not begun, or not rolled over: the reserve will tell
-        if level.cap is None:
-            return Room()
+        key, today = (egress_id, provider), day_of(now)
+        if self._full.get(key) == today:
+            return Room(free=0, until=start_of(today + 1))
+        level = tables.levels.get(key)
+        if level is None or level.day < today or level.cap is None:
+            return Room()  # it is warm; or not begun, or not rolled over: then the reserve will tell
         return Room(free=max(level.cap - level.used, 0), until=start_of(level.day + 1))
+
+    def found_full(self, egress_id: int, provider: str, day: int) -> None:
+        """A reserve was refused: until the tables are read anew there is no room."""
+        self._full[egress_id, provider] = day
 
     def provider_of(self, site: str) -> str | None:
         return provider_of(self._rules, site)
@@ -165,6 +154,7 @@ class EgressBook:
                 for pool in tables.pools.values()
             }
             self._known = _Known(tables, {i: (*own, *behind[i]) for i, own in members.items()})
+            self._full = {}
             self._report(everywhere, now)
 
     def _members(self, tables: EgressTables, pool: PoolRow) -> tuple[Candidate, ...]:

@@ -8,7 +8,8 @@ from datetime import datetime
 from itertools import chain
 
 from mailer.queue import holds
-from mailer.queue.claim import But, WaitingLane
+from mailer.queue.claim import WaitingLane
+from mailer.queue.due import But
 from mailer.queue.holds import Hold, InForce
 from mailer.queue.selection import Place
 from mailer.store import Store

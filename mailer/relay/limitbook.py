@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from mailer.policy.allowing import Ceiling, Ceilings
-from mailer.policy.fairness import ReadyLane
+from mailer.policy.fairness import NOWHERE, ReadyLane
 from mailer.policy.limits import Rate
 from mailer.policy.sites import SiteRules
 from mailer.queue import allowances
@@ -46,22 +46,42 @@ class LimitBook:
     ) -> tuple[list[ReadyLane], Tolls | None]:
         """The lanes that no ceiling holds up at this moment, and the tolls of those that have some.
 
+        A lane of a pool is asked about by IP.
+
         also  further ceilings of a lane
         """
         now = self._monotonic()
         rates: dict[str, Sequence[Rate]] = {}
         of_lane: dict[int, Sequence[str]] = {}
+        of_way: dict[tuple[int, int], Sequence[str]] = {}
         free = []
         for lane in lanes:
-            ruled = self._ceilings.over(tenant_id=lane.tenant_id, stream_id=lane.stream_id, site=lane.site)
+            if lane.egress_id == NOWHERE:  # nothing of it is sent
+                free.append(lane)
+                continue
+            ruled = self._ceilings.over(
+                tenant_id=lane.tenant_id, stream_id=lane.stream_id, site=lane.site, egress=lane.egress
+            )
             over = (*ruled, *also(lane))
             if any(self._is_closed(ceiling, now) for ceiling in over):
                 continue
             free.append(lane)
             if over:
-                of_lane[lane.lane_id] = [ceiling.name for ceiling in over]
+                names = [ceiling.name for ceiling in over]
+                if lane.egress_id:
+                    of_way[lane.lane_id, lane.egress_id] = names
+                else:
+                    of_lane[lane.lane_id] = names
                 rates |= {ceiling.name: ceiling.rates for ceiling in over}
-        return free, Tolls(rates=rates, of_lane=of_lane, monotonic=self._monotonic) if rates else None
+        if not rates:
+            return free, None
+        return free, Tolls(rates=rates, of_lane=of_lane, of_way=of_way, monotonic=self._monotonic)
+
+    def is_closed(self, site: str, egress: str, also: Sequence[Ceiling]) -> bool:
+        """Whether a ceiling leaves no room at a site for an IP of ours, whoever sends."""
+        over = (*self._ceilings.over_site(site, egress), *also)
+        now = self._monotonic()
+        return any(self._is_closed(ceiling, now) for ceiling in over)
 
     def _is_closed(self, ceiling: Ceiling, now: float) -> bool:
         """It was found without room, and is still the same limit."""

@@ -100,7 +100,6 @@ class PaceBook:
         self._streams: dict[Part, dict[str, _Matched]] = {}
         self._minute = int(now().timestamp()) // 60
         self._known = Known({}, {})
-        self._slowest: Mapping[str, float] = {}
         self._shut: frozenset[Place] = frozenset()  # by what was heard and is not yet told
         self._asking: set[Place] = set()
         self._probes: dict[Place, _Probe] = {}
@@ -227,14 +226,6 @@ class PaceBook:
         known = self._known.places.get((egress, site))
         return None if known is None or known.state is not State.SLOWED else known.rate
 
-    def slowest_per_hour(self, site: str) -> float | None:
-        """Of the rates of all our IPs that are slowed at a site the lowest; None: none is.
-
-        Held over all IPs together, since a claim does not know yet where its mail will leave from: what one
-        IP may send is never passed by any.
-        """
-        return self._slowest.get(site)
-
     def held_until(self, tenant_id: int, stream_id: int, site: str) -> datetime | None:
         """Until when nothing of the stream goes to the site; None: it may go."""
         held = self._stream(tenant_id, stream_id, site)
@@ -277,11 +268,8 @@ class PaceBook:
 
     def _learn(self) -> None:
         known = pace.known(self._store)
-        slowed = [(s, at.rate) for (_, s), at in known.places.items() if at.state is State.SLOWED and at.rate]
-        slowest = dict(sorted(slowed, key=lambda found: -found[1]))  # of one site the lowest comes last
         with self._lock:
             self._known = known
-            self._slowest = slowest
             # What was noted since the last report is not in what was read.
             self._shut = frozenset(place for place in self._shut if place in self._heard)
 

@@ -1,8 +1,8 @@
-"""Sessions kept open between messages, and how many a site gets.
+"""Sessions kept open between messages, and how many a place (policy/places.py) gets.
 
-A delivery first gets a slot of its site, in fair turns of tenants and kinds of streams, then a session: an
+A delivery first gets a slot of its place, in fair turns of tenants and kinds of streams, then a session: an
 idle one to a host of its own domain's MX set, else a new one. Sessions in use and idle ones together never
-exceed what the site allows (those that are just saying QUIT not counted). All of it lives on one event loop,
+exceed what the place allows (those that are just saying QUIT not counted). All of it lives on one event loop,
 nothing is locked.
 """
 
@@ -22,7 +22,7 @@ _LONGEST_TICK_SECONDS = 1.0
 class PoolLimits:
     """When a session is not used again, and how long a delivery waits for one.
 
-    messages_of  transactions that a session to a site carries
+    messages_of  transactions that a session of a place carries
     """
 
     messages_of: Callable[[str], int]
@@ -33,7 +33,7 @@ class PoolLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class SiteStats:
+class PlaceStats:
     """Connections open (busy and idle), slots in use, deliveries waiting for one."""
 
     open: int
@@ -50,7 +50,7 @@ class _Ticket:
 
 
 @dataclass(slots=True)
-class _Site:
+class _Place:
     """busy: slots given out; in_use: sessions that their holders have, or are opening."""
 
     busy: int = 0
@@ -60,7 +60,7 @@ class _Site:
 
 
 class SessionPool:
-    """connections_of: how many connections a site allows at this moment; it may change at any time."""
+    """connections_of: how many connections a place allows at this moment; it may change at any time."""
 
     def __init__(
         self, connections_of: Callable[[str], int], limits: PoolLimits, monotonic: Callable[[], float]
@@ -68,24 +68,24 @@ class SessionPool:
         self._connections_of = connections_of
         self._limits = limits
         self._monotonic = monotonic
-        self._sites: dict[str, _Site] = {}
+        self._places: dict[str, _Place] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.TimerHandle | None = None
         self._closing = False
 
     # ---- slots ---------------------------------------------------------------------------------------
 
-    async def acquire(self, site: str, party: Party = NOBODY) -> bool:
-        """A slot of the site, in fair turns; False: none is to be had. Give it to `release`."""
+    async def acquire(self, place: str, party: Party = NOBODY) -> bool:
+        """A slot of the place, in fair turns; False: none is to be had. Give it to `release`."""
         if self._closing:
             return False
-        here = self._sites.setdefault(site, _Site())
-        limit = self._connections_of(site)
+        here = self._places.setdefault(place, _Place())
+        limit = self._connections_of(place)
         if here.busy < limit and not here.waiting:
             here.busy += 1
             return True
         if limit <= 0 and not here.busy:
-            self._forget_if_unused(site, here)
+            self._forget_if_unused(place, here)
             return False  # no permits: whoever has them should carry this mail
         ticket: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         here.waiting.push(party, _Ticket(self._monotonic(), ticket))
@@ -94,80 +94,81 @@ class SessionPool:
             return await ticket
         except asyncio.CancelledError:
             if ticket.done() and not ticket.cancelled() and ticket.result():
-                self.release(site)  # the slot came just as its taker left
+                self.release(place)  # the slot came just as its taker left
             raise
 
-    def release(self, site: str) -> None:
-        here = self._sites[site]
+    def release(self, place: str) -> None:
+        here = self._places[place]
         here.busy -= 1
-        self._admit(site, here)
-        self._forget_if_unused(site, here)
+        self._admit(place, here)
+        self._forget_if_unused(place, here)
 
-    def _admit(self, site: str, here: _Site) -> None:
+    def _admit(self, place: str, here: _Place) -> None:
         """Lets in who waits, as far as there is room."""
-        limit = self._connections_of(site)
+        limit = self._connections_of(place)
         while here.waiting and here.busy < limit:
             turn = here.waiting.pop().turn
             if not turn.done():
                 here.busy += 1
                 turn.set_result(True)
 
-    def _forget_if_unused(self, site: str, here: _Site) -> None:
+    def _forget_if_unused(self, place: str, here: _Place) -> None:
         if not (here.busy or here.idle or here.waiting):
-            self._sites.pop(site, None)
+            self._places.pop(place, None)
 
     # ---- sessions ------------------------------------------------------------------------------------
 
-    def take(self, site: str, targets: Iterable[Target]) -> Session | None:
+    def take(self, place: str, targets: Iterable[Target]) -> Session | None:
         """An idle session to the first of `targets` that has one; for the holder of a slot."""
-        here = self._sites[site]
+        here = self._places[place]
         if not here.idle:
             return None
         for target in targets:
             for session in reversed(here.idle):
-                if session.serves(target) and session.is_usable and self._is_fit(site, session):
+                if session.serves(target) and session.is_usable and self._is_fit(place, session):
                     here.idle.remove(session)
                     here.in_use += 1
                     return session
         return None
 
-    def open_one(self, site: str) -> None:
+    def open_one(self, place: str) -> None:
         """Called by the holder of a slot before it connects: the longest idle sessions give way."""
-        here = self._sites[site]
-        while here.idle and self._is_full(site, here):
+        here = self._places[place]
+        while here.idle and self._is_full(place, here):
             self._leave(here.idle.pop(0))
         here.in_use += 1
 
-    def give_up(self, site: str) -> None:
+    def give_up(self, place: str) -> None:
         """The session that was taken or opened is no more, or never came to be."""
-        self._sites[site].in_use -= 1
+        self._places[place].in_use -= 1
 
-    def give_back(self, site: str, session: Session) -> None:
+    def give_back(self, place: str, session: Session) -> None:
         """Keeps a session for the next message if it is in step and neither old nor worn."""
-        here = self._sites[site]
+        here = self._places[place]
         here.in_use -= 1
         session.used_at = self._monotonic()
         if not session.is_usable:
             session.discard("out of step")
-        elif self._closing or not self._is_fit(site, session) or self._is_full(site, here):
+        elif self._closing or not self._is_fit(place, session) or self._is_full(place, here):
             self._leave(session)
         else:
             session.protocol.transcript = None
             here.idle.append(session)
             self._ensure_ticker()
 
-    def stats(self) -> dict[str, SiteStats]:
+    def stats(self) -> dict[str, PlaceStats]:
         return {
-            name: SiteStats(s.in_use + len(s.idle), s.busy, len(s.waiting)) for name, s in self._sites.items()
+            name: PlaceStats(s.in_use + len(s.idle), s.busy, len(s.waiting))
+            for name, s in self._places.items()
         }
 
-    def _is_full(self, site: str, here: _Site) -> bool:
-        return here.in_use + len(here.idle) >= self._connections_of(site)
+    def _is_full(self, place: str, here: _Place) -> bool:
+        return here.in_use + len(here.idle) >= self._connections_of(place)
 
-    def _is_fit(self, site: str, session: Session) -> bool:
+    def _is_fit(self, place: str, session: Session) -> bool:
         """Neither old nor worn."""
         return (
-            session.messages < self._limits.messages_of(site)
+            session.messages < self._limits.messages_of(place)
             and self._monotonic() - session.opened_at < self._limits.session_seconds
         )
 
@@ -192,7 +193,7 @@ class SessionPool:
         """Ends what idled too long or was lost, turns away who waited too long, uses room that grew."""
         self._ticker = None
         now = self._monotonic()
-        for name, here in list(self._sites.items()):
+        for name, here in list(self._places.items()):
             self._end_idle(name, here, now)
             is_shut = not here.busy and self._connections_of(name) <= 0
             for ticket in list(here.waiting):
@@ -201,15 +202,15 @@ class SessionPool:
             here.waiting.drop(lambda ticket: ticket.turn.done())
             self._admit(name, here)
             self._forget_if_unused(name, here)
-        if any(here.idle or here.waiting for here in self._sites.values()):
+        if any(here.idle or here.waiting for here in self._places.values()):
             self._ensure_ticker()
 
-    def _end_idle(self, site: str, here: _Site, now: float) -> None:
+    def _end_idle(self, place: str, here: _Place, now: float) -> None:
         keep = []
         for session in here.idle:
             if not session.is_usable:
                 session.discard("out of step while idle")
-            elif now - session.used_at >= self._limits.idle_seconds or not self._is_fit(site, session):
+            elif now - session.used_at >= self._limits.idle_seconds or not self._is_fit(place, session):
                 self._leave(session)
             else:
                 keep.append(session)
@@ -221,7 +222,7 @@ class SessionPool:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
-        for here in self._sites.values():
+        for here in self._places.values():
             while here.waiting:
                 turn = here.waiting.pop().turn
                 if not turn.done():

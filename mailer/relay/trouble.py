@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from mailer.policy import warmup
 from mailer.policy.blame import Blame, blame_of
@@ -23,6 +24,16 @@ _SLOT_SECONDS = 3600.0
 _SLOTS = 24
 
 Stream = tuple[int, int]  # tenant id, stream id
+
+
+class OfStream(Protocol):
+    """Anything that a stream sends."""
+
+    @property
+    def tenant_id(self) -> int: ...
+
+    @property
+    def stream_id(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -56,13 +67,11 @@ class StreamTrouble:
             slots[-1].bad += is_bad
             slots[-1].delivered += not is_bad
 
-    def in_trouble(self, claimed: Claimed) -> bool:
+    def in_trouble(self, mail: OfStream) -> bool:
         """Over the rate of bad answers at which a new IP would stop growing."""
         first = int(self._monotonic() // _SLOT_SECONDS) - _SLOTS + 1
         with self._lock:
-            young = [
-                s for s in self._slots.get((claimed.tenant_id, claimed.stream_id), ()) if s.number >= first
-            ]
+            young = [s for s in self._slots.get((mail.tenant_id, mail.stream_id), ()) if s.number >= first]
             counts = Counts(delivered=sum(s.delivered for s in young), bounced=sum(s.bad for s in young))
         return warmup.judge(self._health, counts)[0] is not Verdict.GREEN
 

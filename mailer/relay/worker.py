@@ -22,6 +22,7 @@ import uvloop
 from mailer.events import WaitReason
 from mailer.ids import IdMaker
 from mailer.policy.outcome import Broken, NotTried
+from mailer.policy.places import parts_of, site_in
 from mailer.protocol.phase import Phase
 from mailer.queue import incarnations
 from mailer.queue.bodies import StoredContent
@@ -29,7 +30,7 @@ from mailer.queue.claim import Claimed
 from mailer.queue.incarnations import Fenced, Registration
 from mailer.queue.settle import Settlement
 from mailer.relay.carrier import Carrier, Consignment, Report
-from mailer.relay.claimer import EGRESS, Claimer, ClaimLimits, Permits
+from mailer.relay.claimer import Claimer, ClaimLimits, Permits
 from mailer.relay.connects import ConnectDesk
 from mailer.relay.dispatch import Dispatcher
 from mailer.relay.inhand import InHand
@@ -56,14 +57,14 @@ _GATHER_SECONDS = 0.020
 class WorkerParts:
     """What a worker is made of.
 
-    make_carrier    called on the event loop, with the connections allowed to a site
+    make_carrier    called on the event loop, with the connections allowed at a place (policy/places.py)
     step_back       called by the threads that hold no lock of the database: doors and writers come first
     go_free         called by the threads that work outside the interpreter for most of their time
     synchronise     called about once a second by a thread that may wait: memories meet the database
     judge           the policy: what follows an outcome
     pace_book       how fast sites take mail
     connects        new connections over time, served between claims
-    idle_permit_seconds  after which a site without mail gets its permits back (sessions are closed then)
+    idle_permit_seconds  after which a place without mail gives its permits back (sessions are closed then)
     """
 
     store: Store
@@ -132,7 +133,12 @@ class Worker:
             means, parts.journal, judge=parts.judge, note=self._note, on_settled=self._wake.set
         )
         self._claimer = Claimer(
-            means, self._permits, limits=parts.limits, site_of=self._site_of, book=parts.pace_book
+            means,
+            self._permits,
+            limits=parts.limits,
+            site_of=self._site_of,
+            book=parts.pace_book,
+            pools=parts.dispatcher.parts,
         )
         self._threads = {
             name: threading.Thread(target=body, name=name, daemon=True)
@@ -216,6 +222,7 @@ class Worker:
             return []
         for one, settlement in sent.waiting:
             self._settler.put(Ended(one, Report(NotTried(WaitReason.NO_EGRESS)), settlement=settlement))
+        self._release(sent.back)
         return sent.ready
 
     def _sign(self, chunk: Sequence[Claimed], contents: Mapping[int, StoredContent]) -> None:
@@ -258,15 +265,16 @@ class Worker:
         self._loop.run_forever()
         self._loop.close()
 
-    def _connections(self, site: str) -> int:
-        """Sessions that this worker may have open to a site now."""
-        return self._p.pace_book.connections(EGRESS, site, self._permits.connections(site))
+    def _connections(self, place: str) -> int:
+        """Sessions that this worker may have open at a place now."""
+        return self._p.pace_book.connections(*parts_of(place), self._permits.connections(place))
 
     def _note(self, claimed: Claimed, report: Report) -> None:
         self._p.dispatcher.note(claimed, report)
-        site = report.site or self._in_hand.site_of(claimed.attempt_id)
+        place = self._in_hand.place_of(claimed.attempt_id)
+        site = report.site or (None if place is None else site_in(place))
         if site is not None:
-            left_from = EGRESS if claimed.egress is None else claimed.egress.name
+            left_from = "" if claimed.egress is None else claimed.egress.name
             self._p.pace_book.note(left_from, site, claimed.tenant_id, claimed.stream_id, report.outcome)
 
     def _carry_all(self, ready: Sequence[tuple[Claimed, Consignment]]) -> None:
@@ -304,13 +312,13 @@ class Worker:
             self._p.synchronise()
 
     def _return_idle_permits(self) -> None:
-        busy = self._in_hand.by_site()
-        idle = [site for site in self._permits.lapsed(self._p.idle_permit_seconds) if site not in busy]
+        busy = self._in_hand.by_place()
+        idle = [place for place in self._permits.lapsed(self._p.idle_permit_seconds) if place not in busy]
         self._in_hand.forget(idle)
         try:
             self._permits.give_back(idle)
         except StoreUnavailable as error:
-            _log.warning("permits.not_returned", sites=len(idle), error=str(error))
+            _log.warning("permits.not_returned", places=len(idle), error=str(error))
 
     # ---- stop ----------------------------------------------------------------------------------------
 

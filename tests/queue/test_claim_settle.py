@@ -254,6 +254,15 @@ def test_permits_return_with_a_fenced_worker(room: Mailroom) -> None:
     assert permits.acquire(room.store, room.worker.id, {"mx:a": 1})["mx:a"] == 1
 
 
+def test_the_longest_domain_and_the_longest_address_have_permits_as_all_others(room: Mailroom) -> None:
+    domain = ".".join(["a" * 49] * 5) + ".ab"  # 252 octets: one more for the local part, and the @
+    names = f"domain:{domain}", f"ip:2001:db8:1111:2222:3333:4444:5555:6666|mx:{domain[:120]}+99"
+
+    grants = permits.acquire(room.store, room.worker.id, dict.fromkeys(names, 2))
+
+    assert grants == dict.fromkeys(names, 2)
+
+
 def test_an_idempotency_key_is_won_once_and_replayed(room: Mailroom) -> None:
     first, second = room.message(key="k1"), room.message(key="k1")
 

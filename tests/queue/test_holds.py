@@ -9,7 +9,8 @@ import pytest
 from mailer import clock
 from mailer.queue import actions, claim, holds, verify
 from mailer.queue.actions import Doer
-from mailer.queue.claim import But, Terms
+from mailer.queue.claim import Terms
+from mailer.queue.due import But
 from mailer.queue.holds import Hold, NewHold, TooManyHolds
 from mailer.queue.selection import Selection
 from tests.support.mailroom import HOUR, Mailroom

@@ -64,7 +64,7 @@ def test_what_is_due_is_claimed_and_counted_in_hand(room: Mailroom) -> None:
     claimed = b.claimer.pull()
 
     assert {(c.domain, c.is_unsited) for c in claimed} == {("a.example", False), ("b.example", False)}
-    assert (b.in_hand.messages, b.in_hand.by_site()) == (2, {"route:mx:25": 2})
+    assert (b.in_hand.messages, b.in_hand.by_place()) == (2, {"route:mx:25": 2})
 
 
 def test_a_claim_that_nobody_answered_for_is_adopted(room: Mailroom) -> None:
@@ -327,7 +327,7 @@ def test_an_unresolved_domain_is_claimed_under_a_permit_of_its_own(room: Mailroo
     [claimed] = b.claimer.pull()
 
     assert (claimed.domain, claimed.is_unsited) == ("new.example", True)
-    assert b.in_hand.by_site() == {"domain:new.example": 1}
+    assert b.in_hand.by_place() == {"domain:new.example": 1}
     assert b.permits.granted("domain:new.example") > 0
 
 

@@ -356,7 +356,7 @@ def test_a_greylisted_recipient_comes_again_from_the_same_ip(room: Mailroom) -> 
     egress.change(room.store, first.egress.ipv4 or "", state="draining")
     b.settle(first, Refused(reply(450, "4.2.0 Greylisted"), Phase.RCPT))
 
-    again = replace(first, attempts=1)
+    again = replace(first, attempts=1, egress=None)
     assert sources(b.assign([again])) == {first.egress.ipv4: 1}
     assert sources(b.send()) == {ONE: 1}  # what is new goes elsewhere while it drains
 
@@ -367,7 +367,7 @@ def test_after_blame_on_our_ip_the_next_try_leaves_from_another_once(room: Mailr
     [first] = b.send().ready
     blocked = Refused(reply(451, "4.7.1 your IP is on a blocklist"), Phase.RCPT)
     b.settle(first, blocked)
-    [second] = b.assign([replace(first, attempts=1)]).ready
+    [second] = b.assign([replace(first, attempts=1, egress=None)]).ready
     b.judge(second, Report(blocked))
     stay = b.judge(second, Report(blocked)).stay
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mailer import clock
 from mailer.events import WaitReason
 from mailer.policy.outcome import Broken, NotTried, Outcome, Refused, Unproven, Unroutable, Unsuitable
+from mailer.policy.places import place_name
 from mailer.policy.tls import Barred, Wish
 from mailer.protocol.phase import Phase
 from mailer.relay.carrier import DotJournal, Report
@@ -51,6 +52,7 @@ class Attempt:
         self._transcript = Transcript(clock.monotonic)
         self._about = Report(NotTried(WaitReason.RELEASED), steps=self._transcript.steps)
         self._unheard: set[str] = set()  # hosts that may yet keep REQUIRETLS, for all that is known
+        self._place = ""  # whose sessions it uses; its own from the plan on
         self._may_dial = False  # it holds the token of a new connection
         self.progress = Progress()
 
@@ -73,12 +75,13 @@ class Attempt:
             return NotTried(WaitReason.RELEASED)  # it comes again with the tokens of its site
         plan = plan.leaving_from(mail.egress)
         self.progress.phase = Phase.CONNECT
-        if not await self._line.pool.acquire(plan.site, mail.party):
+        self._place = place_name("" if mail.egress is None else mail.egress.name, plan.site)
+        if not await self._line.pool.acquire(self._place, mail.party):
             return NotTried(WaitReason.NO_PERMIT)
         try:
             return self._without_tls(await self._over_sessions(plan))
         finally:
-            self._line.pool.release(plan.site)
+            self._line.pool.release(self._place)
 
     def _without_tls(self, outcome: Outcome) -> Outcome:
         """RFC 8689 §4.2.1: mail with REQUIRETLS does not wait for hosts to change that prove or promise too
@@ -96,15 +99,15 @@ class Attempt:
 
     async def _over_sessions(self, plan: Plan) -> Outcome:
         best = plan.best
-        session = self._line.pool.take(plan.site, best)
+        session = self._line.pool.take(self._place, best)
         while session is None and not await self._is_admitted(plan.site, _LOOK_AGAIN_SECONDS):
             if self._transcript.elapsed >= self._line.settings.wait_seconds:
                 return NotTried(WaitReason.LIMITED)
-            session = self._line.pool.take(plan.site, best)
+            session = self._line.pool.take(self._place, best)
         if session is not None:
             # The one it was taken for: what is asked of its host now, whatever was when it was opened.
             target = next(target for target in best if session.serves(target))
-            outcome = await self._mail(plan.site, session, target)
+            outcome = await self._mail(session, target)
             if not self._had_gone(outcome):
                 return outcome
             self._transcript.note("the kept session had come to its end; a new one is opened")
@@ -213,7 +216,7 @@ class Attempt:
         about.host, about.address = target.host, place(address, target.port)
         about.tls = None
         about.egress_ip = target.egress.source_for(address) if target.egress else None
-        line.pool.open_one(site)
+        line.pool.open_one(self._place)
         opened: Session | Refused | Broken | None = None
         try:
             async with asyncio.timeout(self._seconds_left):
@@ -222,15 +225,15 @@ class Attempt:
             return Broken(Phase.CONNECT, "the time for this attempt was over")
         finally:
             if not isinstance(opened, Session):
-                line.pool.give_up(site)
+                line.pool.give_up(self._place)
         if isinstance(opened, Session):
             line.planner.welcome(target, address)
-            return await self._mail(site, opened, target)
+            return await self._mail(opened, target)
         if isinstance(opened, Broken) and opened.phase in (Phase.CONNECT, Phase.GREETING):
             line.planner.shun(target, address)
         return opened
 
-    async def _mail(self, site: str, session: Session, target: Target) -> Outcome:
+    async def _mail(self, session: Session, target: Target) -> Outcome:
         about = self._about
         about.host, about.address = session.target.host, session.place
         about.tls, about.egress_ip = session.tls, session.egress_ip
@@ -243,7 +246,7 @@ class Attempt:
         session.protocol.transcript = self._transcript
         try:
             if not await self._in_its_time():
-                self._line.pool.give_back(site, session)
+                self._line.pool.give_back(self._place, session)
                 return NotTried(WaitReason.LIMITED)
             outcome = await transact(
                 session,
@@ -255,9 +258,9 @@ class Attempt:
             )
         except BaseException:  # cancelled, or our bug: in either case the session is out of step
             session.discard()
-            self._line.pool.give_up(site)
+            self._line.pool.give_up(self._place)
             raise
-        self._line.pool.give_back(site, session)
+        self._line.pool.give_back(self._place, session)
         return outcome
 
     async def _in_its_time(self) -> bool:

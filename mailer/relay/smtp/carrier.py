@@ -1,7 +1,7 @@
 """The SMTP carrier: from a consignment to what became of it, over the hosts of its domain.
 
 plan     a route, else the MX set of the domain
-slot     one of the site's connections, in turn
+slot     one of the connections that its IP has to the site, in turn
 session  an idle one to a host of this plan, else a new one, host by host (RFC 5321 §5.1)
 mail     one transaction; after its final dot no other host is tried
 """
@@ -18,12 +18,13 @@ import structlog
 from mailer import clock
 from mailer.events import WaitReason
 from mailer.policy.outcome import Broken, NotTried, Outcome
+from mailer.policy.places import site_in
 from mailer.policy.tls import NOTHING_WANTED, Wish
 from mailer.protocol.phase import Phase
 from mailer.relay.carrier import Consignment, DotJournal, Report
 from mailer.relay.connects import ConnectDesk
 from mailer.relay.hosts import HostFinder
-from mailer.relay.pool import PoolLimits, SessionPool, SiteStats
+from mailer.relay.pool import PlaceStats, PoolLimits, SessionPool
 from mailer.relay.smtp.attempt import Attempt, Line
 from mailer.relay.smtp.content import Wire
 from mailer.relay.smtp.opening import Dialer
@@ -48,18 +49,18 @@ class SmtpCarrier:
         connects: ConnectDesk | None = None,
         now: Callable[[], datetime] = clock.now,
     ) -> None:
-        """connections_of: connections a site allows now; never more than the settings say.
+        """connections_of: connections a place (policy/places.py) allows; never more than the settings say.
 
         connects  deals new connections over time; None: as many as there is room for
         """
         parts = tls or TlsParts()
 
-        def most(site: str) -> int:
-            return settings.rules.connections(site, settings.connections_per_site)
+        def most(place: str) -> int:
+            return settings.rules.connections(site_in(place), settings.connections_per_site)
 
         granted = connections_of or most
         self._pool = SessionPool(
-            lambda site: min(granted(site), most(site)),
+            lambda place: min(granted(place), most(place)),
             _pool_limits(settings),
             clock.monotonic,
         )
@@ -84,8 +85,8 @@ class SmtpCarrier:
         """The site of a domain by its route or its last look-up; no I/O, from any thread."""
         return self._planner.site_of(domain)
 
-    def stats(self) -> dict[str, SiteStats]:
-        """Connections by site."""
+    def stats(self) -> dict[str, PlaceStats]:
+        """Connections by place."""
         return self._pool.stats()
 
     async def deliver(self, consignment: Consignment) -> Report:
@@ -153,7 +154,9 @@ def _taken_back(attempt: Attempt) -> Outcome:
 
 def _pool_limits(settings: SmtpSettings) -> PoolLimits:
     return PoolLimits(
-        messages_of=lambda site: settings.rules.messages_per_session(site, settings.messages_per_session),
+        messages_of=lambda place: settings.rules.messages_per_session(
+            site_in(place), settings.messages_per_session
+        ),
         session_seconds=settings.session_seconds,
         idle_seconds=settings.idle_seconds,
         wait_seconds=settings.wait_seconds,

@@ -11,7 +11,7 @@ pace = Table(
     "pace",
     metadata,
     Column("egress_ip", String(45), primary_key=True),  # "" where the system chooses
-    Column("site", String(255), primary_key=True),  # a site that is free has no row
+    Column("site", String(400), primary_key=True),  # a site that is free has no row
     Column("state", String(12), nullable=False),  # slowed | suspended | probing (mailer/policy/pace.py)
     Column("rate", Float),  # messages an hour; null: unlimited
     Column("connections", Integer),  # at a time, over all workers; null: as the site's rule has it
@@ -39,7 +39,7 @@ stream_pace = Table(
     metadata,
     Column("tenant_id", Id, primary_key=True, autoincrement=False),
     Column("stream_id", Id, primary_key=True, autoincrement=False),
-    Column("site", String(255), primary_key=True),
+    Column("site", String(400), primary_key=True),
     when("held_until", null=True),  # null: not held
     Column("rate", Float),  # messages an hour at `rated_at`, twice as many each hour; null: unlimited
     when("rated_at", null=True),

@@ -32,15 +32,15 @@ heartbeat = Table(
 permit = Table(
     "permit",
     metadata,
-    Column("site", String(255), primary_key=True),
+    Column("site", String(400), primary_key=True),  # a place: "SITE", or "ip:IP|SITE" (policy/places.py)
     Column("incarnation_id", Id, primary_key=True, autoincrement=False),
-    Column("connections", Integer, nullable=False),  # that this incarnation may hold open to the site
+    Column("connections", Integer, nullable=False),  # that this incarnation may hold open there
 )
 
 site = Table(
     "site",
     metadata,
-    Column("name", String(255), primary_key=True),  # the row is the lock under which permits are dealt
+    Column("name", String(400), primary_key=True),  # of a place; the row is the lock over its permits
 )
 
 rate = Table(
