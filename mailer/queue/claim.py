@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, bindparam, func, literal_column, or_,
 from mailer.events import AttemptState, RecipientState
 from mailer.ids import IdMaker
 from mailer.policy.egress import TRANSACTIONAL, Egress, Granted, Stay
+from mailer.policy.greylisting import Greylisted
 from mailer.policy.turns import Party
 from mailer.queue.incarnations import hold_live
 from mailer.queue.metering import SpendTime, Till, Tolls
@@ -78,6 +79,7 @@ class Claimed:
     granted       what was reserved for it of a warm-up's cap; None: nothing had to be
     stay          what its last attempt means for the choice; None: nothing
     is_unsited    its site was not known, so that none of the site's ceilings was asked
+    greylisted    where and when greylisting put it off before; None: it did not
     """
 
     attempt_id: int
@@ -111,11 +113,17 @@ class Claimed:
     granted: Granted | None = None
     stay: Stay | None = None
     is_unsited: bool = False
+    greylisted: Greylisted | None = None
 
     @property
     def party(self) -> Party:
         """Among whom a worker's hands and a site's connections are shared."""
         return self.tenant_id, self.stream_kind
+
+    def greylisted_since(self, site: str | None) -> datetime | None:
+        """When the site first put it off by greylisting; None: it did not before."""
+        met = self.greylisted
+        return met.first_at if met is not None and met.site == site else None
 
 
 def waiting_lanes(store: Store, *, limit: int, after: int = 0) -> list[WaitingLane]:

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_colum
 from mailer import ids
 from mailer.events import RecipientState, WaitReason
 from mailer.policy.sites import SiteRules
-from mailer.queue import holds
+from mailer.queue import greylists, holds
 from mailer.queue.holds import Hold
 from mailer.queue.selection import Place, SiteOf, unrouted
 from mailer.store.tables import attempt, incarnation, lane, permit, recipient
@@ -183,7 +183,7 @@ def fault(_look: Look, w: Waiting) -> Sequence[Obstacle]:
     return [Obstacle(kind="fault", what=f"it could not be made ready: {what}", remedy=remedy)]
 
 
-def not_due(_look: Look, w: Waiting) -> Sequence[Obstacle]:
+def not_due(look: Look, w: Waiting) -> Sequence[Obstacle]:
     """Its send time, or the time of the next try."""
     if w.state != RecipientState.DEFERRED or w.due_at <= w.now:
         return ()
@@ -192,8 +192,13 @@ def not_due(_look: Look, w: Waiting) -> Sequence[Obstacle]:
         return [Obstacle(kind="scheduled", what=what, until=w.due_at, remedy=remedy)]
     said = f": {w.last_reply}" if w.last_reply else ""
     what = f"the last try did not deliver it{said}"
+    facts: dict[str, Any] = {"reason": w.wait_reason}
+    found = greylists.greylisting_of(look.connection, w.recipient_id, w.last_reply)
+    if found is not None:
+        what += f"; {found.what}"
+        facts |= found.facts
     remedy = "ask for a try now: retry the message, or requeue what waits there"
-    return [Obstacle(kind="retry", what=what, until=w.due_at, remedy=remedy, facts={"reason": w.wait_reason})]
+    return [Obstacle(kind="retry", what=what, until=w.due_at, remedy=remedy, facts=facts)]
 
 
 def not_woken(look: Look, w: Waiting) -> Sequence[Obstacle]:
