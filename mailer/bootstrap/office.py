@@ -23,6 +23,7 @@ from mailer import clock, logs
 from mailer.bell import Bell, make_app
 from mailer.config import Settings
 from mailer.ids import IdMaker
+from mailer.policy.greylisting import Habit
 from mailer.policy.retry import RetrySchedule
 from mailer.policy.sites import SiteRules
 from mailer.queue import incarnations
@@ -185,8 +186,12 @@ def bell(settings: Settings) -> Iterator[Callable[[], None]]:
         rung.close()
 
 
-def judge_of(settings: Settings, rules: SiteRules) -> Judge:
-    """The policy of outcomes, by stream kind."""
+def judge_of(
+    settings: Settings,
+    rules: SiteRules,
+    habit_of: Callable[[str], Habit | None] = lambda _site: None,
+) -> Judge:
+    """The policy of outcomes, by stream kind. habit_of: what a site's greylisting takes."""
     delays = tuple(settings.retry_delays)
     schedules = {
         kind: RetrySchedule(delays=delays, give_up_after=give_up_after)
@@ -198,6 +203,7 @@ def judge_of(settings: Settings, rules: SiteRules) -> Judge:
         draw=clock.draw,
         delay_patience=settings.delay_notice_after,
         rules=rules,
+        habit_of=habit_of,
     )
 
 

@@ -33,6 +33,7 @@ from mailer.policy.sites import SiteRules
 from mailer.relay.carrier import Carrier
 from mailer.relay.claimer import ClaimLimits
 from mailer.relay.connects import ConnectDesk
+from mailer.relay.greylistbook import GreylistBook
 from mailer.relay.hosts import MxFinder
 from mailer.relay.journal import Journal
 from mailer.relay.pacebook import PaceBook
@@ -55,11 +56,12 @@ def run(settings: Settings, index: int) -> int:
         processor.stay_on_one(index, settings.data_dir)
     with office(settings, "worker") as own:
         keeper = RulesKeeper(settings.sites_file, own.store)
-        judge = judge_of(settings, keeper.rules)
+        greylists = GreylistBook(own.store, monotonic=clock.monotonic, now=clock.now)
+        judge = judge_of(settings, keeper.rules, greylists.habit)
         # What a predecessor on this host left open is settled before anything new is claimed.
         recoverer_of(own, judge).recover_orphans()
         known = TlsKnowledge(own.store)
-        worker = Worker(_parts(settings, own, judge, known, keeper))
+        worker = Worker(_parts(settings, own, judge, known=known, keeper=keeper, greylists=greylists))
         worker.start()
         app = make_app(settings.broker_url)
         stop_at_fence = threading.Thread(target=_end_when_fenced, args=(worker,), daemon=True)
@@ -84,7 +86,13 @@ def _pace_book(settings: Settings, own: Office, limits: ClaimLimits) -> PaceBook
 
 
 def _parts(
-    settings: Settings, own: Office, judge: Judge, known: TlsKnowledge, keeper: RulesKeeper
+    settings: Settings,
+    own: Office,
+    judge: Judge,
+    *,
+    known: TlsKnowledge,
+    keeper: RulesKeeper,
+    greylists: GreylistBook,
 ) -> WorkerParts:
     vault = Vault(secret_of(settings.secret_file, settings.secret))
     ring_of_keys = KeyRing(
@@ -99,12 +107,14 @@ def _parts(
     connects = ConnectDesk(own.store, rules, now=clock.now, monotonic=clock.monotonic)
     departures = departures_of(settings, own, judge, pace_book, rules)
     smtp = replace(smtp, ipv6_allowed=departures.presence.is_ipv6_trusted)
+    carrier = partial(_make_carrier, settings, smtp, kept, known=known, connects=connects)
 
     def synchronise() -> None:
         keeper.look()
         known.synchronise(clock.now())
         departures.synchronise()
         pace_book.synchronise(clock.now())
+        greylists.synchronise(clock.now())
 
     synchronise()
     return WorkerParts(
@@ -114,20 +124,13 @@ def _parts(
         journal=kept,
         signer=signer,
         dispatcher=departures.dispatcher,
-        make_carrier=partial(
-            _make_carrier,
-            settings,
-            smtp,
-            kept,
-            known=known,
-            connects=connects,
-            egress_addresses=departures.book.addresses(),
-        ),
+        make_carrier=partial(carrier, egress_addresses=departures.book.addresses()),
         step_back=step_back,
         go_free=processor.run_anywhere if settings.one_processor else lambda: None,
         synchronise=synchronise,
         judge=judge,
         pace_book=pace_book,
+        greylists=greylists,
         connects=connects,
         new_id=own.new_id,
         now=clock.now,

@@ -53,7 +53,7 @@ _NO_REVERSE_NAME = 25  # x.7.25: reverse DNS validation failed (RFC 7372 §3.3)
 def blame_of(reply: Reply, phase: Phase) -> Blame:
     """What the peer blames; REMOTE where it does not say."""
     status, words = status_of(reply, phase), reply.text
-    if reply.code // 100 == 4 and _GREYLIST.search(words):
+    if reply.code // 100 == 4 and is_about_greylisting(words):
         return Blame.GREYLIST
     if status.subject == 7 and status.detail == _NO_REVERSE_NAME:
         return Blame.OUR_IP
@@ -64,3 +64,8 @@ def blame_of(reply: Reply, phase: Phase) -> Blame:
     if status.subject == 6 or _CONTENT.search(words):
         return Blame.CONTENT
     return Blame.RECIPIENT if status.subject in (1, 2) else Blame.REMOTE
+
+
+def is_about_greylisting(words: str) -> bool:
+    """Whether a deferral says that it is greylisting."""
+    return _GREYLIST.search(words) is not None

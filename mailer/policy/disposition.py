@@ -15,7 +15,10 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from mailer.events import WaitReason
+from mailer.policy import greylisting
+from mailer.policy.blame import Blame, blame_of
 from mailer.policy.classify import status_of, wished_delay
+from mailer.policy.greylisting import Habit
 from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, Unroutable, Unsuitable
 from mailer.policy.retry import GiveUp, RetryAt, RetrySchedule, next_attempt
 from mailer.protocol.enhanced import EnhancedStatus
@@ -108,6 +111,8 @@ class Facts:
     draw          uniform in [0, 1), for the jitter
     is_our_fault  a rule says that a refusal speaks of us and not of the recipient: a 5yz is tried again,
                   against RFC 5321 §4.2.1, which would have the sender give up
+    greylisted_at when its site first put it off by greylisting; None: it did not before
+    habit         what that site's greylisting took others; None: nobody knows
     """
 
     schedule: RetrySchedule
@@ -118,6 +123,8 @@ class Facts:
     expires_at: datetime | None = None
     in_doubt_policy: InDoubtPolicy = InDoubtPolicy.RETRY
     is_our_fault: bool = False
+    greylisted_at: datetime | None = None
+    habit: Habit | None = None
 
 
 def decide(outcome: Outcome, facts: Facts) -> Disposition:
@@ -159,7 +166,28 @@ def _after_refusal(reply: Reply, phase: Phase, facts: Facts) -> Disposition:
         return Bounce(EnhancedStatus(5, status.subject, status.detail), words)
     status = EnhancedStatus(4, status.subject, status.detail)
     wish = wished_delay(reply) if reply.code // 100 == 4 else None
-    return _defer(facts, WaitReason.REFUSED, status, words, wish=wish)
+    if is_greylisting(reply, phase, facts.greylisted_at, facts.now):
+        return _defer(facts, WaitReason.REFUSED, status, words, at=_past_greylist(facts, wish))
+    at = None if wish is None else facts.now + _bounded(wish, facts)
+    return _defer(facts, WaitReason.REFUSED, status, words, at=at)
+
+
+def is_greylisting(reply: Reply, phase: Phase, since: datetime | None, now: datetime) -> bool:
+    """Whether a refusal puts off by greylisting. since: the recipient's first one; None: it is this one."""
+    too_old = since is not None and greylisting.is_too_old(since, now)
+    return not too_old and blame_of(reply, phase) is Blame.GREYLIST
+
+
+def _past_greylist(facts: Facts, wish: timedelta | None) -> datetime:
+    """Just after the time that the site asks of others; never sooner than its words say."""
+    at = greylisting.next_try(
+        facts.greylisted_at or facts.now,
+        facts.habit,
+        facts.schedule.delays_after(facts.attempts, facts.draw),
+        now=facts.now,
+        draw=facts.draw,
+    )
+    return at if wish is None else max(at, facts.now + min(wish, greylisting.LONGEST))
 
 
 def _after_break(in_doubt: bool, phase: Phase, cause: str, facts: Facts) -> Disposition:
@@ -172,10 +200,11 @@ def _after_break(in_doubt: bool, phase: Phase, cause: str, facts: Facts) -> Disp
 
 
 def _defer(
-    facts: Facts, wait: WaitReason, status: EnhancedStatus, reason: str, *, wish: timedelta | None = None
+    facts: Facts, wait: WaitReason, status: EnhancedStatus, reason: str, *, at: datetime | None = None
 ) -> Defer | Expire:
-    """A retry by the schedule or by the peer's wish; the end where the deadline has passed, or no try fits in
-    before the sender's: it is told at once that its mail is late, not when that is of no use."""
+    """A retry by the schedule, or `at` where the peer wishes or needs that; the end where the deadline has
+    passed, or no try fits in before the sender's: it is told at once that its mail is late, not when that is
+    of no use."""
     deadline = facts.first_due_at + facts.schedule.give_up_after
     if facts.expires_at is not None:
         deadline = min(deadline, facts.expires_at)
@@ -191,8 +220,8 @@ def _defer(
     match verdict:
         case GiveUp(expired_at):
             return Expire(expired_at, _EXPIRED, reason)
-        case RetryAt(at):
-            due = at if wish is None else facts.now + _bounded(wish, facts)
+        case RetryAt(scheduled):
+            due = scheduled if at is None else at
             last = deadline if facts.expires_at is None else _last_try(facts, facts.expires_at)
             if due > last and last <= facts.now:
                 return Expire(facts.now, _EXPIRED, reason)

@@ -34,6 +34,11 @@ class RetrySchedule:
         """The delay that follows attempt number `attempts` (1 = the first), without jitter."""
         return self.delays[min(max(attempts, 1), len(self.delays)) - 1]
 
+    def delays_after(self, attempts: int, draw: float) -> tuple[timedelta, ...]:
+        """All that follow attempt number `attempts`, with jitter; the last one repeats."""
+        left = self.delays[min(max(attempts, 1), len(self.delays)) - 1 :]
+        return tuple(delay * (1 + self.jitter * draw) for delay in left)
+
 
 # Sooner than the 30 minutes of RFC 5321 §4.5.4.1 at first, since most deferrals of a single message are
 # greylisting or a passing fault; as slow as it asks for from the fourth try on.

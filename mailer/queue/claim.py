@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, bindparam, func, literal_column, sele
 from mailer.events import AttemptState, RecipientState
 from mailer.ids import IdMaker
 from mailer.policy.egress import TRANSACTIONAL, Egress, Granted, Stay
+from mailer.policy.greylisting import Greylisted
 from mailer.policy.turns import Party
 from mailer.queue import due
 from mailer.queue.due import But
@@ -79,6 +80,7 @@ class Claimed:
     stay          what its last attempt means for the choice; None: nothing
     is_unsited    its site was not known, so that none of the site's ceilings was asked
     must_wait     no IP may carry it: it is told why it waits, and is not sent
+    greylisted    where and when greylisting put it off before; None: it did not
     """
 
     attempt_id: int
@@ -113,11 +115,17 @@ class Claimed:
     stay: Stay | None = None
     is_unsited: bool = False
     must_wait: bool = False
+    greylisted: Greylisted | None = None
 
     @property
     def party(self) -> Party:
         """Among whom a worker's hands and a site's connections are shared."""
         return self.tenant_id, self.stream_kind
+
+    def greylisted_since(self, site: str | None) -> datetime | None:
+        """When the site first put it off by greylisting; None: it did not before."""
+        met = self.greylisted
+        return met.first_at if met is not None and met.site == site else None
 
 
 def waiting_lanes(store: Store, *, limit: int, after: int = 0) -> list[WaitingLane]:

@@ -19,7 +19,7 @@ from mailer.events import RecipientState, WaitReason
 from mailer.policy.egress import ACTIVE, OFF, Stay
 from mailer.policy.places import parts_of
 from mailer.policy.sites import SiteRules
-from mailer.queue import egress, holds
+from mailer.queue import egress, greylists, holds
 from mailer.queue.egress import EgressTables, PoolRow
 from mailer.queue.holds import Hold
 from mailer.queue.selection import Place, SiteOf, unrouted
@@ -247,7 +247,7 @@ def fault(_look: Look, w: Waiting) -> Sequence[Obstacle]:
     return [Obstacle(kind="fault", what=f"it could not be made ready: {what}", remedy=remedy)]
 
 
-def not_due(_look: Look, w: Waiting) -> Sequence[Obstacle]:
+def not_due(look: Look, w: Waiting) -> Sequence[Obstacle]:
     """Its send time, or the time of the next try."""
     if w.state != RecipientState.DEFERRED or w.due_at <= w.now:
         return ()
@@ -256,8 +256,13 @@ def not_due(_look: Look, w: Waiting) -> Sequence[Obstacle]:
         return [Obstacle(kind="scheduled", what=what, until=w.due_at, remedy=remedy)]
     said = f": {w.last_reply}" if w.last_reply else ""
     what = f"the last try did not deliver it{said}"
+    facts: dict[str, Any] = {"reason": w.wait_reason}
+    found = greylists.greylisting_of(look.connection, w.recipient_id, w.last_reply)
+    if found is not None:
+        what += f"; {found.what}"
+        facts |= found.facts
     remedy = "ask for a try now: retry the message, or requeue what waits there"
-    return [Obstacle(kind="retry", what=what, until=w.due_at, remedy=remedy, facts={"reason": w.wait_reason})]
+    return [Obstacle(kind="retry", what=what, until=w.due_at, remedy=remedy, facts=facts)]
 
 
 def not_woken(look: Look, w: Waiting) -> Sequence[Obstacle]:

@@ -28,6 +28,7 @@ from mailer.store.tables import (
     event_new,
     feedback,
     folded,
+    greylisted,
     message,
     message_tag,
     notice,
@@ -118,6 +119,7 @@ def _drop(connection: Connection, going: Sequence[int], content_ids: Sequence[in
     theirs = select(recipient.c.id).where(recipient.c.message_id.in_(going))
     connection.execute(delete(feedback).where(feedback.c.recipient_id.in_(theirs)))
     connection.execute(delete(egress_stay).where(egress_stay.c.recipient_id.in_(theirs)))
+    connection.execute(delete(greylisted).where(greylisted.c.recipient_id.in_(theirs)))
     connection.execute(delete(recipient).where(recipient.c.message_id.in_(going)))
     connection.execute(delete(message).where(message.c.id.in_(going)))
     shared = select(message.c.content_id).where(message.c.content_id == content.c.id).exists()

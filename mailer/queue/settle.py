@@ -16,7 +16,8 @@ from mailer.ids import IdMaker
 from mailer.policy import notices
 from mailer.policy.brake import Counts
 from mailer.policy.egress import Stay
-from mailer.queue import braking, counting, egress
+from mailer.policy.greylisting import Greylisted
+from mailer.queue import braking, counting, egress, greylists
 from mailer.queue.braking import StreamKey
 from mailer.queue.incarnations import hold_live
 from mailer.queue.owing import Owed, owe
@@ -72,6 +73,7 @@ class Settlement:
     stay       what it means for the next attempt's IP; None: nothing, or what it meant before
     stream_id  for which it is counted how its mail is received; None: for none
     is_hard    a bounce of an address that should not have been sent to
+    greylisted where and when greylisting put it off; None: it did not
     """
 
     attempt_id: int
@@ -82,6 +84,7 @@ class Settlement:
     stay: Stay | None = None
     stream_id: int | None = None
     is_hard: bool = False
+    greylisted: Greylisted | None = None
 
 
 class _Held(NamedTuple):
@@ -187,6 +190,7 @@ def apply(
         tell(connection, told)
     owe(connection, [_owed(row, move.notice) for row, _, move in moves if move.notice], now=now)
     egress.keep(connection, {row.id: s.stay for row, s, _ in moves if s.stay is not None})
+    greylists.keep(connection, {row.id: s.greylisted for row, s, _ in moves if s.greylisted is not None})
     _note_sites(connection, (s for _, s, _ in moves))
     counting.add(connection, _usage(moves), process_number=process_number, now=now)
     braking.count(connection, _received(moves), process_number=process_number, now=now)

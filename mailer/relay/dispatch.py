@@ -11,12 +11,13 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from mailer.policy.blame import Blame, blame_of
 from mailer.policy.egress import Egress, Granted, NoRoom, Room, Wish, choose
+from mailer.policy.greylisting import LONGEST
 from mailer.policy.outcome import Accepted, Broken, Outcome, Refused
 from mailer.policy.warmplan import WarmupRules
 from mailer.policy.warmup import Counts
@@ -125,7 +126,8 @@ class Dispatcher:
         if granted is None:
             return
         key = (claimed.egress.id, granted.provider)
-        kind, is_offered = _heard(report.outcome)
+        since = claimed.greylisted_since(report.site)
+        kind, is_offered = _heard(report.outcome, greylisted_for=self._p.now() - since if since else None)
         with self._lock:
             if kind is not None:
                 self._counts[key][kind] += 1
@@ -156,11 +158,12 @@ class Dispatcher:
                     self._back[key][day] += n
 
 
-def _heard(outcome: Outcome) -> tuple[str | None, bool]:
+def _heard(outcome: Outcome, *, greylisted_for: timedelta | None = None) -> tuple[str | None, bool]:
     """What is counted, and whether the message was offered (so that its room is used up).
 
     A greylisted one comes again and takes room then; one whose host was not reached was never offered. A
     refusal before MAIL says nothing of the mail, and counts only where it blames our IP.
+    greylisted_for: since its first refusal by a greylist; None: it had none.
     """
     match outcome:
         case Accepted():
@@ -168,7 +171,7 @@ def _heard(outcome: Outcome) -> tuple[str | None, bool]:
         case Refused(reply, phase):
             is_offered = _ORDER[phase] >= _ORDER[Phase.MAIL]
             match blame_of(reply, phase):
-                case Blame.GREYLIST:
+                case Blame.GREYLIST if greylisted_for is None or greylisted_for < LONGEST:
                     return None, False
                 case Blame.OUR_IP:
                     return "blocked", is_offered

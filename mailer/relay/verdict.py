@@ -22,6 +22,7 @@ from mailer.policy.disposition import (
     Requeue,
 )
 from mailer.policy.egress import NoRoom, stay_after
+from mailer.policy.greylisting import Greylisted, Habit
 from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, Unroutable, Unsuitable
 from mailer.policy.retry import RetrySchedule
 from mailer.policy.sites import SiteRules
@@ -47,28 +48,36 @@ class Judge:
         draw: Callable[[], float],
         delay_patience: timedelta = timedelta(hours=4),
         rules: SiteRules | None = None,
+        habit_of: Callable[[str], Habit | None] = lambda _site: None,
     ) -> None:
         """schedules: by stream kind; transactional must be there.
 
         delay_patience  how long mail may be delayed before its submitter, who asked for it, is told
         rules           may say that a refusal is to be tried again; None: none does
+        habit_of        what a site's greylisting takes; None: nobody knows
         """
         self._schedules = schedules
         self._now = now
         self._draw = draw
         self._delay_patience = delay_patience
         self._rules = rules or SiteRules()
+        self._habit_of = habit_of
 
     def __call__(self, claimed: Claimed, report: Report) -> Settlement:
+        now = self._now()
+        since = claimed.greylisted_since(report.site)
+        greylisted = _greylisted(report, since, now)
         facts = Facts(
             schedule=self._schedule(claimed),
             attempts=claimed.attempts + 1,
             first_due_at=claimed.first_due_at,
-            now=self._now(),
+            now=now,
             draw=self._draw(),
             expires_at=claimed.expires_at,
             in_doubt_policy=InDoubtPolicy(claimed.on_doubt),
             is_our_fault=self._is_our_fault(report),
+            greylisted_at=since,
+            habit=self._habit_of(greylisted.site) if greylisted else None,
         )
         decided = disposition.decide(report.outcome, facts)
         heard = _heard(report)
@@ -78,6 +87,7 @@ class Judge:
         return Settlement(
             claimed.attempt_id, claimed.recipient_id, claimed.lane_id, heard, move, stay,
             stream_id=claimed.stream_id, is_hard=brake.is_hard(report.outcome),
+            greylisted=greylisted if waits else None,
         )  # fmt: skip
 
     def without_egress(self, claimed: Claimed, none: NoRoom) -> Settlement:
@@ -122,6 +132,16 @@ class Judge:
         late = notices.is_late(claimed.first_due_at, move.due_at, self._delay_patience)
         kind = notices.owed(claimed.notify, move.event, passed_on=report.passed_on, is_late=late)
         return move if kind is None else replace(move, notice=kind)
+
+
+def _greylisted(report: Report, since: datetime | None, now: datetime) -> Greylisted | None:
+    """The recipient as greylisting puts it off now; None: that is not what does. since: its first time."""
+    outcome = report.outcome
+    if not isinstance(outcome, Refused) or report.site is None:
+        return None
+    if not disposition.is_greylisting(outcome.reply, outcome.phase, since, now):
+        return None
+    return Greylisted(report.site, since or now, now)
 
 
 def move_of(decided: Disposition) -> Move:

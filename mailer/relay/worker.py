@@ -33,6 +33,7 @@ from mailer.relay.carrier import Carrier, Consignment, Report
 from mailer.relay.claimer import Claimer, ClaimLimits, Permits
 from mailer.relay.connects import ConnectDesk
 from mailer.relay.dispatch import Dispatcher
+from mailer.relay.greylistbook import GreylistBook
 from mailer.relay.inhand import InHand
 from mailer.relay.journal import Journal
 from mailer.relay.lease import Lease
@@ -63,6 +64,7 @@ class WorkerParts:
     synchronise     called about once a second by a thread that may wait: memories meet the database
     judge           the policy: what follows an outcome
     pace_book       how fast sites take mail
+    greylists       what their greylisting takes
     connects        new connections over time, served between claims
     idle_permit_seconds  after which a place without mail gives its permits back (sessions are closed then)
     """
@@ -79,6 +81,7 @@ class WorkerParts:
     synchronise: Callable[[], None]
     judge: Callable[[Claimed, Report], Settlement]
     pace_book: PaceBook
+    greylists: GreylistBook
     connects: ConnectDesk
     new_id: IdMaker
     now: Callable[[], datetime]
@@ -215,7 +218,7 @@ class Worker:
     def _assign(self, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
         """The same with the IP that each leaves from; those that none may carry now are settled."""
         try:
-            sent = self._p.dispatcher.assign(claimed, self._site_of)
+            sent = self._p.dispatcher.assign(self._p.greylists.recalled(claimed), self._site_of)
         except (StoreUnavailable, Fenced) as error:
             self._p.lease.fenced |= isinstance(error, Fenced)
             self._release(claimed)
@@ -276,6 +279,7 @@ class Worker:
         if site is not None:
             left_from = "" if claimed.egress is None else claimed.egress.name
             self._p.pace_book.note(left_from, site, claimed.tenant_id, claimed.stream_id, report.outcome)
+            self._p.greylists.note(claimed, site, report.outcome)
 
     def _carry_all(self, ready: Sequence[tuple[Claimed, Consignment]]) -> None:
         for claimed, consignment in ready:

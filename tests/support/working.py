@@ -21,6 +21,7 @@ from mailer.relay.claimer import ClaimLimits
 from mailer.relay.connects import ConnectDesk
 from mailer.relay.dispatch import Dispatcher, DispatchParts
 from mailer.relay.egress import EgressBook
+from mailer.relay.greylistbook import GreylistBook
 from mailer.relay.hosts import MxFinder
 from mailer.relay.journal import Journal
 from mailer.relay.lease import Lease
@@ -61,12 +62,15 @@ async def working(
     sites: SiteRules | None = None,
     also: Callable[[], None] = lambda: None,
     now: Callable[[], datetime] = clock.now,
+    schedule: RetrySchedule = SCHEDULE,
+    draw: Callable[[], float] = lambda: 0.0,
 ) -> AsyncIterator[Worker]:
     """Started, and stopped with the block. also: done about once a second, as what synchronises."""
     sites = sites or SiteRules()
     lease = Lease(room.store, room.worker.id, seconds=30, monotonic=clock.monotonic)
     journal = Journal(folder, room.worker.id, lease.is_fresh)
-    judge = Judge({"transactional": SCHEDULE}, now=now, draw=lambda: 0.0)
+    greylists = GreylistBook(room.store, monotonic=clock.monotonic, now=now)
+    judge = Judge({"transactional": schedule}, now=now, draw=draw, habit_of=greylists.habit)
     presence = Presence(asking([resolver]), trusts_all=True, monotonic=clock.monotonic)
     book = EgressBook(room.store, "here", presence, rules=sites, monotonic=clock.monotonic)
     book.refresh(now())
@@ -85,6 +89,7 @@ async def working(
     def synchronise() -> None:
         also()
         dispatcher.synchronise()
+        greylists.synchronise(now())
 
     worker = Worker(
         WorkerParts(
@@ -96,7 +101,7 @@ async def working(
             signer=Signer(
                 room.store, KeyRing(lambda _: DOMAIN, clock.monotonic), token_secret=b"t" * 32, now=clock.now
             ),
-            dispatcher=dispatcher, make_carrier=carrier, step_back=lambda: None,
+            dispatcher=dispatcher, greylists=greylists, make_carrier=carrier, step_back=lambda: None,
             go_free=lambda: None,
             synchronise=synchronise, judge=judge, new_id=room.new_id, now=now,
             monotonic=clock.monotonic, limits=ClaimLimits(rules=sites), signer_threads=1, sweep_seconds=0.1,

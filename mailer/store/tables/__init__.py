@@ -40,7 +40,7 @@ from mailer.store.tables.mail import (
     notice,
     recipient,
 )
-from mailer.store.tables.pacing import pace, provider_rule, stream_pace
+from mailer.store.tables.pacing import greylist_habit, greylisted, pace, provider_rule, stream_pace
 from mailer.store.tables.senders import (
     api_key,
     dkim_key,
@@ -80,6 +80,8 @@ __all__ = [
     "event_shard",
     "feedback",
     "folded",
+    "greylist_habit",
+    "greylisted",
     "heartbeat",
     "hold",
     "idempotency",

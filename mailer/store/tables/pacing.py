@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Integer, String, Table, Text
+from sqlalchemy import Column, Float, Index, Integer, String, Table, Text
 
 from mailer.store.tables.columns import metadata, when
 from mailer.store.types import Id, Json
@@ -49,4 +49,26 @@ stream_pace = Table(
     when("since", null=True),
     when("changed_at"),
     Column("learned", Json, nullable=False),
+)
+
+greylist_habit = Table(
+    "greylist_habit",
+    metadata,
+    # What a site's greylisting takes, learnt from recipients that came again (mailer/policy/greylisting.py).
+    Column("site", String(255), primary_key=True),
+    Column("passes_after_seconds", Float, nullable=False),  # after its first refusal a recipient passed
+    Column("refuses_until_seconds", Float, nullable=False),  # one was still refused; 0: nobody came sooner
+    when("refused_at", null=True),  # when that was seen last; null: never
+    when("used_at"),  # when something was learnt last, or (once a day) a recipient greylisted there
+    Index("ix_greylist_habit_used_at", "used_at"),
+)
+
+greylisted = Table(
+    "greylisted",
+    metadata,
+    # A recipient that a site greylisted; no row: none did.
+    Column("recipient_id", Id, primary_key=True, autoincrement=False),
+    Column("site", String(255), nullable=False),
+    when("first_at"),
+    when("last_at"),
 )
