@@ -13,12 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal_column, select
 
+from mailer.accept.charging import Payer
 from mailer.accept.submission import Fault, Submission, SubmissionError
+from mailer.policy.limits import read_rates
 from mailer.store import dialect
 from mailer.store.bare import Hot, bare
-from mailer.store.tables import api_key, sending_domain, stream, tenant
+from mailer.store.tables import api_key, sending_domain, sending_limit, stream, tenant
 from mailer.store.types import to_microseconds
 
 _SHOWN = 10  # of a key's streams or domains, in a sentence about them
@@ -36,7 +38,8 @@ class Admitted:
 
 
 class _Key(NamedTuple):
-    """A credential as stored: scopes and limits as JSON text (None: no limit), instants in microseconds."""
+    """A credential as stored: scopes, limits and its tenant's quota as JSON text (None: no limit), instants
+    in microseconds."""
 
     id: int
     tenant_id: int
@@ -47,6 +50,7 @@ class _Key(NamedTuple):
     expires_at: int | None
     revoked_at: int | None
     tenant_state: str
+    quota: str | None
 
 
 class _Stream(NamedTuple):
@@ -75,6 +79,7 @@ class Facts:
 
 
 _KEY, _TENANT, _DOMAIN, _STREAM = bare(api_key), bare(tenant), bare(sending_domain), bare(stream)
+_QUOTA = bare(sending_limit)
 _KEYS = Hot(
     select(
         _KEY.c.id,
@@ -86,8 +91,12 @@ _KEYS = Hot(
         _KEY.c.expires_at,
         _KEY.c.revoked_at,
         _TENANT.c.state,
+        _QUOTA.c.rates,
     )
     .join(_TENANT, _TENANT.c.id == _KEY.c.tenant_id)
+    .outerjoin(
+        _QUOTA, (_QUOTA.c.subject == literal_column("'accept'")) & (_QUOTA.c.subject_id == _KEY.c.tenant_id)
+    )
     .where(dialect.OneOf(_KEY.c.id, "ids"))
 )
 _DOMAINS = Hot(
@@ -203,9 +212,11 @@ def _good_key(submission: Submission, facts: Facts, now: datetime) -> _Key:
     return key
 
 
-def tenant_of(submission: Submission, facts: Facts) -> int | None:
-    """Whose log a refusal belongs to; None when the credential proves no tenant."""
+def payer_of(submission: Submission, facts: Facts) -> Payer | None:
+    """Who is charged for it, and in whose log a refusal of it is told; None when the credential proves no
+    tenant."""
     key = facts.keys.get(submission.key_id)
     if key is None or not hmac.compare_digest(key.secret_hash, submission.secret_hash):
         return None
-    return int(key.tenant_id)
+    quota = () if key.quota is None else read_rates(msgspec.json.decode(key.quota))
+    return Payer(key.id, key.tenant_id, quota)

@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
+from sqlalchemy import Connection
 
 from mailer.accept import admission
-from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
+from mailer.accept.charging import Bill, Payer
+from mailer.accept.rates import KeyRates
+from mailer.accept.submission import PASSING, Fault, Receipt, Submission, SubmissionError
 from mailer.ids import IdMaker
 from mailer.queue import enqueue
 from mailer.queue.enqueue import Earlier, LaneBook, NewContent, NewMessage, NewRecipient
@@ -61,6 +64,53 @@ class _Waiting:
     loop: asyncio.AbstractEventLoop
 
 
+@dataclass(slots=True)
+class _Bench:
+    """Judges the submissions of a group, one after the other.
+
+    beyond  would be accepted if its tenant's quota had room
+    """
+
+    facts: admission.Facts
+    payers: Mapping[int, Payer | None]
+    bill: Bill
+    now: datetime
+    messages: list[NewMessage] = field(default_factory=list)
+    beyond: list[NewMessage] = field(default_factory=list)
+    answers: dict[int, Answer] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)
+
+    def judge(self, prepared: Prepared) -> None:
+        payer, recipients = self.payers[prepared.message_id], len(prepared.recipients)
+        message = None
+        try:
+            if payer is not None:
+                self.bill.submit(payer, recipients)
+            admitted = admission.admit(prepared.submission, self.facts, self.now)
+            message = _message(prepared, admitted, self.now)
+            if payer is not None:
+                self.bill.accept(payer, recipients)
+        except SubmissionError as error:
+            self.answers[prepared.message_id] = error.bare()
+            if message is not None:
+                self.beyond.append(message)
+            elif payer is not None and error.fault not in PASSING:
+                self.rejections.append(Rejection(payer.tenant_id, error.fault, error.detail))
+        else:
+            self.messages.append(message)
+
+    def replay(self, repeats: Mapping[int, Earlier]) -> None:
+        """Those that stand already are answered as they were, and are no further use of a quota."""
+        for message in (*self.messages, *self.beyond):
+            earlier = repeats.get(message.id)
+            if earlier is not None:
+                self.answers[message.id] = _replay(message, earlier)
+        for message in self.messages:
+            payer = self.payers[message.id]
+            if message.id in repeats and payer is not None:
+                self.bill.take_back(payer, len(message.recipients))
+
+
 class Committer:
     """One thread that writes; `commit` is called on event loops. start() and stop() once."""
 
@@ -72,13 +122,16 @@ class Committer:
         process_number: int,
         now: Callable[[], datetime],
         ring: Callable[[], None],
+        rates: KeyRates,
     ) -> None:
-        """ring: tells the workers that there is work; called after every commit that wrote a message."""
+        """ring: tells the workers that there is work; called after every commit that wrote a message.
+        rates: what keys may submit; learns here what they have left."""
         self._store = store
         self._new_id = new_id
         self._process_number = process_number
         self._now = now
         self._ring = ring
+        self._rates = rates
         self._lanes = LaneBook()
         self._queue: queue.SimpleQueue[_Waiting | Rejection | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -170,35 +223,35 @@ class Committer:
         now = self._now()
         with self._store.write() as connection:
             facts = admission.read_facts(connection, [p.submission for p in group])
-            answers: dict[int, Answer] = {}
-            messages = []
+            payers = {p.message_id: admission.payer_of(p.submission, facts) for p in group}
+            bill = Bill(connection, self._rates, filter(None, payers.values()), now=self._now())
+            bench = _Bench(facts, payers, bill, now)
             for prepared in group:
-                try:
-                    admitted = admission.admit(prepared.submission, facts, now)
-                    messages.append(_message(prepared, admitted, now))
-                except SubmissionError as error:
-                    answers[prepared.message_id] = error.bare()
-                    tenant_id = admission.tenant_of(prepared.submission, facts)
-                    if tenant_id is not None:
-                        self._queue.put(Rejection(tenant_id, error.fault, error.detail))
-            lost = enqueue.claim_keys(connection, messages, now=now)
-            answers |= {m.id: _replay(m, lost[m.id]) for m in messages if m.id in lost}
-            won = [m for m in messages if m.id not in lost]
-            lanes = (
-                enqueue.insert_messages(
-                    connection,
-                    won,
-                    lanes=self._lanes,
-                    new_id=self._new_id,
-                    process_number=self._process_number,
-                    now=now,
-                )
-                if won
-                else {}
-            )
+                bench.judge(prepared)
+            repeats = enqueue.repeats(connection, bench.beyond)
+            repeats |= enqueue.claim_keys(connection, bench.messages, now=now)
+            bench.replay(repeats)
+            won = [m for m in bench.messages if m.id not in repeats]
+            lanes = self._insert(connection, won, now) if won else {}
+            bill.close()
+        bill.learn()
         self._lanes.remember(lanes)
-        answers |= {m.id: Receipt(m.id, m.response) for m in won}
+        for rejection in bench.rejections:
+            self._queue.put(rejection)
+        answers = bench.answers | {m.id: Receipt(m.id, m.response) for m in won}
         return [answers[p.message_id] for p in group]
+
+    def _insert(
+        self, connection: Connection, won: Sequence[NewMessage], now: datetime
+    ) -> dict[tuple[int, int, str], int]:
+        return enqueue.insert_messages(
+            connection,
+            won,
+            lanes=self._lanes,
+            new_id=self._new_id,
+            process_number=self._process_number,
+            now=now,
+        )
 
     def _look_up(self, prepared: Prepared) -> Answer:
         """After a COMMIT without an answer: the transaction stands whole or not at all."""

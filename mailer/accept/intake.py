@@ -35,7 +35,7 @@ _MESSAGE_ID_CHARS = 320  # kept to find the message by
 class IntakeLimits:
     """message_bytes as sent; recipients a message; free_bytes the disk must keep, so that settles fit.
 
-    rates  what each API key may submit; None: anything
+    rates  what is known of what each API key may submit; None: nothing
     """
 
     message_bytes: int = 36 * 1024 * 1024
@@ -106,7 +106,11 @@ class Intake:
                 f" this one has {len(submission.recipients)}",
             )
         if self._limits.rates is not None:
-            self._limits.rates.count(submission.key_id, len(submission.recipients))
+            self._limits.rates.check(
+                submission.key_id,
+                len(submission.recipients),
+                is_repeatable=submission.idempotency_key is not None,
+            )
 
     def _prepare(self, submission: Submission) -> Prepared:
         message_id = self._new_id() if submission.message_id is None else submission.message_id

@@ -1,23 +1,22 @@
 """How much one API key may submit in any second and in any minute, whichever door it comes by.
 
-Counted by each process for itself, on the monotonic clock: with several `mailer http` a key may submit that
-many times as much. The store of limits that all processes share comes with the engine that paces delivery.
+Counted in the transaction that accepts (charging.py), so over all processes and hosts together. What a
+process learns there it keeps until there is room again: a key that has submitted all it may is refused
+without asking the database, and hears so before it sends a content in vain.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from mailer.accept.submission import Fault, SubmissionError
+from mailer.policy.limits import WINDOWS, Rate
 
-_SLOTS = 50
-_SECOND = 1.0
-_MINUTE = 60.0
-_KEYS_KEPT = 10_000
+_NAMES_KEPT = 100_000
+_SHUT_KEPT = 1_000  # then those that are open again are forgotten
+_BELIEVED_SECONDS = 2.0  # of a tenant's quota, which an operator may raise at any time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,115 +28,80 @@ class RateLimits:
     recipients_per_second: int = 0
     recipients_per_minute: int = 0
 
-    def __iter__(self) -> Iterator[tuple[str, int, float]]:
-        """What is limited, to how many, within how many seconds."""
-        yield "messages", self.messages_per_second, _SECOND
-        yield "messages", self.messages_per_minute, _MINUTE
-        yield "recipients", self.recipients_per_second, _SECOND
-        yield "recipients", self.recipients_per_minute, _MINUTE
+    def __iter__(self) -> Iterator[tuple[str, Rate]]:
+        """What is limited, and to what."""
+        for what in ("messages", "recipients"):
+            for window in ("second", "minute"):
+                if most := getattr(self, f"{what}_per_{window}"):
+                    yield what, Rate(WINDOWS[window], most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shut:
+    """That a key may not submit even one recipient.
+
+    refuse    of so many recipients, at a time (monotonic)
+    until     monotonic seconds
+    is_quota  it is the tenant's quota that keeps it
+    """
+
+    refuse: Callable[[int, float], SubmissionError | None]
+    until: float
+    is_quota: bool
+
+    def believed_until(self, now: float) -> float:
+        return min(self.until, now + _BELIEVED_SECONDS) if self.is_quota else self.until
 
 
 class KeyRates:
-    """Safe from any thread. A refused submission is not counted, so that whoever tries on gets through."""
+    """Safe from any thread.
 
-    def __init__(self, limits: RateLimits, monotonic: Callable[[], float]) -> None:
-        self._limits = tuple(limit for limit in limits if limit[1])
-        self._monotonic = monotonic
-        self._keys: dict[int, tuple[_Window, ...]] = {}
-        self._prune_at = _KEYS_KEPT
-        self._lock = threading.Lock()
-
-    def check(self, key_id: int) -> None:
-        """Raises SubmissionError (RATE_LIMITED) if not even one recipient more is allowed now."""
-        with self._lock:
-            windows = self._keys.get(key_id)
-            if windows is not None:
-                self._weigh(windows, 1, self._monotonic())
-
-    def count(self, key_id: int, recipients: int) -> None:
-        """One message more, to so many recipients. Raises SubmissionError, then none more."""
-        if not self._limits:
-            return
-        with self._lock:
-            now = self._monotonic()
-            windows = self._keys.get(key_id)
-            if windows is None:
-                self._prune(now)
-                windows = self._keys[key_id] = tuple(_Window(*limit) for limit in self._limits)
-            self._weigh(windows, recipients, now)
-            for window in windows:
-                window.add(1 if window.what == "messages" else recipients, now)
-
-    def _weigh(self, windows: tuple[_Window, ...], recipients: int, now: float) -> None:
-        """The longest wait decides: after a shorter one the next attempt would be refused again.
-
-        Raises SubmissionError: RATE_LIMITED, or TOO_MANY_RECIPIENTS where no wait will do.
-        """
-        waits = [(w.wait(1 if w.what == "messages" else recipients, now), w) for w in windows]
-        seconds, slowest = max(waits, key=lambda pair: pair[0])
-        if math.isinf(seconds):
-            raise SubmissionError(
-                Fault.TOO_MANY_RECIPIENTS,
-                f"this API key may submit {slowest.most} recipients in {slowest.seconds:g} s,"
-                f" this message has {recipients}",
-            )
-        if seconds > 0:
-            raise SubmissionError(
-                Fault.RATE_LIMITED,
-                f"this API key may submit {slowest.most} {slowest.what} in {slowest.seconds:g} s",
-                retry_after_seconds=math.ceil(seconds),
-            )
-
-    def _prune(self, now: float) -> None:
-        """Keys that were idle for a minute are forgotten once there are many."""
-        if len(self._keys) >= self._prune_at:
-            self._keys = {k: ws for k, ws in self._keys.items() if not all(w.is_empty(now) for w in ws)}
-            self._prune_at = max(_KEYS_KEPT, 2 * len(self._keys))
-
-
-class _Window:
-    """What was counted in the last `seconds`, by slots of a fiftieth of that.
-
-    A slot counts until its last instant is older than the window. So no stretch of that length, wherever it
-    begins, ever sees more than `most`, as two windows that meet at a boundary would; what that costs is a
-    fiftieth of the window, by which a place may be given back late. Memory does not grow with `most`.
+    by_what  the rates of every key: of its messages, of their recipients; only what is limited
+    known    limits that this process has counted under
     """
 
-    __slots__ = ("_slots", "_total", "_width", "most", "seconds", "what")
+    def __init__(self, limits: RateLimits, monotonic: Callable[[], float]) -> None:
+        by_what: dict[str, list[Rate]] = {}
+        for what, rate in limits:
+            by_what.setdefault(what, []).append(rate)
+        self.by_what: Mapping[str, list[Rate]] = by_what
+        self.known: set[str] = set()
+        self.monotonic = monotonic
+        self._shut: dict[int, tuple[Shut, float]] = {}  # until when it is believed
+        self._lock = threading.Lock()
 
-    def __init__(self, what: str, most: int, seconds: float) -> None:
-        self.what = what
-        self.most = most
-        self.seconds = seconds
-        self._width = seconds / _SLOTS
-        self._slots: deque[list[int]] = deque()  # [number of the slot, counted in it], in order
-        self._total = 0
+    def check(self, key_id: int, recipients: int = 1, *, is_repeatable: bool = False) -> None:
+        """Raises SubmissionError if it is known that so much is not allowed now: RATE_LIMITED,
+        QUOTA_EXCEEDED, or TOO_MANY_RECIPIENTS where no wait will do.
 
-    def wait(self, number: int, now: float) -> float:
-        """Seconds until `number` more fit; 0 if they do. Infinite if they never will."""
-        self._forget(now)
-        excess = self._total + number - self.most
-        if excess <= 0:
-            return 0.0
-        for slot, counted in self._slots:
-            excess -= counted
-            if excess <= 0:
-                return (slot + _SLOTS + 1) * self._width - now
-        return math.inf
+        is_repeatable  has an idempotency key: a repeat of what was accepted is no use of a quota
+        """
+        for rate in self.by_what.get("recipients", ()):
+            if recipients > rate.count:
+                raise SubmissionError(
+                    Fault.TOO_MANY_RECIPIENTS,
+                    f"this API key may submit {rate.count} recipients in {rate.seconds} s,"
+                    f" this message has {recipients}",
+                )
+        shut = self._shut.get(key_id)
+        if shut is None or (is_repeatable and shut[0].is_quota):
+            return
+        now = self.monotonic()
+        refused = shut[0].refuse(recipients, now) if now < shut[1] else None
+        if refused is not None:
+            raise refused
 
-    def add(self, number: int, now: float) -> None:
-        slot = int(now / self._width)
-        if self._slots and self._slots[-1][0] == slot:
-            self._slots[-1][1] += number
-        else:
-            self._slots.append([slot, number])
-        self._total += number
-
-    def is_empty(self, now: float) -> bool:
-        self._forget(now)
-        return not self._slots
-
-    def _forget(self, now: float) -> None:
-        oldest = int(now / self._width) - _SLOTS
-        while self._slots and self._slots[0][0] < oldest:
-            self._total -= self._slots.popleft()[1]
+    def learn(self, of_keys: Mapping[int, Shut | None], names: Collection[str]) -> None:
+        """What a transaction found of keys, once it is committed. None: it may go on. names: of limits."""
+        now = self.monotonic()
+        with self._lock:
+            if len(self.known) + len(names) > _NAMES_KEPT:
+                self.known = set()
+            self.known.update(names)
+            for key_id, shut in of_keys.items():
+                if shut is None:
+                    self._shut.pop(key_id, None)
+                else:
+                    self._shut[key_id] = shut, shut.believed_until(now)
+            if len(self._shut) > _SHUT_KEPT:
+                self._shut = {key: kept for key, kept in self._shut.items() if kept[1] > now}

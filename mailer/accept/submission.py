@@ -107,6 +107,7 @@ class Fault(enum.StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
     RATE_LIMITED = "rate-limited"  # the key submitted as much as it may: try again later
+    QUOTA_EXCEEDED = "quota-exceeded"  # as much was accepted of the tenant as may be: try again later
     NAME_TAKEN = "name-taken"
     CONFLICT = "conflict"  # with the state of what is to be changed
     LIMIT_REACHED = "limit-reached"
@@ -177,8 +178,11 @@ NOTED_BY_INTAKE = frozenset(
     }
 )  # fmt: skip
 PASSING = frozenset(
-    {Fault.BUSY, Fault.UNAVAILABLE, Fault.INTERNAL, Fault.REQUEST_TIMEOUT, Fault.RATE_LIMITED}
-)
+    {
+        Fault.BUSY, Fault.UNAVAILABLE, Fault.INTERNAL, Fault.REQUEST_TIMEOUT, Fault.RATE_LIMITED,
+        Fault.QUOTA_EXCEEDED,
+    }
+)  # fmt: skip
 
 
 class Taker(Protocol):

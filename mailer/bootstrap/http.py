@@ -53,12 +53,14 @@ def run(settings: Settings) -> int:
     stop = Stop()
     stop.on_signals()
     with office(settings, "http") as own, bell(settings) as ring, _listen(settings) as listener:
+        rates = _rates(settings)
         committer = Committer(
             own.store,
             new_id=own.new_id,
             process_number=own.registration.process_number,
             now=clock.now,
             ring=ring,
+            rates=rates,
         )
         committer.start()
         keeper = RulesKeeper(settings.sites_file, own.store)
@@ -71,7 +73,6 @@ def run(settings: Settings) -> int:
             now=clock.now,
             ring=ring,
         )
-        rates = _rates(settings)
         parts = _parts(settings, own, committer, changes, rates=rates, stop=stop, ring=ring)
         parts = replace(parts, knowledge=knowledge_of(settings, keeper.rules), keeper=keeper)
         door = _SmtpDoor(settings, _rules(settings, own, parts, rates))

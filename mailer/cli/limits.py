@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from mailer.store import Store
 
 _stream_option = click.option("--stream", help="Only this stream of the tenant.")
+_accept_option = click.option(
+    "--accept", "accepting", is_flag=True, help="What is accepted of the tenant, not what it may send."
+)
 
 
 @click.group()
 def limit() -> None:
     """What tenants and streams may send over time; mail beyond it waits for its turn.
 
+    With --accept, how many recipients are accepted of a tenant; what is beyond it is refused.
     What sites take is said by rules, see `mailer sites`; `mailer limit sites` tells how much of it is left.
     """
 
@@ -47,7 +51,8 @@ def listed(as_json: bool, **given: Any) -> None:
         print_json(
             [
                 {
-                    "tenant": a.tenant, "stream": a.stream, "limit": str(at.rate), "room_now": at.room,
+                    "tenant": a.tenant, "of": "accepting" if a.is_accepting else "sending",
+                    "stream": a.stream, "limit": str(at.rate), "used": at.used, "room_now": at.room,
                     "opens_at": at.opens_at, "newcomer": a.is_newcomers,
                 }
                 for a in found for at in a.at
@@ -58,13 +63,15 @@ def listed(as_json: bool, **given: Any) -> None:
         [
             a.tenant,
             "(new)" if a.is_newcomers else a.stream or "(all)",
+            "accepting" if a.is_accepting else "sending",
             str(at.rate),
-            "used up" if at.opens_at else "has room",
+            str(at.used),
+            f"used up until {moment(at.opens_at)}" if at.opens_at else "has room",
         ]
         for a in found
         for at in a.at
     ]
-    print_table(["TENANT", "STREAM", "LIMIT", "NOW"], rows)
+    print_table(["TENANT", "STREAM", "OF", "LIMIT", "USED", "NOW"], rows)
 
 
 @limit.command("sites")
@@ -111,12 +118,14 @@ def of_sites(as_json: bool, **given: Any) -> None:
 @click.argument("tenant")
 @click.argument("rates", nargs=-1, required=True, metavar="RATE...")
 @_stream_option
+@_accept_option
 @data_dir_option
-def set_(tenant: str, rates: tuple[str, ...], stream: str | None, **given: Any) -> None:
+def set_(tenant: str, rates: tuple[str, ...], stream: str | None, *, accepting: bool, **given: Any) -> None:
     """Let TENANT send no more than RATE... messages: 100/h, 5/s, 20/min, 10000/day.
 
-    Each holds over any such time, wherever it begins, over all workers. It replaces what was set before;
-    workers follow within seconds.
+    Each holds over any such time, wherever it begins, over all workers; every recipient counts as one. It
+    replaces what was set of the same before, and is in force within seconds. With --accept no more
+    recipients than that are accepted of TENANT, by all its keys together.
     """
     from mailer import clock
     from mailer.policy.limits import LimitError, Rate
@@ -129,24 +138,26 @@ def set_(tenant: str, rates: tuple[str, ...], stream: str | None, **given: Any) 
     if len({rate.seconds for rate in wanted}) < len(wanted):
         raise CommandFailed("one limit for each kind of window: two of the same contradict each other")
     with open_store(load_settings(**given)) as store:
-        subject, subject_id = _subject(store, tenant, stream)
+        subject, subject_id = _subject(store, tenant, stream, accepting=accepting)
         allowances.allow(store, subject, subject_id, wanted, now=clock.now())
-    click.echo(f"{_name(tenant, stream)}: {_shown(wanted)}")
+    click.echo(f"{_name(tenant, stream)}: {'accepting ' if accepting else ''}{_shown(wanted)}")
 
 
 @limit.command()
 @click.argument("tenant")
 @_stream_option
+@_accept_option
 @data_dir_option
-def remove(tenant: str, stream: str | None, **given: Any) -> None:
-    """Take the limits of TENANT away; those of its streams stay."""
+def remove(tenant: str, stream: str | None, *, accepting: bool, **given: Any) -> None:
+    """Take the limits of TENANT away; those of its streams stay, and of what is accepted, see --accept."""
     from mailer import clock
     from mailer.queue import allowances
 
     with open_store(load_settings(**given)) as store:
-        subject, subject_id = _subject(store, tenant, stream)
+        subject, subject_id = _subject(store, tenant, stream, accepting=accepting)
         allowances.allow(store, subject, subject_id, [], now=clock.now())
-    click.echo(f"{_name(tenant, stream)} is not limited")
+    what = "may submit any number" if accepting else "is not limited"
+    click.echo(f"{_name(tenant, stream)} {what}")
 
 
 @limit.command()
@@ -164,12 +175,16 @@ def trust(tenant: str, **given: Any) -> None:
     click.echo(f"tenant {tenant} has no cap of a new tenant any more")
 
 
-def _subject(store: Store, tenant: str, stream: str | None) -> tuple[Subject, int]:
+def _subject(
+    store: Store, tenant: str, stream: str | None, *, accepting: bool = False
+) -> tuple[Subject, int]:
     from mailer.identity import streams, tenants
 
+    if accepting and stream is not None:
+        raise CommandFailed("what is accepted is limited by tenant alone, without --stream")
     owner = tenants.named(store, tenant)
     if stream is None:
-        return "tenant", owner.id
+        return "accept" if accepting else "tenant", owner.id
     return "stream", streams.id_of(store, owner.id, stream)
 
 

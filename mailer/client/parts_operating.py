@@ -135,7 +135,7 @@ class Brake(Part):
 
 
 class Limits(Part):
-    """What tenants and streams may send over time."""
+    """What tenants and streams may send over time, and what of tenants is accepted."""
 
     def list(self) -> LimitList:
         return self._wires.make(limiting.limits())
@@ -144,24 +144,25 @@ class Limits(Part):
         self,
         tenant: str,
         *,
+        of: str | None = None,
         stream: str | None = None,
         messages_per_second: int | None = None,
         messages_per_minute: int | None = None,
         messages_per_hour: int | None = None,
         messages_per_day: int | None = None,
     ) -> LimitList:
-        """In place of what was set before; at least one."""
+        """In place of what was set of the same before; at least one. of: sending (default) or accepting."""
         rates = {
             "messages_per_second": messages_per_second,
             "messages_per_minute": messages_per_minute,
             "messages_per_hour": messages_per_hour,
             "messages_per_day": messages_per_day,
         }
-        return self._wires.make(limiting.set_limit(tenant, stream=stream, rates=rates))
+        return self._wires.make(limiting.set_limit(tenant, of=of, stream=stream, rates=rates))
 
-    def remove(self, tenant: str, *, stream: str | None = None) -> LimitList:
+    def remove(self, tenant: str, *, of: str | None = None, stream: str | None = None) -> LimitList:
         """Without a stream those of the tenant itself; its streams' stay."""
-        return self._wires.make(limiting.remove_limit(tenant, stream=stream))
+        return self._wires.make(limiting.remove_limit(tenant, of=of, stream=stream))
 
 
 class ProviderRules(Part):

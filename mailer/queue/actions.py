@@ -26,6 +26,9 @@ class Doer:
     owner_id: int | None = None
 
 
+BRAKE = Doer("brake")  # brake.py
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One deed. recipients: how many it changed; of a hold, how many waited there when it was placed."""

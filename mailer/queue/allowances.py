@@ -1,4 +1,5 @@
-"""What tenants and streams may send over time: set by rows, held by the claim (metering.py)."""
+"""What tenants and streams may send over time, held by the claim (metering.py), and how much of a tenant's
+mail is accepted over time, held by the doors (tallying.py): set by rows."""
 
 from __future__ import annotations
 
@@ -9,13 +10,18 @@ from typing import Literal
 
 from sqlalchemy import Connection, delete, func, select
 
-from mailer.policy.limits import Rate, as_values, read_rates
+from mailer.policy.limits import Rate, as_values, meter, read_rates, tally
 from mailer.queue import metering
 from mailer.queue.metering import Standing
 from mailer.store import Store, dialect
 from mailer.store.tables import sending_limit, stream, tenant
 
-Subject = Literal["tenant", "stream", "newcomer"]
+Subject = Literal["tenant", "stream", "newcomer", "accept"]
+
+
+def limit_of(subject: Subject, subject_id: int) -> str:
+    """The name under which it is counted."""
+    return f"{subject}:{subject_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,10 @@ class Allowance:
 
 
 def allow(store: Store, subject: Subject, subject_id: int, rates: Sequence[Rate], *, now: datetime) -> None:
-    """Sets what a tenant or stream may send; no rates: anything. Workers follow within seconds."""
+    """Sets what a tenant or stream may send, or (accept) what of a tenant is accepted; no rates: anything.
+
+    Workers follow within seconds, doors with their next transaction.
+    """
     with store.write() as connection:
         put(connection, subject, subject_id, rates, now=now)
 
@@ -74,12 +83,14 @@ class Held:
     """An allowance by names, and how its limits stand. stream: None: all of the tenant's.
 
     is_newcomers  the cap of a new tenant, which grows by itself
+    is_accepting  what is accepted of it, beside what it may send
     """
 
     tenant: str
     stream: str | None
     at: Sequence[Standing]
     is_newcomers: bool = False
+    is_accepting: bool = False
 
 
 def standing(store: Store, *, now: datetime) -> list[Held]:
@@ -103,9 +114,15 @@ def standing(store: Store, *, now: datetime) -> list[Held]:
             Held(
                 owner,
                 part,
-                metering.standings(connection, {f"{subject}:{i}": read_rates(rates)}, now=now),
+                metering.standings(
+                    connection,
+                    {limit_of(subject, i): read_rates(rates)},
+                    now=now,
+                    of=tally if subject == "accept" else meter,
+                ),
                 subject == "newcomer",
+                subject == "accept",
             )
             for subject, i, rates, owner, part in rows
         ]
-    return sorted(found, key=lambda held: (held.tenant, held.stream or ""))
+    return sorted(found, key=lambda held: (held.tenant, held.stream or "", held.is_accepting))

@@ -23,7 +23,7 @@ from mailer.policy import brake as policy
 from mailer.policy.brake import Counts, Mark, Verdict, hour_of
 from mailer.policy.brakeplan import BrakeRules
 from mailer.queue import actions, braking, holds, overriding, pieces
-from mailer.queue.actions import WARN, Deed, Doer
+from mailer.queue.actions import BRAKE, WARN, Deed
 from mailer.queue.braking import StreamKey
 from mailer.queue.holds import NewHold
 from mailer.queue.pieces import Means
@@ -31,8 +31,6 @@ from mailer.queue.selection import Selection
 from mailer.queue.streamnews import Change, tell_of
 from mailer.store import Store, dialect
 from mailer.store.tables import brake, brake_count, hold, stream
-
-BRAKE = Doer("brake")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

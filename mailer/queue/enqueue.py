@@ -155,10 +155,14 @@ def claim_keys(
     ]
     if _TAKE_KEY.many(connection, rows) == len(rows):
         return {}
-    return _lost_keys(connection, keyed)
+    return repeats(connection, keyed)
 
 
-def _lost_keys(connection: Connection, keyed: Sequence[NewMessage]) -> dict[int, Earlier]:
+def repeats(connection: Connection, messages: Sequence[NewMessage]) -> dict[int, Earlier]:
+    """Those of `messages` whose idempotency keys stand for another one, by message id, with that."""
+    keyed = [m for m in messages if m.idempotency_key is not None]
+    if not keyed:
+        return {}
     c = idempotency.c
     pairs = [(m.tenant_id, m.idempotency_key) for m in keyed]
     stand = select(c.tenant_id, c.key, c.message_id, c.body_sha256, c.response).where(
@@ -167,8 +171,8 @@ def _lost_keys(connection: Connection, keyed: Sequence[NewMessage]) -> dict[int,
     winners = {(t, k): Earlier(i, sha, text.encode()) for t, k, i, sha, text in connection.execute(stand)}
     lost = {}
     for m in keyed:
-        winner = winners[m.tenant_id, m.idempotency_key]
-        if winner.message_id != m.id:
+        winner = winners.get((m.tenant_id, m.idempotency_key))
+        if winner is not None and winner.message_id != m.id:
             lost[m.id] = winner
     return lost
 

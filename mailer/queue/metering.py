@@ -74,6 +74,40 @@ _KEEP = Hot(
 )
 
 
+def locked(connection: Connection, rates: Rates, now: datetime) -> dict[tuple[str, int], object]:
+    """What is kept of each limit and window; nobody else gets at it until the transaction ends."""
+    wanted = {(name, rate.seconds) for name, limits in rates.items() for rate in limits}
+    states = _kept(connection, rates)
+    missing = wanted - states.keys()
+    if missing:
+        insert_missing(connection, missing, now)
+        states = _kept(connection, rates)
+    return states
+
+
+def insert_missing(connection: Connection, windows: Iterable[tuple[str, int]], now: datetime) -> None:
+    """Rows for those limits and windows that have none. Two that do so beside locks which they hold already
+    may wait for each other in a circle, which PostgreSQL ends by refusing one."""
+    at = dialect.instant(connection, now)
+    rows = [{"name": n, "seconds": s, "state": "null", "used_at": at} for n, s in sorted(windows)]
+    _NEW.many(connection, rows)
+
+
+def _kept(connection: Connection, rates: Rates) -> dict[tuple[str, int], object]:
+    among = {"names": dialect.listed(connection, sorted(rates))}
+    return {(n, s): msgspec.json.decode(state) for n, s, state in _KEPT.rows(connection, among)}
+
+
+def keep(connection: Connection, used: Iterable[tuple[str, Rate, Meter]], now: int) -> None:
+    """Writes what these limits granted. now: microseconds, the database's."""
+    rows = [
+        {"of": name, "window": rate.seconds, "to_state": as_json(kept.state()), "at": now}
+        for name, rate, kept in used
+    ]
+    if rows:
+        _KEEP.many(connection, rows)
+
+
 class Till:
     """Meters of some limits, held until the transaction ends. `close` writes what was taken."""
 
@@ -82,7 +116,7 @@ class Till:
     ) -> None:
         self._connection = connection
         self._rates = rates
-        states = self._locked(now)
+        states = locked(connection, rates, now)
         # Read on both sides of the database's clock: early for what must not be late, late for what must
         # not be early.
         self._before = monotonic()
@@ -93,21 +127,6 @@ class Till:
             for name, limits in rates.items()
         }
         self._taken = dict.fromkeys(rates, 0)
-
-    def _locked(self, now: datetime) -> dict[tuple[str, int], object]:
-        wanted = {(name, rate.seconds) for name, limits in self._rates.items() for rate in limits}
-        states = self._kept()
-        missing = wanted - states.keys()
-        if missing:
-            at = dialect.instant(self._connection, now)
-            rows = [{"name": n, "seconds": s, "state": "null", "used_at": at} for n, s in sorted(missing)]
-            _NEW.many(self._connection, rows)
-            states = self._kept()
-        return states
-
-    def _kept(self) -> dict[tuple[str, int], object]:
-        among = {"names": dialect.listed(self._connection, sorted(self._rates))}
-        return {(n, s): msgspec.json.decode(state) for n, s, state in _KEPT.rows(self._connection, among)}
 
     def room(self, names: Iterable[str]) -> int:
         """Tokens that may be taken now under all these limits, a lease of each at most."""
@@ -142,40 +161,49 @@ class Till:
 
     def close(self) -> None:
         """Writes what was taken."""
-        rows = [
-            {"of": name, "window": r.seconds, "to_state": as_json(m.state()), "at": self._now}
+        used = (
+            (name, rate, kept)
             for name, meters in self._meters.items()
-            if self._taken[name]
-            for r, m in meters.items()
-        ]
-        if rows:
-            _KEEP.many(self._connection, rows)
+            for rate, kept in meters.items()
+            if self._taken[name] or kept.moved
+        )
+        keep(self._connection, used, self._now)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a limit stands. room: tokens to be had now; opens_at: when there are some, None while there are."""
+    """How a limit stands. room: tokens to be had now; opens_at: when there are some, None while there are.
+
+    used  granted in the window that ends now
+    """
 
     name: str
     rate: Rate
     room: int
+    used: int
     opens_at: datetime | None
 
 
-def standings(connection: Connection, rates: Rates, *, now: datetime) -> list[Standing]:
-    """How these limits stand, by a look that locks and changes nothing."""
-    kept = select(rate_table.c.name, rate_table.c.seconds, rate_table.c.state).where(
+def standings(
+    connection: Connection,
+    rates: Rates,
+    *,
+    now: datetime,
+    of: Callable[[Rate, object], Meter] = meter,
+) -> list[Standing]:
+    """How these limits stand, by a look that locks and changes nothing. of: how they are counted."""
+    rows = select(rate_table.c.name, rate_table.c.seconds, rate_table.c.state).where(
         rate_table.c.name.in_(list(rates))
     )
-    states = {(n, s): state for n, s, state in connection.execute(kept)}
+    states = {(n, s): state for n, s, state in connection.execute(rows)}
     at = dialect.instant(connection, now)
     found = []
     for name, limits in rates.items():
         for rate in limits:
-            kept_meter = meter(rate, states.get((name, rate.seconds)))
-            opens = kept_meter.opens_at(at)
+            kept = of(rate, states.get((name, rate.seconds)))
+            opens = kept.opens_at(at)
             until = None if opens <= at else datetime.fromtimestamp(opens / SECOND, now.tzinfo)
-            found.append(Standing(name, rate, kept_meter.room(at), until))
+            found.append(Standing(name, rate, kept.room(at), kept.used(at), until))
     return found
 
 

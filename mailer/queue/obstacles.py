@@ -20,6 +20,7 @@ from mailer.policy.egress import ACTIVE, OFF, Stay
 from mailer.policy.places import parts_of
 from mailer.policy.sites import SiteRules
 from mailer.queue import egress, greylists, holds
+from mailer.queue.actions import BRAKE
 from mailer.queue.egress import EgressTables, PoolRow
 from mailer.queue.holds import Hold
 from mailer.queue.selection import Place, SiteOf, unrouted
@@ -225,7 +226,7 @@ def _is_meant(h: Hold, w: Waiting) -> bool:
 
 
 def _hold(h: Hold, w: Waiting) -> Obstacle:
-    by = "the operator" if h.owner_id is None else "its tenant"
+    by = _who_holds(h)
     name = ids.show("hold", h.id)
     meant = ", ".join(f"{key.removesuffix('_id')} {value}" for key, value in h.wanted.shown().items())
     facts = {"hold": name, "by": by, "placed_at": h.placed_at}
@@ -233,9 +234,18 @@ def _hold(h: Hold, w: Waiting) -> Obstacle:
         kind="held",
         what=f"{by} holds {meant or 'all mail'}: {h.reason}",
         until=h.until,
-        remedy=f"release {name}",
+        remedy=_BRAKED if by == "the brake" else f"release {name}",
         facts={**facts, "placed_by": h.placed_by} if w.knowledge.for_operator else facts,
     )
+
+
+_BRAKED = "nothing: it ends by itself; the operator can end it sooner with `mailer brake override`"
+
+
+def _who_holds(h: Hold) -> str:
+    if h.owner_id is not None:
+        return "its tenant"
+    return "the brake" if h.placed_by == BRAKE.name else "the operator"
 
 
 def fault(_look: Look, w: Waiting) -> Sequence[Obstacle]:

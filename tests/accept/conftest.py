@@ -11,6 +11,7 @@ import pytest
 
 from mailer import clock, ids
 from mailer.accept.committer import Committer, Prepared
+from mailer.accept.rates import KeyRates, RateLimits
 from mailer.accept.submission import Envelope, Submission
 from mailer.compose.address import parse_mailbox
 from mailer.compose.mime import Draft
@@ -80,7 +81,7 @@ def desk(store: Store) -> Iterator[Desk]:
     rings: list[None] = []
     committer = Committer(
         store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now,
-        ring=lambda: rings.append(None),
+        ring=lambda: rings.append(None), rates=KeyRates(RateLimits(), clock.monotonic),
     )  # fmt: skip
     committer.start()
     yield Desk(room, committer, key_id, rings)

@@ -7,6 +7,7 @@ from sqlalchemy import make_url
 
 from mailer import clock
 from mailer.accept.committer import Committer
+from mailer.accept.rates import KeyRates, RateLimits
 from mailer.accept.submission import Fault, SubmissionError
 from mailer.queue import read
 from mailer.store import Store, schema
@@ -27,8 +28,9 @@ async def commit_through_a_thief(desk: Desk, cut: Cut) -> tuple[int, object]:
         store = Store(url.set(port=thief.port).render_as_string(hide_password=False))
         schema.check(store)
         committer = Committer(
-            store, new_id=desk.room.new_id, process_number=1, now=clock.now, ring=lambda: None
-        )
+            store, new_id=desk.room.new_id, process_number=1, now=clock.now, ring=lambda: None,
+            rates=KeyRates(RateLimits(), clock.monotonic),
+        )  # fmt: skip
         committer.start()
         thief.steal(cut, touching="INSERT INTO message")
         prepared = desk.prepared()

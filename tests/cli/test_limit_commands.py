@@ -54,6 +54,24 @@ def test_limits_are_set_replaced_listed_and_removed(run: Run) -> None:
     assert "has room" in run("limit", "list").stdout
 
 
+def test_what_is_accepted_is_limited_beside_what_is_sent(run: Run) -> None:
+    run("limit", "set", "default", "5000/h")
+    said = run("limit", "set", "default", "9/day", "5/min", "--accept").stdout
+    shown = run("limit", "list").stdout
+    both = json.loads(run("limit", "list", "--json").stdout)
+    wrong = run("limit", "set", "default", "9/day", "--accept", "--stream", "transactional")
+    removed = run("limit", "remove", "default", "--accept").stdout
+
+    assert said == "tenant default: accepting 5/minute, 9/day\n"
+    assert [(one["of"], one["limit"], one["used"]) for one in both] == [
+        ("sending", "5000/hour", 0), ("accepting", "5/minute", 0), ("accepting", "9/day", 0),
+    ]  # fmt: skip
+    assert "accepting" in shown
+    assert "without --stream" in wrong.stderr
+    assert removed == "tenant default may submit any number\n"
+    assert limits(run) == [("default", None, "5000/hour")]
+
+
 def test_a_new_tenant_is_capped_where_a_setting_or_an_option_says_so(run: Run) -> None:
     run("tenant", "create", "plain")
     run("tenant", "create", "capped", "--daily-cap", "200")

@@ -193,12 +193,18 @@ def test_a_tenants_limits_are_set_and_removed(operator: Mailer) -> None:
     operator.limits.set("acme", messages_per_hour=5000, messages_per_second=50)
     operator.limits.set("acme", stream="transactional", messages_per_day=100_000)
     held = operator.limits.list().limits
+    [accepting] = [
+        one for one in operator.limits.set("acme", of="accepting", messages_per_day=9).limits
+        if one.of == "accepting"
+    ]  # fmt: skip
     operator.limits.remove("acme")
+    operator.limits.remove("acme", of="accepting")
     left = operator.limits.remove("acme", stream="transactional")
 
     assert [(one.tenant, one.stream, [w.limit for w in one.windows]) for one in held] == [
         ("acme", None, ["50/second", "5000/hour"]), ("acme", "transactional", ["100000/day"]),
     ]  # fmt: skip
+    assert [(w.count, w.used, w.room_now) for w in accepting.windows] == [(9, 0, 9)]
     assert left.limits == []
     with pytest.raises(NotFound):
         operator.limits.set("nobody", messages_per_day=1)

@@ -20,6 +20,7 @@ from mailer.policy.limits import (
     both,
     meter,
     read_rates,
+    tally,
 )
 
 _START = 1_790_000_000 * SECOND
@@ -146,3 +147,54 @@ def test_a_clock_that_is_set_back_grants_nothing_twice(steps: list[int], text: s
 
 def test_two_limits_share_the_time_that_both_leave() -> None:
     assert both(Spell(5, 20), Spell(10, 15)) == Spell(10, 15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("text", ["1/s", "7/s", "100/min", "50/h", "300/d"])
+def test_what_is_spent_at_once_never_passes_its_ceiling_and_uses_it_in_a_burst(text: str, seed: int) -> None:
+    rate, draw = Rate.parse(text), random.Random(seed)
+    state: Any = None
+    now, spent = _START + draw.randrange(rate.seconds * SECOND), list[int]()
+    for _ in range(6 * rate.count):
+        kept = tally(rate, state)
+        room = kept.room(now)
+        if room:
+            number = draw.randint(1, room)
+            kept.take(number, now)
+            spent += [now] * number
+            state = msgspec.json.decode(msgspec.json.encode(kept.state()))
+            now += draw.choice([0, 1, rate.seconds * SECOND // 70])
+        else:
+            wanted = draw.randint(1, rate.count)
+            opens = kept.opens_at(now, wanted)
+            assert kept.room(opens) >= wanted > kept.room(opens - 1)
+            now = opens
+    length = rate.seconds * SECOND
+    worst = max(bisect.bisect_left(spent, at + length) - i for i, at in enumerate(spent))
+
+    assert tally(rate).room(_START) == rate.count, "a whole ceiling at once"
+    assert 0 < worst <= rate.count
+
+
+def test_what_is_given_back_can_be_taken_again() -> None:
+    kept = tally(Rate.parse("5/h"))
+
+    kept.take(5, _START)
+    kept.give_back(2, _START)
+
+    assert (kept.used(_START), kept.room(_START)) == (3, 2)
+
+
+@pytest.mark.parametrize("text", ["5/min", "3/d"])
+def test_a_clock_that_was_years_ahead_forbids_no_more_than_one_window(text: str) -> None:
+    rate = Rate.parse(text)
+    ahead = meter(rate)
+    while room := ahead.room(_START + 10**15):
+        ahead.take(room, _START + 10**15)
+
+    kept = meter(rate, ahead.state())
+    before = kept.room(_START)
+    again = meter(rate, kept.state())
+
+    assert (before, kept.moved, again.moved) == (0, True, False)
+    assert again.room(_START + int(1.05 * rate.seconds * SECOND) + 4 * SECOND) == 1

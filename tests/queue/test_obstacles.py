@@ -14,7 +14,7 @@ from mailer.events import RecipientState, WaitReason
 from mailer.policy.limits import Rate
 from mailer.policy.sites import SiteRules
 from mailer.queue import allowances, claim, explain, holds, incarnations, metering, paced, permits
-from mailer.queue.actions import Doer
+from mailer.queue.actions import BRAKE, Doer
 from mailer.queue.claim import Terms
 from mailer.queue.enqueue import NewMessage
 from mailer.queue.holds import NewHold
@@ -88,6 +88,18 @@ def test_a_hold_is_named_with_its_reason_and_its_end(room: Mailroom, wanted: dic
     assert found.what.startswith("the operator holds")
     assert found.what.endswith("complaints")
     assert found.facts["placed_by"] == "ann"
+
+
+def test_the_brake_is_named_and_what_ends_it(room: Mailroom) -> None:
+    m = accepted(room)
+    place(room, BRAKE, clock.now() + HOUR, stream="transactional")
+
+    found = obstacles(room, m)["held"]
+
+    assert found.what.startswith("the brake holds")
+    assert found.what.endswith("complaints")
+    assert found.facts["by"] == "the brake"
+    assert "`mailer brake override`" in (found.remedy or "")
 
 
 def test_a_hold_of_other_mail_is_not_named(room: Mailroom) -> None:

@@ -164,6 +164,15 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "`Retry-After` says and send the same request again, with the same `Idempotency-Key`.",
             retry_after_seconds=1,
         ),
+        Fault.QUOTA_EXCEEDED: Kind(
+            429,
+            "As much was accepted of the tenant as may be",
+            "An operator limits how many recipients are accepted of one tenant in any minute, hour or day, "
+            "of all its keys together, by HTTP and SMTP. Nothing was accepted. The detail tells when there "
+            "is room again, and `Retry-After` in how many seconds: send the same request then, with the same "
+            "`Idempotency-Key`. A quota of a day opens little by little, as what was accepted is a day old.",
+            retry_after_seconds=60,
+        ),
         Fault.NAME_TAKEN: Kind(
             409,
             "The name is taken",

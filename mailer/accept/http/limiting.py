@@ -1,4 +1,5 @@
-"""/v1/limits: what tenants and streams may send over time, and what sites take. For the operator alone."""
+"""/v1/limits: what tenants and streams may send over time, what of tenants is accepted, and what sites take.
+For the operator alone."""
 
 from __future__ import annotations
 
@@ -33,20 +34,26 @@ _Tenant = Annotated[str, Field(max_length=200, json_schema_extra={"format": "ten
 _Stream = Annotated[str, Field(max_length=100, json_schema_extra={"format": "stream"})]
 
 
+_Of = Literal["sending", "accepting"]
+_OF = "sending: what is beyond it waits; accepting: what is beyond it is refused"
+
+
 class Window(Shape):
     """One limit, and how it stands. It holds over any such time, wherever it begins."""
 
     limit: str = Field(description="As people say it", examples=["50/second"])
     count: int
     seconds: Literal[1, 60, 3600, 86400]
-    room_now: int = Field(description="What may be sent at once now")
+    used: int = Field(description="Recipients that count in the window that ends now")
+    room_now: int = Field(description="What may be sent, or is accepted, at once now")
     opens_at: At | None = Field(description="When there is room again; null: there is some")
 
 
 class Limit(Shape):
-    """What a tenant, or one of its streams, may send."""
+    """What a tenant, or one of its streams, may send, or what of a tenant is accepted."""
 
     tenant: str
+    of: _Of = Field(description=_OF)
     stream: str | None = Field(description="null: all streams of the tenant together")
     newcomer: bool = Field(description="The daily cap of a new tenant, which grows by itself")
     windows: Sequence[Window]
@@ -71,10 +78,11 @@ class LimitList(Shape):
 
 
 class LimitRequest(Asked):
-    """At least one limit; those that are not said are gone."""
+    """At least one limit; those that are not said are gone. Every recipient of a message counts as one."""
 
     tenant: _Tenant
-    stream: _Stream = left_out()
+    of: Annotated[_Of, Field(description=_OF)] = "sending"
+    stream: _Stream = left_out("Of what is sent only")
     messages_per_second: _Count = left_out()
     messages_per_minute: _Count = left_out()
     messages_per_hour: _Count = left_out()
@@ -85,13 +93,15 @@ class LimitedQuery(Asked):
     """Whose limits are meant."""
 
     tenant: _Tenant
+    of: Annotated[_Of, Field(description=_OF)] = "sending"
     stream: _Stream = left_out("Without it those of the tenant itself; its streams' stay")
 
 
-_NAMES_OTHERS = {openapi.FAULTS: (Fault.NOT_FOUND,)}  # in its body or query
+_NAMES_OTHERS = {openapi.FAULTS: (Fault.NOT_FOUND, Fault.INVALID_FIELD)}  # in its body or query
 _NEW = examples(
     tenant={"tenant": "acme", "messages_per_hour": 5000, "messages_per_second": 50},
     stream={"tenant": "acme", "stream": "broadcast", "messages_per_day": 100_000},
+    accepting={"tenant": "acme", "of": "accepting", "messages_per_day": 50_000},
 )
 
 
@@ -106,6 +116,7 @@ class _Look:
         limits = [
             Limit(
                 tenant=held.tenant,
+                of="accepting" if held.is_accepting else "sending",
                 stream=held.stream,
                 newcomer=held.is_newcomers,
                 windows=[_window(s) for s in held.at],
@@ -136,12 +147,13 @@ def router(
         _PATH, response_model=LimitList, summary="Limit a tenant or a stream", openapi_extra=_NAMES_OTHERS
     )
     def set_limit(request: Annotated[LimitRequest, Body(openapi_examples=_NEW)]) -> Response:
-        """In place of what was set before. Workers follow within seconds; what is beyond it is accepted and
-        waits for its turn. May be repeated."""
+        """In place of what was set of the same before. What is beyond a limit of `sending` is accepted and
+        waits for its turn; what is beyond one of `accepting` is refused with `quota-exceeded`. All follow
+        within seconds. May be repeated."""
         rates = read_rates(request.model_dump(exclude_none=True))
         if not rates:
             raise _without_any()
-        subject, number = _subject(store, request.tenant, request.stream)
+        subject, number = _subject(store, request)
         allowances.allow(store, subject, number, rates, now=now())
         return look()
 
@@ -150,8 +162,8 @@ def router(
         openapi_extra=_NAMES_OTHERS,
     )  # fmt: skip
     def remove_limit(asked: Annotated[LimitedQuery, Query()]) -> Response:
-        """It may send anything. May be repeated."""
-        subject, number = _subject(store, asked.tenant, asked.stream)
+        """It may send anything, or all of it is accepted. May be repeated."""
+        subject, number = _subject(store, asked)
         allowances.allow(store, subject, number, (), now=now())
         return look()
 
@@ -161,19 +173,23 @@ def router(
 def _window(at: Standing) -> Window:
     return Window.model_validate(
         {
-            "limit": str(at.rate), "count": at.rate.count, "seconds": at.rate.seconds, "room_now": at.room,
-            "opens_at": at.opens_at,
+            "limit": str(at.rate), "count": at.rate.count, "seconds": at.rate.seconds, "used": at.used,
+            "room_now": at.room, "opens_at": at.opens_at,
         }
     )  # fmt: skip
 
 
-def _subject(store: Store, tenant: str, stream: str | None) -> tuple[Subject, int]:
-    """Raises SubmissionError (NOT_FOUND)."""
+def _subject(store: Store, asked: LimitRequest | LimitedQuery) -> tuple[Subject, int]:
+    """Raises SubmissionError (NOT_FOUND, INVALID_FIELD)."""
+    accepting = asked.of == "accepting"
+    if accepting and asked.stream is not None:
+        at = "/stream" if isinstance(asked, LimitRequest) else None
+        raise SubmissionError(Fault.INVALID_FIELD, "what is accepted is limited by tenant alone", pointer=at)
     try:
-        owner = tenants.named(store, tenant)
-        if stream is None:
-            return "tenant", owner.id
-        return "stream", streams.id_of(store, owner.id, stream)
+        owner = tenants.named(store, asked.tenant)
+        if asked.stream is None:
+            return "accept" if accepting else "tenant", owner.id
+        return "stream", streams.id_of(store, owner.id, asked.stream)
     except (BadName, Unknown) as error:
         raise SubmissionError(Fault.NOT_FOUND, str(error)) from None
 

@@ -55,6 +55,7 @@ _REFUSALS: Mapping[Fault, tuple[int, str]] = MappingProxyType(
         Fault.MESSAGE_TOO_LARGE: (552, "5.3.4"),
         Fault.IDEMPOTENCY_KEY_REUSED: (554, "5.6.0"),
         Fault.RATE_LIMITED: (451, "4.7.1"),  # not 450: RFC 5321 §4.3.2 does not allow that for MAIL
+        Fault.QUOTA_EXCEEDED: (452, "4.7.1"),
         Fault.BUSY: (452, "4.3.1"),
         Fault.UNAVAILABLE: (451, "4.3.0"),
         Fault.INTERNAL: (451, "4.3.0"),
@@ -74,7 +75,7 @@ class SubmissionDesk:
         now: Callable[[], datetime],
         rates: KeyRates | None = None,
     ) -> None:
-        """host: our name in Received. rates: what the intake counts; None: nothing."""
+        """host: our name in Received. rates: what the intake knows of keys; None: nothing."""
         self._intake = intake
         self._rates = rates
         self._host = host

@@ -9,19 +9,23 @@ from msgspec import Struct
 
 
 class LimitWindow(Struct, frozen=True, kw_only=True):
-    """One limit, over any `seconds`. opens_at: when there is room again; None: there is some."""
+    """One limit, over any `seconds`. opens_at: when there is room again; None: there is some. used:
+    recipients that count in the window that ends now."""
 
     limit: str
     count: int
     seconds: int
+    used: int
     room_now: int
     opens_at: datetime | None = None
 
 
 class Limit(Struct, frozen=True, kw_only=True):
-    """What a tenant, or one of its streams, may send. newcomer: the growing daily cap of a new tenant."""
+    """What a tenant, or one of its streams, may send, or what of it is accepted. of: sending or accepting.
+    newcomer: the growing daily cap of a new tenant."""
 
     tenant: str
+    of: str
     windows: Sequence[LimitWindow]
     stream: str | None = None
     newcomer: bool = False

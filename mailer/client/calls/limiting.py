@@ -16,14 +16,17 @@ def limits() -> Call[LimitList]:
     return Call(method="GET", path=_LIMITS, answer=LimitList, repeatable=True)
 
 
-def set_limit(tenant: str, *, stream: str | None, rates: Mapping[str, int | None]) -> Call[LimitList]:
-    given = {"tenant": tenant, "stream": stream, **rates}
+def set_limit(
+    tenant: str, *, of: str | None, stream: str | None, rates: Mapping[str, int | None]
+) -> Call[LimitList]:
+    given = {"tenant": tenant, "of": of, "stream": stream, **rates}
     wanted = {key: value for key, value in given.items() if value is not None}
     return changing("PUT", _LIMITS, LimitList, wanted, repeatable=True)
 
 
-def remove_limit(tenant: str, *, stream: str | None) -> Call[LimitList]:
-    whose = {"tenant": tenant, **({} if stream is None else {"stream": stream})}
+def remove_limit(tenant: str, *, of: str | None, stream: str | None) -> Call[LimitList]:
+    given = {"tenant": tenant, "of": of, "stream": stream}
+    whose = {key: value for key, value in given.items() if value is not None}
     return Call(method="DELETE", path=f"{_LIMITS}?{urlencode(whose)}", answer=LimitList, repeatable=True)
 
 

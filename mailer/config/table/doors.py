@@ -67,8 +67,8 @@ class Doors(BaseModel):
         1000, "Most recipients of one message.", example="100", unit="recipients", least=1, most=10000,
     )  # fmt: skip
     key_messages_per_second: int = setting(
-        0, "Most messages of one API key in any second, by SMTP and HTTP together, for each `mailer http`; "
-        "0: any number.",
+        0, "Most messages of one API key in any second, by SMTP and HTTP together and over all processes and "
+        "hosts; 0: any number.",
         example="100", unit="messages", least=0, most=1000000,
     )  # fmt: skip
     key_messages_per_minute: int = setting(

@@ -49,7 +49,7 @@ rate = Table(
     # What was granted under a ceiling over time; the row is also the lock under which its tokens are dealt.
     Column(
         "name", String(400), primary_key=True
-    ),  # "site:IP|SITE", "provider:NAME", "tenant:ID", "stream:ID" ...
+    ),  # "site:IP|SITE", "provider:NAME", "tenant:ID", "key_messages:ID" ...
     Column("seconds", Integer, primary_key=True, autoincrement=False),  # the window
     Column("state", Json, nullable=False),  # a meter's (policy/limits.py)
     when("used_at"),
@@ -58,8 +58,9 @@ rate = Table(
 sending_limit = Table(
     "sending_limit",
     metadata,
-    # What an operator allows a tenant, or a tenant itself a stream, to send over time.
-    Column("subject", String(10), primary_key=True),  # tenant | stream | newcomer (a tenant)
+    # What an operator allows a tenant, or a tenant itself a stream, to send over time; and what the doors
+    # accept of a tenant.
+    Column("subject", String(10), primary_key=True),  # tenant | stream | newcomer (a tenant) | accept (one)
     Column("subject_id", Id, primary_key=True, autoincrement=False),
     Column("rates", Json, nullable=False),  # object: messages_per_hour and the like to their counts
     when("changed_at"),

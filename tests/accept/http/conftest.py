@@ -21,7 +21,7 @@ from mailer.accept.committer import Committer
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.intake import Intake, IntakeLimits
-from mailer.accept.rates import KeyRates
+from mailer.accept.rates import KeyRates, RateLimits
 from mailer.bootstrap.site_rules import RulesKeeper
 from mailer.config.load import warmup_rules
 from mailer.identity import keys, tenants
@@ -159,12 +159,15 @@ def working_parts(
     *,
     ring: Callable[[], None],
     rates: KeyRates | None = None,
+    now: Callable[[], datetime] = clock.now,
     message_bytes: int = 128 * 1024,
 ) -> Iterator[HttpParts]:
-    """The parts of an application on the mailroom's store, with small limits."""
+    """The parts of an application on the mailroom's store, with small limits. now: of what is accepted."""
+    rates = rates or KeyRates(RateLimits(), clock.monotonic)
     committer = Committer(
-        room.store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=ring
-    )
+        room.store, new_id=room.new_id, process_number=room.worker.process_number, now=now, ring=ring,
+        rates=rates,
+    )  # fmt: skip
     intake = Intake(
         committer, data_folder=folder, body_folder=room.store.body_folder,
         limits=IntakeLimits(message_bytes=message_bytes, recipients=10, free_bytes=0, rates=rates),

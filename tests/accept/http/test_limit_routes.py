@@ -120,11 +120,39 @@ async def test_limits_are_set_replaced_and_removed_each_for_itself(operator: Ope
         ("globex", None, ["7/day"]),
     ]
     [acme, *_] = replaced.json()["limits"]
-    window = {"limit": "9/day", "count": 9, "seconds": 86400, "room_now": 1, "opens_at": None}
-    assert acme == {"tenant": "acme", "stream": None, "newcomer": False, "windows": [window]}
+    window = {"limit": "9/day", "count": 9, "seconds": 86400, "used": 0, "room_now": 1, "opens_at": None}
+    assert acme == {
+        "tenant": "acme", "of": "sending", "stream": None, "newcomer": False, "windows": [window]
+    }  # fmt: skip
     assert [answer.status_code for answer in removed] == [200, 200]
     assert rest == all_three[1:]
     assert await operator.limits() == [("globex", None, ["7/day"])]
+
+
+async def test_what_is_accepted_is_limited_beside_what_is_sent(operator: Operator) -> None:
+    await operator.ask("PUT", json=ACME)
+    both = await operator.ask("PUT", json={"tenant": "acme", "of": "accepting", "messages_per_day": 9})
+    removed = await operator.ask("DELETE", params={"tenant": "acme"})
+    gone = await operator.ask("DELETE", params={"tenant": "acme", "of": "accepting"})
+
+    window = {"limit": "9/day", "count": 9, "seconds": 86400, "used": 0, "room_now": 9, "opens_at": None}
+    [sending, accepting] = both.json()["limits"]
+    assert (sending["of"], len(sending["windows"])) == ("sending", 2)
+    assert (accepting["of"], accepting["windows"]) == ("accepting", [window])
+    assert removed.json()["limits"] == [accepting]
+    assert gone.json()["limits"] == []
+
+
+@pytest.mark.parametrize("of", ["accepting", "receiving", None])
+async def test_what_is_accepted_is_limited_by_tenant_alone(operator: Operator, of: str | None) -> None:
+    body = {"tenant": "acme", "stream": "transactional", "of": of}
+
+    put = await operator.ask("PUT", json={**body, "messages_per_day": 9})
+    removed = await operator.ask("DELETE", params={**body, "of": of or "none"})
+
+    assert {a.json()["type"] for a in (put, removed)} == {"/problems/invalid-field"}
+    assert put.json()["errors"][0]["pointer"] == ("/stream" if of == "accepting" else "/of")
+    assert await operator.limits() == []
 
 
 async def test_how_the_limits_of_sites_stand_is_told_with_the_rule(

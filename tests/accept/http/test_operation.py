@@ -132,7 +132,13 @@ def test_what_says_try_again_says_when() -> None:
     """RFC 9110 §10.2.3, and the reverse: no time is given where the same request can never succeed."""
     told = {fault for fault, kind in CATALOGUE.items() if kind.retry_after_seconds is not None}
 
-    assert told == {Fault.BUSY, Fault.UNAVAILABLE, Fault.REQUEST_TIMEOUT, Fault.RATE_LIMITED}
+    assert told == {
+        Fault.BUSY,
+        Fault.UNAVAILABLE,
+        Fault.REQUEST_TIMEOUT,
+        Fault.RATE_LIMITED,
+        Fault.QUOTA_EXCEEDED,
+    }
 
 
 @pytest.mark.parametrize("fault", Fault)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from mailer.accept.budget import ByteBudget
 from mailer.accept.committer import Committer
 from mailer.accept.credentials import Authenticator
 from mailer.accept.intake import Intake, IntakeLimits
-from mailer.accept.rates import KeyRates
+from mailer.accept.rates import KeyRates, RateLimits
 from mailer.accept.smtp.desk import SubmissionDesk
 from mailer.accept.smtp.login import KeyLogin
 from mailer.accept.smtp.room import Room
@@ -82,14 +83,17 @@ async def opened(
     folder: Path,
     *,
     rates: KeyRates | None = None,
+    now: Callable[[], datetime] = clock.now,
     sessions: int = 0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[SmtpDoor]:
     """A door that is closed with the block. rates, sessions: what one key may. tls: None: in clear."""
     room = Mailroom.furnish(store, now=clock.now())
+    rates = rates or KeyRates(RateLimits(), clock.monotonic)
     committer = Committer(
-        store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now, ring=lambda: None
-    )
+        store, new_id=room.new_id, process_number=room.worker.process_number, now=now, ring=lambda: None,
+        rates=rates,
+    )  # fmt: skip
     intake = Intake(
         committer, data_folder=folder, body_folder=store.body_folder,
         limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0, rates=rates),

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from mailer import clock as real
 from mailer.accept.rates import KeyRates, RateLimits
-from mailer.queue import fanout, read
+from mailer.policy.limits import Rate
+from mailer.queue import allowances, fanout, read
 from mailer.store import Store
 from tests.accept.smtp.conftest import LETTER, SmtpDoor, issue, opened
 from tests.accept.test_rates import Clock
@@ -28,7 +30,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def door(store: Store, tmp_path: Path, clock: Clock) -> AsyncIterator[SmtpDoor]:
-    async with opened(store, tmp_path, rates=KeyRates(LIMITS, clock), sessions=2) as door:
+    async with opened(store, tmp_path, rates=KeyRates(LIMITS, clock), now=clock.now, sessions=2) as door:
         yield door
 
 
@@ -37,6 +39,8 @@ async def off_loop(work: Callable[..., Any], *arguments: Any, **named: Any) -> A
     return await asyncio.to_thread(work, *arguments, **named)
 
 
+# The engine that takes the time of day from us.
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_key_hears_at_mail_that_it_has_sent_enough_and_may_soon_go_on(
     door: SmtpDoor, clock: Clock
 ) -> None:
@@ -132,3 +136,19 @@ async def test_a_session_that_breaks_off_gives_its_place_back(door: SmtpDoor) ->
 
     await off_loop(broken_off)
     assert await off_loop(wait_for, "a place", works, within_seconds=10)
+
+
+async def test_beyond_its_tenants_quota_a_message_is_put_off(store: Store, door: SmtpDoor) -> None:
+    allowances.allow(store, "accept", door.room.tenant_id, [Rate(86400, 1)], now=real.now())
+    await off_loop(door.send)
+
+    def try_once() -> tuple[int, bytes]:
+        with door.session() as client:
+            return client.mail("app@acme.example")
+
+    code, words = await off_loop(try_once)
+
+    assert code == 452
+    assert words.startswith(
+        b"4.7.1 this tenant may submit 1 recipients in any day; there is room for it at 20"
+    )

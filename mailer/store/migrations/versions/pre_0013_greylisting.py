@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013_pre_greylisting"
-down_revision = "0011_pre_brake"
+down_revision = "0012_pre_places"
 branch_labels = None
 depends_on = None
 
