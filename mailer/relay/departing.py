@@ -12,7 +12,6 @@ nothing of the kind was found, since to find it a backlog is gone through.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -167,12 +166,13 @@ class Departing:
             self._rank(berth)
 
     def _remember(self, berths: Sequence[_Berth]) -> None:
-        flows: dict[Flow, set[Flow]] = defaultdict(set)
+        if len(self._flows_of) >= _FLOWS:
+            self._flows_of = {}
         for berth in berths:
             whose, kind = berth.wish.tenant_id, berth.wish.stream_kind
             names = {(whose, place_name(c.egress.name, berth.site), kind) for c in berth.usable}
-            flows[whose, berth.site, kind] |= names
-        self._flows_of = self._flows_of | flows if len(self._flows_of) < _FLOWS else dict(flows)
+            # Another stream's mail for the site may leave from another pool.
+            self._flows_of.setdefault((whose, berth.site, kind), set()).update(names)
 
     def _room(self, berth: _Berth, egress: Egress, closed: set[tuple[str, str]], now: datetime) -> Room:
         place = (egress.name, berth.site)
