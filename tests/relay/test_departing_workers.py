@@ -111,9 +111,7 @@ def obstacles(room: Mailroom, message_id: int, sites: SiteRules) -> Sequence[Obs
     return found[0].obstacles
 
 
-async def test_two_ips_send_at_once_and_none_is_faster_than_its_rule(
-    room: Mailroom, tmp_path: Path
-) -> None:
+async def test_two_ips_send_at_once_and_none_is_faster_than_its_rule(room: Mailroom, tmp_path: Path) -> None:
     furnish(room)
     sites = rules("messages_per_second = 4")
     room.accept(*(room.message() for _ in range(40)))
