@@ -141,6 +141,7 @@ class Claimer:
         self._book = book
         gauges = Gauges(
             ask_permits=own_permits.refresh,
+            has_permits=lambda place: own_permits.granted(place) > 0,
             is_closed=self._is_closed,
             messages=lambda p, k: self._room(p).of(k),
         )

@@ -4,15 +4,14 @@ A claim has the IP first: what a provider takes is counted for each of our IPs, 
 and what is in hand. So a lane of a pool is dealt with once for each IP that is open to it, in shares by
 weight, and the rows find theirs among these as they are claimed (queue/leaving.py).
 
-Where many lanes wait each is looked at with few IPs, drawn by weight, others in the next pull: to know the
-room of every IP at every site costs permits, which are asked for some at a time. IPs that a lane leaves from
-only with what must stay there (they are draining, in reserve, or another pool's) are looked at rarely where
-nothing of the kind was found, since to find it a backlog is gone through.
+Where many sites wait each is looked at with few IPs, drawn by weight, those first that have permits there: to
+know the room of every IP at every site costs permits, which are asked for some at a time. IPs that a lane
+leaves from only with what must stay there (they are draining, in reserve, or another pool's) are looked at
+rarely where nothing of the kind was found, since to find it a backlog is gone through.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,7 +27,7 @@ from mailer.relay.dispatch import DispatchParts
 from mailer.relay.egress import Meant
 
 _WAYS_AT_ONCE = 400  # over all lanes of a pull
-_ROOMS_AT_ONCE = 2000
+_ROOMS_AT_ONCE = 300  # beyond those
 _REST_SECONDS = 5.0
 _LITTLE = 0.05  # the share of an IP that takes only what must stay on it
 _FLOWS = 10_000  # remembered
@@ -40,11 +39,13 @@ class Gauges:
     """What the claimer knows of places.
 
     ask_permits  for these places, as far as what was granted is old
+    has_permits  was granted some for a place
     is_closed    a ceiling of an IP at a site has no room (egress, site)
     messages     that may be claimed for a place, by kind of stream
     """
 
     ask_permits: Callable[[Iterable[str]], None]
+    has_permits: Callable[[str], bool]
     is_closed: Callable[[str, str], bool]
     messages: Callable[[str, str], int]
 
@@ -154,7 +155,8 @@ class Departing:
             return berth.usable
         first = [c for c in berth.usable if policy.is_first(c)]
         others = [c for c in berth.usable if not policy.is_first(c)]
-        return [*self._drawn(first, most), *self._drawn(others, 1)]
+        known = [c for c in first if self._gauges.has_permits(place_name(c.egress.name, berth.site))]
+        return [*self._drawn(known or first, most), *self._drawn(others, 1)]
 
     def _look_at(self, wanted: Sequence[tuple[_Berth, Sequence[Candidate]]]) -> None:
         places = {(c.egress.name, berth.site) for berth, some in wanted for c in some}
@@ -167,19 +169,20 @@ class Departing:
             self._rank(berth)
 
     def _remember(self, berths: Sequence[_Berth]) -> None:
-        flows: dict[Flow, set[Flow]] = defaultdict(set)
+        if len(self._flows_of) >= _FLOWS:
+            self._flows_of = {}
         for berth in berths:
             whose, kind = berth.wish.tenant_id, berth.wish.stream_kind
             names = {(whose, place_name(c.egress.name, berth.site), kind) for c in berth.usable}
-            flows[whose, berth.site, kind] |= names
-        self._flows_of = self._flows_of | flows if len(self._flows_of) < _FLOWS else dict(flows)
+            # Another stream's mail for the site may leave from another pool.
+            self._flows_of.setdefault((whose, berth.site, kind), set()).update(names)
 
     def _room(self, berth: _Berth, egress: Egress, closed: set[tuple[str, str]], now: datetime) -> Room:
         place = (egress.name, berth.site)
         warm = Room() if berth.provider is None else self._p.book.room(egress.id, berth.provider, now)
         suspended_until = self._p.suspended_until(egress, berth.site)
         is_busy = place in closed or self._gauges.messages(place_name(*place), berth.wish.stream_kind) <= 0
-        return replace(warm, suspended_until=suspended_until, is_busy=is_busy)
+        return Room(free=warm.free, until=warm.until, suspended_until=suspended_until, is_busy=is_busy)
 
     def _rank(self, berth: _Berth) -> None:
         # What was not measured may take more in a moment.

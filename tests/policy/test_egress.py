@@ -33,6 +33,7 @@ from mailer.protocol.reply import Reply
 MIDNIGHT = datetime(2026, 11, 25, tzinfo=UTC)
 FULL = Room(free=0, until=MIDNIGHT)
 SUSPENDED = Room(suspended_until=MIDNIGHT)
+BUSY = Room(is_busy=True)
 ACME, GLOBEX = 1, 2
 WISH = Wish(tenant_id=ACME, stream_kind=TRANSACTIONAL)
 
@@ -75,6 +76,34 @@ def test_the_reserve_of_a_pool_takes_only_what_the_others_cannot() -> None:
 
     assert chosen(*pool, draw=0.99) == 1
     assert chosen(*pool, rooms={1: FULL}) == 2
+
+
+def test_a_busy_ip_leaves_its_part_to_the_others_of_its_rank_and_not_to_reserve_or_overflow() -> None:
+    pool = member(1), member(2), member(3, weight=0), overflow(4)
+
+    assert {chosen(*pool, rooms={1: BUSY}, draw=n / 10) for n in range(10)} == {2}
+    found = chosen(*pool, rooms={1: BUSY, 2: BUSY})
+    assert isinstance(found, NoRoom)
+    assert (found.reason, found.until) == (WaitReason.LIMITED, None)
+    assert chosen(*pool, rooms={1: FULL, 2: SUSPENDED}) == 3
+
+
+def test_what_must_stay_on_its_ip_waits_while_that_is_busy() -> None:
+    wish = Wish(tenant_id=ACME, stream_kind=TRANSACTIONAL, stay=Stay(1, is_pinned=True, is_changed=False))
+
+    found = chosen(member(1), member(2), rooms={1: BUSY}, wish=wish)
+
+    assert isinstance(found, NoRoom)
+    assert found.reason is WaitReason.LIMITED
+
+
+def test_what_must_leave_from_another_ip_waits_while_the_others_are_busy() -> None:
+    wish = Wish(tenant_id=ACME, stream_kind=TRANSACTIONAL, stay=Stay(1, is_pinned=False, is_changed=True))
+
+    found = chosen(member(1), member(2), rooms={2: BUSY}, wish=wish)
+
+    assert isinstance(found, NoRoom)
+    assert found.reason is WaitReason.LIMITED
 
 
 def test_volume_goes_to_the_overflow_pool_last() -> None:

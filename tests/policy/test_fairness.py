@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +78,37 @@ def test_neither_kind_starves_the_other() -> None:
 
     assert share.quotas == {2: 80, 1: 20}
     assert list(share.quotas) == [2, 1]
+
+
+def by_ip(lane_id: int, tenant_id: int, **shares: float) -> list[ReadyLane]:
+    """One lane of a pool, once for each of its IPs (a, b, ...)."""
+    base = lane(lane_id, tenant_id, "s")
+    ids = {name: number for number, name in enumerate(shares, 1)}
+    return [replace(base, egress=n, egress_id=ids[n], share=share) for n, share in shares.items()]
+
+
+def test_a_pools_lane_is_split_over_its_ips_by_their_shares() -> None:
+    room = {"ip:a|s": 100, "ip:b|s": 100}
+
+    share = dealt(by_ip(1, A, a=0.25, b=0.75), room=room, total=80)
+
+    assert share.quotas == {1: 80}
+    assert share.by_ip == {1: {1: 20, 2: 60}}
+
+
+def test_what_one_ip_has_no_room_for_goes_to_the_other() -> None:
+    share = dealt(by_ip(1, A, a=0.5, b=0.5), room={"ip:a|s": 10, "ip:b|s": 100}, total=80)
+
+    assert share.by_ip == {1: {1: 10, 2: 70}}
+
+
+def test_a_tenant_with_many_ips_has_no_more_turns_than_one_without() -> None:
+    lanes = [*by_ip(1, A, a=0.25, b=0.25, c=0.25, d=0.25), lane(2, B, "t")]
+    room = {"ip:a|s": 100, "ip:b|s": 100, "ip:c|s": 100, "ip:d|s": 100, "t": 100}
+
+    share = dealt(lanes, room=room, total=80)
+
+    assert share.quotas == {1: 40, 2: 40}
 
 
 KINDS = st.sampled_from([TRANSACTIONAL, BROADCAST])

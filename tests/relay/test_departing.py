@@ -27,6 +27,7 @@ from mailer.queue import allowances, incarnations, settle, warming
 from mailer.queue.claim import Claimed
 from mailer.queue.settle import Heard, Move, Settlement
 from mailer.queue.warming import Start
+from mailer.relay import prospects
 from mailer.relay.claimer import Claimer, ClaimLimits, Permits
 from mailer.relay.dispatch import Dispatcher, DispatchParts, Sent
 from mailer.relay.egress import EgressBook
@@ -279,6 +280,26 @@ def test_of_many_lanes_each_leaves_from_few_ips_at_a_time_and_all_ips_are_used(r
 
     assert set(used) == {ONE, TWO, THREE}
     assert all(45 <= n <= 60 for n in used.values())  # as much as a tenant may have in hand at each
+
+
+def test_where_more_lanes_wait_than_one_look_takes_in_all_are_claimed_in_the_end(
+    room: Mailroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prospects, "PIECE", 10)
+    pool(room, ONE, TWO)
+    room.accept(*(room.message(f"d{n}.example") for n in range(60)))
+    b = bench(room, most=ClaimLimits(connections_per_site=1))
+    done: list[Claimed] = []
+    for _ in range(300):
+        claimed = b.pull()
+        b.deliver(claimed)
+        done += claimed
+        b.later(0.05)
+        if len(done) == 60:
+            break
+
+    assert len({c.recipient_id for c in done}) == len(done) == 60
+    assert set(sources(done)) == {ONE, TWO}
 
 
 def test_a_weight_of_zero_and_an_overflow_pool_are_not_for_a_moments_rush(room: Mailroom) -> None:

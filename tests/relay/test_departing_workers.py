@@ -111,12 +111,10 @@ def obstacles(room: Mailroom, message_id: int, sites: SiteRules) -> Sequence[Obs
     return found[0].obstacles
 
 
-async def test_two_ips_are_twice_as_fast_as_one_and_none_is_faster_than_its_rule(
-    room: Mailroom, tmp_path: Path
-) -> None:
+async def test_two_ips_send_at_once_and_none_is_faster_than_its_rule(room: Mailroom, tmp_path: Path) -> None:
     furnish(room)
     sites = rules("messages_per_second = 4")
-    room.accept(*(room.message() for _ in range(50)))
+    room.accept(*(room.message() for _ in range(40)))
 
     async with (
         ScriptedPeer() as peer,
@@ -124,13 +122,13 @@ async def test_two_ips_are_twice_as_fast_as_one_and_none_is_faster_than_its_rule
         working(room, tmp_path / "a", resolver=dns.place, port=peer.port, sites=sites),
         working(another(room), tmp_path / "b", resolver=dns.place, port=peer.port, sites=sites),
     ):
-        found = await until_sent(room, 50)
+        found = await until_sent(room, 40)
 
     whole = [at for times in found.values() for at in times]
     assert set(found) == set(IPS)
-    # One IP takes 13 s for so many. What is measured is the settle, up to some hundredths late.
-    assert max(whole) - min(whole) < timedelta(seconds=10)
+    # What is measured is the settle, up to some hundredths late.
     assert all(most_within(times, timedelta(seconds=0.85)) <= 4 for times in found.values())
+    assert most_within(whole, timedelta(seconds=1)) > 4
 
 
 async def test_connections_are_counted_for_each_ip(room: Mailroom, tmp_path: Path) -> None:

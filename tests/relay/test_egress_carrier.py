@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -129,3 +130,26 @@ def test_a_barred_host_stays_barred_wherever_mail_leaves_from() -> None:
     moved = plan.leaving_from(SECOND)
 
     assert [(c.barred, c.target.egress) for c in moved.choices] == [(barred, SECOND), (None, SECOND)]
+
+
+async def test_connections_of_one_ip_leave_those_of_another_alone() -> None:
+    """The first connection hears no greeting, and its IP may have but one."""
+    async with (
+        ScriptedPeer("HANG") as peer,
+        carrier_to(peer.port, connections_of=lambda _place: 1, wait_seconds=0.2) as carrier,
+    ):
+        hanging = asyncio.create_task(carrier.deliver(mail(egress=SECOND)))
+        while not peer.conversations:
+            await asyncio.sleep(0.01)
+        other = await carrier.deliver(mail(egress=THIRD))
+        again = await carrier.deliver(mail(egress=SECOND))
+        busy = {place: stats.busy for place, stats in carrier.stats().items()}
+        await carrier.close(grace_seconds=0)
+        await hanging
+
+    assert isinstance(other.outcome, Accepted)
+    assert other.egress_ip == "127.0.0.3"
+    assert again.outcome == NotTried(WaitReason.NO_PERMIT)
+    assert busy == {
+        f"ip:127.0.0.2|route:127.0.0.1:{peer.port}": 1, f"ip:127.0.0.3|route:127.0.0.1:{peer.port}": 0
+    }  # fmt: skip

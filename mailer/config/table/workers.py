@@ -28,8 +28,7 @@ class Workers(BaseModel):
         example="1", unit="seconds", least=0.05, most=60,
     )  # fmt: skip
     connections_per_site: int = setting(
-        20,
-        "Most SMTP connections from an IP to a site, over all workers; a provider's rule may ask for fewer.",
+        20, "Most SMTP connections from an IP to a site, over all workers; a rule may ask for fewer.",
         example="50", unit="connections", least=1, most=1000,
     )  # fmt: skip
     messages_per_session: int = setting(
