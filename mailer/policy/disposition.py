@@ -31,6 +31,7 @@ from mailer.protocol.reply import Reply
 SHORTEST_WISH = timedelta(seconds=30)
 LONGEST_WISH = timedelta(hours=4)
 _WISH_FLOOR = 0.25
+_FIRST_TRIES = 2  # by which a greylist shows itself
 
 # The last try falls so long before a sender's deadline that it can end in time; where the message has little
 # time in all, a part of that.
@@ -178,8 +179,14 @@ def is_greylisting(reply: Reply, phase: Phase, since: datetime | None, now: date
     return not too_old and blame_of(reply, phase) is Blame.GREYLIST
 
 
-def _past_greylist(facts: Facts, wish: timedelta | None) -> datetime:
-    """Just after the time that the site asks of others; never sooner than its words say."""
+def _past_greylist(facts: Facts, wish: timedelta | None) -> datetime | None:
+    """Just after the time that the site asks, never sooner than its words say; None: by the schedule.
+
+    A recipient without a first refusal after several tries met other sites: its domain may change them with
+    every try, which must not make a try a minute.
+    """
+    if facts.greylisted_at is None and facts.attempts > _FIRST_TRIES:
+        return None if wish is None else facts.now + _bounded(wish, facts)
     at = greylisting.next_try(
         facts.greylisted_at or facts.now,
         facts.habit,

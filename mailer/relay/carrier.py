@@ -111,12 +111,16 @@ class DotJournal(Protocol):
     when this worker may no longer send it (its lease is stale), and then the dot must not be sent.
     `passed_on` as in Report: a successor of a dead worker must know it, too.
     `heard` is called with the reply to the dot as soon as it is read, before anything else happens.
-    Both are short synchronous appends.
+    BDAT with the end of the content, sent along with its envelope, counts as the dot; `withdrawn` is called
+    as soon as it is known that the peer took nothing of it, since it refused what stood before it.
+    All are short synchronous appends.
     """
 
     def about_to_send_dot(self, attempt_id: int, *, passed_on: bool = False) -> bool: ...
 
     def heard(self, attempt_id: int, code: int, text: str) -> None: ...
+
+    def withdrawn(self, attempt_id: int) -> None: ...
 
 
 class Carrier(Protocol):

@@ -9,7 +9,9 @@ What they decide:
     no line             never sent: requeued, no attempt counted
     dot, no reply       in doubt: the peer may hold the message (RFC 5321 §4.5.3.2.6, RFC 1047)
     dot and reply       settled as heard
+    dot, withdrawn      never sent: what may have gone with it the peer is known not to have taken
 
+BDAT with the whole content goes out together with its envelope (RFC 3030 §2) and counts as the dot.
 A line before that of the dot says that the peer was told what the submitter asked of DSNs.
 
 The journal is cut into segments whose space is taken when they are begun, so that a full disk is met there
@@ -66,6 +68,7 @@ class Journal:
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
         self._guard = threading.Lock()
         self._segment_of: dict[int, int] = {}
+        self._withdrawn: set[int] = set()
         self._open_in: dict[int, int] = {0: 0}
         self._current = 0
         self._written = 0
@@ -83,9 +86,39 @@ class Journal:
             except OSError as error:
                 _log.error("journal.unwritable", attempt_id=attempt_id, error=str(error))
                 return False
-            self._segment_of[attempt_id] = self._current
-            self._open_in[self._current] += 1
+            self._withdrawn.discard(attempt_id)
+            self._is_told_of_here(attempt_id)
         return self._may_send_dot()
+
+    def withdrawn(self, attempt_id: int) -> None:
+        """Notes that the peer has not taken what went out with the dot, and will not: another may follow.
+
+        If that fails, a crash before the settle leaves it in doubt.
+        """
+        with self._guard:
+            try:
+                self._append(b"U %d\n" % attempt_id)
+            except OSError as error:
+                _log.error("journal.unwritable", attempt_id=attempt_id, error=str(error))
+                return
+            self._withdrawn.add(attempt_id)
+            self._is_told_of_here(attempt_id)
+
+    def _is_told_of_here(self, attempt_id: int) -> None:
+        """The current segment has the last word on an attempt: an earlier one is not kept for it."""
+        before = self._segment_of.get(attempt_id)
+        if before == self._current:
+            return
+        self._segment_of[attempt_id] = self._current
+        self._open_in[self._current] += 1
+        if before is not None:
+            self._leave_segment(before)
+
+    def _leave_segment(self, segment: int) -> None:
+        self._open_in[segment] -= 1
+        if segment != self._current and not self._open_in[segment]:
+            del self._open_in[segment]
+            _segment_path(self._folder, self._id, segment).unlink(missing_ok=True)
 
     def heard(self, attempt_id: int, code: int, text: str) -> None:
         """Notes the reply to the dot. If that fails, a crash before the settle leaves it in doubt."""
@@ -100,19 +133,16 @@ class Journal:
     def knows(self, attempt_id: int) -> bool:
         """Whether a dot of this attempt may have gone out."""
         with self._guard:
-            return attempt_id in self._segment_of
+            return attempt_id in self._segment_of and attempt_id not in self._withdrawn
 
     def forget(self, attempt_ids: Iterable[int]) -> None:
         """These attempts are settled; segments that hold no other are deleted."""
         with self._guard:
             for attempt_id in attempt_ids:
                 segment = self._segment_of.pop(attempt_id, None)
-                if segment is None:
-                    continue
-                self._open_in[segment] -= 1
-                if segment != self._current and not self._open_in[segment]:
-                    del self._open_in[segment]
-                    _segment_path(self._folder, self._id, segment).unlink(missing_ok=True)
+                self._withdrawn.discard(attempt_id)
+                if segment is not None:
+                    self._leave_segment(segment)
 
     def close(self, *, settled: bool) -> None:
         """Ends the journal; with everything settled its files are deleted, else a successor reads them."""
@@ -179,6 +209,9 @@ def _read_line(line: bytes, records: dict[int, DotRecord], passed_on: set[int]) 
         and fields[2].isdigit()
     ):
         records[int(fields[1])] = DotRecord(int(fields[2]), fields[3].decode("utf-8", "replace"))
+    elif fields[0] == b"U" and len(fields) == 2 and fields[1].isdigit():
+        records.pop(int(fields[1]), None)
+        passed_on.discard(int(fields[1]))
     elif fields[0] == b"P" and len(fields) == 2 and fields[1].isdigit():
         passed_on.add(int(fields[1]))
 

@@ -1,4 +1,4 @@
-"""The memory of who speaks TLS, backed by the database so that all workers and restarts share it.
+"""The memory of who speaks TLS, and who fails at BDAT, which all workers and restarts share by the database.
 
 The event loop reads and notes in memory only; a worker thread stores the notes and reads those of the
 others from time to time.
@@ -32,6 +32,7 @@ class StoredTls:
         self._memory = RecentTls()
         self._lock = threading.Lock()
         self._notes: dict[str, TlsHost] = {}
+        self._bdat_notes: dict[str, datetime] = {}
         self._stored: dict[str, datetime] = {}
         self._refresh_at = 0.0
 
@@ -55,16 +56,27 @@ class StoredTls:
         with self._lock:
             self._notes[host] = TlsHost(seen_at=None, failed_at=now)
 
+    def bdat_failed_before(self, host: str, now: datetime) -> bool:
+        return self._memory.bdat_failed_before(host, now)
+
+    def note_bdat_failure(self, host: str, now: datetime) -> None:
+        self._memory.note_bdat_failure(host, now)
+        with self._lock:
+            self._bdat_notes[host] = now
+
     def synchronise(self, now: datetime) -> None:
         """Stores what was noted and learns what others noted; keeps its notes while the database is away."""
         with self._lock:
             notes, self._notes = self._notes, {}
+            bdat_notes, self._bdat_notes = self._bdat_notes, {}
         try:
             tlshosts.note(self._store, notes)
+            tlshosts.note_bdat(self._store, bdat_notes)
         except StoreUnavailable as error:
             _log.warning("tls_memory.not_stored", hosts=len(notes), error=str(error))
             with self._lock:
                 self._notes = notes | self._notes
+                self._bdat_notes = bdat_notes | self._bdat_notes
             return
         if self._monotonic() >= self._refresh_at:
             self._refresh_at = self._monotonic() + _REFRESH_SECONDS
@@ -81,3 +93,5 @@ class StoredTls:
                 self._memory.note_tls(host, facts.seen_at)
             if facts.failed_at is not None and not self._memory.failed_before(host, now):
                 self._memory.note_failure(host, facts.failed_at)
+            if facts.bdat_failed_at is not None and not self._memory.bdat_failed_before(host, now):
+                self._memory.note_bdat_failure(host, facts.bdat_failed_at)

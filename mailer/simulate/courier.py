@@ -242,6 +242,7 @@ class Courier:
             now=self._at(self._now),
             draw=self._draw(),
             is_our_fault=self._is_our_fault(heard.outcome),
+            greylisted_at=self._at(began) if attempts else None,
         )
         match decide(heard.outcome, facts):
             case Defer(at, _, _, _):

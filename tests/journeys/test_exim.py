@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +20,7 @@ from tests.support.instance import Instance, installed, wait_for
 from tests.support.servers import MissingServer
 
 PATIENCE_SECONDS = 30
-ANN = "ann@example.net"
+ANN, REGULAR = "ann@example.net", "regular@example.net"
 REFUSALS = 20
 # What mail servers like to mend: dots, blanks at line ends, tabs, long lines, octets that are no UTF-8,
 # empty lines at the end.
@@ -55,6 +56,19 @@ class Pair:
             assert client.sendmail(sender, [to], content, ["BODY=8BITMIME", *of_mail], of_rcpt) == {}
         return content
 
+    def arrivals(self, mailbox: str, count: int) -> list[bytes]:
+        """So many messages, in the order in which they came, once they are there."""
+        return wait_for(
+            f"{count} to {mailbox}",
+            lambda: kept if len(kept := self.mx.kept(mailbox)) == count else None,
+            within_seconds=PATIENCE_SECONDS,
+        )
+
+    def said(self, message_id: str) -> list[str]:
+        """What we said after EHLO, by attempt."""
+        [recipient] = self.instance.get(f"/v1/messages/{message_id}")["recipients"]
+        return [_said(attempt["conversation"]) for attempt in recipient["attempts"]]
+
     def until(self, last: str) -> list[dict[str, Any]]:
         """All events, once that one is among them."""
 
@@ -70,6 +84,11 @@ class Pair:
             f"mail to {mailbox}", lambda: self.mx.kept(mailbox), within_seconds=PATIENCE_SECONDS
         )
         return message
+
+
+def _said(steps: list[dict[str, Any]]) -> str:
+    lines = " ".join(step["line"] for step in steps if step["who"] == "us")
+    return lines[lines.index("MAIL FROM") :]
 
 
 def types(log: list[dict[str, Any]]) -> list[str]:
@@ -155,6 +174,30 @@ def test_mail_that_is_greylisted_comes_again_and_is_stored_octet_for_octet(
     # The same reverse-path on every try: whoever greylists knows us again by it.
     assert len(heard) == 2
     assert len(set(heard)) == 1
+    assert verdict == 0, findings
+
+
+def test_mail_comes_by_bdat_in_one_flight_octet_for_octet(tmp_path: Path) -> None:
+    """Also behind a refused mailbox, which keeps BDAT from the next one, and one that is taken after that."""
+    with pair(tmp_path, MAILER_CONNECTIONS_PER_SITE="1") as run:
+        contents = [run.submit(REGULAR)]
+        run.until("delivered")
+        run.submit("nobody@example.net")
+        run.until("bounced")
+        for _ in range(2):
+            contents.append(run.submit(REGULAR))
+            stored = run.arrivals(REGULAR, len(contents))
+        told = run.mx.told()
+        verdicts = [dkimpy_verdicts(one, dkim_records(run.instance)) for one in stored]
+        [said] = run.said(run.until("delivered")[0]["message_id"])
+        verdict, findings = run.instance.verify()
+
+    # Exim's log has K where a message came by BDAT. The notice of the bounce comes to it, too.
+    arrivals = [line for line in told.splitlines() if " <= " in line and " id=1@" in line]
+    assert [" K " in line for line in arrivals] == [True, False, True]
+    assert all(one.endswith(content) for one, content in zip(stored, contents, strict=True))
+    assert verdicts == [[True, True]] * 3
+    assert re.fullmatch(r"MAIL FROM:.+ RCPT TO:<regular@example.net> BDAT \d+ LAST <\d+ octets>", said)
     assert verdict == 0, findings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from tests.support.postfix import Mx, Postfix, smart_host_client
 from tests.support.processes import free_port
 
 PATIENCE_SECONDS = 60
+_CHUNKS = re.compile(r"disconnect from .*\bbdat=(\d+)")
 TEXT = "Thank you.\n.\n..\nGrüße, 渡辺\n"
 
 
@@ -108,11 +110,15 @@ def test_a_message_passes_from_postfix_through_us_to_postfix(
             within_seconds=PATIENCE_SECONDS,
         )
         verdicts = dkimpy_verdicts(_before_delivery(one), dkim_records(run.instance))
+        by_bdat = wait_for(
+            "its farewell", lambda: _CHUNKS.findall(run.mx.told()), within_seconds=PATIENCE_SECONDS
+        )
         people = run.mx.kept_of("Delivered-To")
 
     assert people == ["ann@example.net", "bob@example.com"]
     assert one.endswith(TEXT.encode())
     assert verdicts == [True, True]
+    assert sum(map(int, by_bdat)) >= 1
     # Postfix folds its own Received; ours and the office's stand below it.
     header = b" ".join(one.partition(b"\n\n")[0].split())
     assert (b"ESMTPS id" in header) == is_tls

@@ -81,6 +81,14 @@ def test_without_a_memory_tries_meet_the_common_times() -> None:
     assert [at - NOON for at in (first, second, third)] == [MINUTE, seconds(301), seconds(601)]
 
 
+def test_who_was_often_deferred_for_other_reasons_goes_by_the_schedule() -> None:
+    """Else a domain whose site changes with every try would be tried every minute."""
+    often = replace(FACTS, attempts=5, habit=SETTLED)
+
+    assert follows("4.7.1 Greylisted", often) == 60 * MINUTE * 1.05
+    assert follows("4.7.1 Greylisted", replace(often, attempts=2)) == seconds(301)
+
+
 def test_after_a_day_it_is_deferred_as_any_other() -> None:
     """No greylist asks for so long (RFC 6647 §5)."""
     facts = replace(FACTS, attempts=5, first_due_at=NOON - HOUR, habit=SETTLED)

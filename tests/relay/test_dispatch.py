@@ -14,6 +14,7 @@ from mailer.events import EventType, RecipientState, WaitReason
 from mailer.identity import egress, pools
 from mailer.identity.pools import NewPool, PoolChange
 from mailer.policy.egress import BROADCAST, NoRoom
+from mailer.policy.greylisting import Greylisted
 from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused
 from mailer.policy.retry import RetrySchedule
 from mailer.policy.sites import SiteRules
@@ -343,6 +344,21 @@ def test_an_offer_uses_room_and_its_answer_is_counted(
     answers = {name: getattr(s, name) for name in ("delivered", "deferred", "bounced", "blocked")}
     assert s.used == used
     assert answers == {name: int(name == counted) for name in answers}
+
+
+def test_who_is_greylisted_for_a_day_is_counted_as_deferred(room: Mailroom) -> None:
+    """No greylist asks for so long: a provider may defer a new IP's mail in these words."""
+    pool(room, "main", ONE, is_default=True)
+    warm_up(room, ONE)
+    b = bench(room)
+    [claimed] = b.send().ready
+    met = Greylisted("mx:mx.example", NOW - timedelta(hours=24), NOW - timedelta(hours=1))
+    greylisted = Refused(reply(450, "4.2.0 Greylisted"), Phase.RCPT)
+
+    b.dispatcher.note(replace(claimed, greylisted=met), Report(greylisted, site=met.site))
+    b.dispatcher.synchronise()
+
+    assert (b.standing(ONE).used, b.standing(ONE).deferred) == (1, 1)
 
 
 # ---- the next attempt's IP --------------------------------------------------------------------------------

@@ -41,6 +41,46 @@ def test_a_stale_lease_forbids_the_dot_but_leaves_its_line(tmp_path: Path) -> No
     assert read_journal(tmp_path, 7) == {1: DotRecord()}
 
 
+def test_what_was_withdrawn_was_never_sent_until_another_dot(tmp_path: Path) -> None:
+    """A refused recipient takes the content back that went along with it (RFC 3030 §2)."""
+    j = open_journal(tmp_path)
+    for attempt_id in (1, 2, 3):
+        j.about_to_send_dot(attempt_id, passed_on=True)
+        j.withdrawn(attempt_id)
+    j.about_to_send_dot(2)
+    j.about_to_send_dot(3)
+    j.heard(3, 250, "ok")
+    known = [j.knows(attempt_id) for attempt_id in (1, 2, 3)]
+
+    j.close(settled=False)
+    assert known == [False, True, True]
+    assert read_journal(tmp_path, 7) == {2: DotRecord(), 3: DotRecord(250, "ok")}
+
+
+def test_the_last_word_on_an_attempt_outlives_the_segments_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_SEGMENT_BYTES", 40)
+    j = open_journal(tmp_path)
+    j.about_to_send_dot(1)
+    j.about_to_send_dot(2)
+    for attempt_id in range(100, 120):
+        j.about_to_send_dot(attempt_id)
+    j.withdrawn(1)
+    j.withdrawn(2)
+    for attempt_id in range(200, 220):
+        j.about_to_send_dot(attempt_id)
+    j.about_to_send_dot(2)
+    j.forget([*range(100, 120), *range(200, 220)])
+
+    left = read_journal(tmp_path, 7) or {}
+    j.forget([1, 2])
+    segments = len(list(tmp_path.glob("7.*.log")))
+    j.close(settled=False)
+    assert (left.get(1), left.get(2)) == (None, DotRecord())
+    assert segments == 1
+
+
 def test_a_missing_journal_is_told_from_an_empty_one(tmp_path: Path) -> None:
     open_journal(tmp_path).close(settled=False)
 

@@ -46,6 +46,7 @@ heard_rcpt:
   warn   logwrite = heard $smtp_command
   deny   message = 5.1.1 no such mailbox
          local_parts = nobody
+  accept local_parts = regular
   defer  message = 4.7.1 greylisted, come back later
          !seen = 1h / key=${{sender_host_address}}_${{sender_address}}_${{local_part}}@${{domain}}
   accept
@@ -69,7 +70,8 @@ begin retry
 
 
 class Exim(Server):
-    """Takes mail for every mailbox but `nobody`, each sender and recipient at the second sight only.
+    """Takes mail for every mailbox but `nobody`, each sender and recipient at the second sight only; for
+    `regular` at the first.
 
     certificate: PEM file with key. Nobody but root need be able to read it.
     """

@@ -5,6 +5,8 @@ A script is the server's side in the words of the RFCs:
     S: 250 ok          says a line; consecutive ones leave in one segment
     C: MAIL            reads a line that must begin so
     CONTENT            reads content up to the final dot
+    CHUNK              reads the octets that the last BDAT announced
+    PART 10            reads so many octets
     HALF 250 o         says this without a line end
     SPLIT 250 ok       says the line octet by octet, in segments of their own
     GARBAGE            says what is not SMTP
@@ -13,7 +15,9 @@ A script is the server's side in the words of the RFCs:
     CLOSE, DROP        closes in order, or resets the connection
     STARTTLS           the handshake begins
     GREET, GREET-PLAIN the greeting and EHLO, with and without PIPELINING
+    GREET-CHUNKING     the same with CHUNKING
     ENVELOPE           MAIL, RCPT and DATA in one group, all accepted
+    FLIGHT             MAIL, RCPT, BDAT and the content, nothing said
 
 What comes after a script's last line, and every further connection, is served as a mail server would.
 """
@@ -40,6 +44,15 @@ _MACROS = {
         "S: 250 SMTPUTF8",
     ),
     "GREET-PLAIN": ("S: 220 mx.example.net", "C: EHLO client.example", "S: 250 mx.example.net"),
+    "GREET-CHUNKING": (
+        "S: 220 mx.example.net ESMTP",
+        "C: EHLO client.example",
+        "S: 250-mx.example.net",
+        "S: 250-PIPELINING",
+        "S: 250-8BITMIME",
+        "S: 250 CHUNKING",
+    ),
+    "FLIGHT": ("C: MAIL", "C: RCPT", "C: BDAT", "CHUNK"),
     "ENVELOPE": ("C: MAIL", "C: RCPT", "C: DATA", "S: 250 ok", "S: 250 ok", "S: 354 go ahead"),
 }
 
@@ -158,6 +171,10 @@ class _Connection:
                     self._noted.faults.append(f"expected {rest!r}, heard {line!r}")
             case "CONTENT":
                 await self._read_content()
+            case "CHUNK":
+                await self._read_chunk()
+            case "PART":
+                await self._reader.readexactly(int(rest))
             case "HALF":
                 await self._say(rest.encode())
             case "SPLIT":
@@ -205,6 +222,9 @@ class _Connection:
                 case "DATA":
                     await self._say(b"354 go ahead\r\n")
                     await self._read_content()
+                    await self._say(b"250 2.0.0 taken\r\n")
+                case "BDAT":
+                    await self._read_chunk()
                     await self._say(b"250 2.0.0 taken\r\n")
                 case "STARTTLS":
                     await self._say(b"220 2.0.0 go ahead\r\n")
@@ -260,6 +280,11 @@ class _Connection:
         while not content.endswith(b"\r\n.\r\n"):
             content += await self._reader.readuntil(b"\r\n")
         self._noted.contents.append(bytes(content[:-3]).replace(b"\r\n..", b"\r\n.")[2:])
+
+    async def _read_chunk(self) -> None:
+        verb, octets, last = self._noted.heard[-1].split()
+        assert (verb, last) == ("BDAT", "LAST")
+        self._noted.contents.append(await self._reader.readexactly(int(octets)))
 
 
 def _lines(script: str) -> list[str]:

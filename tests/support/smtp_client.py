@@ -47,6 +47,9 @@ class NotedJournal:
     def heard(self, attempt_id: int, code: int, text: str) -> None:
         self.entries.append(("heard", attempt_id, code, text))
 
+    def withdrawn(self, attempt_id: int) -> None:
+        self.entries.append(("withdrawn", attempt_id))
+
 
 class NoDns:
     """For carriers that have a route for everything."""

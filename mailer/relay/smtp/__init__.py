@@ -5,7 +5,8 @@
     plan         routes and MX sets as targets in the order of trying; recently unreachable ones last
     opening      connect, greeting, EHLO, STARTTLS, AUTH; each failure names its phase
     session      what came of it: one connection, reused while it is in step
-    transaction  MAIL, RCPT, DATA, content, dot; the only code that may send a message
+    transaction  MAIL, RCPT, DATA or BDAT, content, dot; the only code that may send a message
+    chunking     whether BDAT pays, and what is known of hosts that handle it badly
     protocol     the wire: replies are counted, so that none is taken for another's
     content      commands and content as octets; what a peer lacks for this mail
     tls          contexts, and the memory of who speaks TLS
@@ -19,5 +20,5 @@ aiosmtplib connects a session (EHLO, STARTTLS, AUTH); the mail transaction is ou
 has to be pipelined, timed by phase, and to tell "refused" from "broken" from "in doubt". Mailing through
 aiosmtplib's `sendmail` costs three times the CPU and four round trips a message instead of two.
 
-Not done here: pipelining the next envelope behind the content (one round trip a message), BDAT (RFC 3030).
+Not done here: pipelining the next envelope behind the content, BINARYMIME (RFC 3030 §3).
 """

@@ -15,6 +15,7 @@ from mailer.protocol.phase import Phase
 from mailer.relay.carrier import DotJournal, Report
 from mailer.relay.connects import ConnectDesk
 from mailer.relay.pool import SessionPool
+from mailer.relay.smtp.chunking import Chunking
 from mailer.relay.smtp.content import Wire
 from mailer.relay.smtp.opening import Dialer
 from mailer.relay.smtp.plan import Choice, Plan, Planner
@@ -40,6 +41,7 @@ class Line:
     pool: SessionPool
     dialer: Dialer
     journal: DotJournal
+    chunking: Chunking
     connects: ConnectDesk | None = None
 
 
@@ -228,7 +230,11 @@ class Attempt:
                 line.pool.give_up(self._place)
         if isinstance(opened, Session):
             line.planner.welcome(target, address)
-            return await self._mail(opened, target)
+            outcome = await self._mail(opened, target)
+            if self.progress.bdat_failed and not self.progress.dot_sent and self._seconds_left > 0:
+                self._transcript.note("once more, by DATA")
+                return await self._at(site, target, address)
+            return outcome
         if isinstance(opened, Broken) and opened.phase in (Phase.CONNECT, Phase.GREETING):
             line.planner.shun(target, address)
         return opened
@@ -243,6 +249,7 @@ class Attempt:
             self._line.dialer.tell(session, target.demand)
         about.passed_on = self._wire.passes_on(session.capabilities)
         self.progress.refused = None
+        self.progress.bdat_failed = False
         session.protocol.transcript = self._transcript
         try:
             if not await self._in_its_time():
@@ -255,11 +262,15 @@ class Attempt:
                 self._transcript,
                 journal=self._line.journal,
                 timeouts=self._line.settings.timeouts,
+                may_chunk=self._line.chunking.pays(session),
             )
         except BaseException:  # cancelled, or our bug: in either case the session is out of step
             session.discard()
             self._line.pool.give_up(self._place)
             raise
+        self._line.chunking.note(session, outcome)
+        if self.progress.bdat_failed:
+            self._line.chunking.failed(session)
         self._line.pool.give_back(self._place, session)
         return outcome
 

@@ -26,6 +26,7 @@ from mailer.relay.connects import ConnectDesk
 from mailer.relay.hosts import HostFinder
 from mailer.relay.pool import PlaceStats, PoolLimits, SessionPool
 from mailer.relay.smtp.attempt import Attempt, Line
+from mailer.relay.smtp.chunking import Chunking
 from mailer.relay.smtp.content import Wire
 from mailer.relay.smtp.opening import Dialer
 from mailer.relay.smtp.plan import Planner
@@ -76,7 +77,8 @@ class SmtpCarrier:
         self._planner = Planner(
             settings, finder, draw=clock.draw, monotonic=clock.monotonic, tls=parts.policies
         )
-        self._line = Line(settings, self._planner, self._pool, dialer, journal, connects)
+        chunking = Chunking(parts.memory, now=now, monotonic=clock.monotonic)
+        self._line = Line(settings, self._planner, self._pool, dialer, journal, chunking, connects)
         self._attempts: dict[Attempt, asyncio.Task[object]] = {}
         self._none_left = asyncio.Event()
         self._closing = False

@@ -27,6 +27,7 @@ class Capabilities:
     smtputf8: bool = False
     dsn: bool = False
     requiretls: bool = False
+    chunking: bool = False
 
     @classmethod
     def of(cls, extensions: dict[str, str]) -> Capabilities:
@@ -39,6 +40,7 @@ class Capabilities:
             smtputf8="smtputf8" in extensions,
             dsn="dsn" in extensions,
             requiretls="requiretls" in extensions,
+            chunking="chunking" in extensions,
         )
 
     def lack(self, mail: Consignment) -> Unsuitable | None:
@@ -73,6 +75,12 @@ class Wire:
         if not (mail.needs_utf8 or paths.isascii()):
             raise ValueError("a path in UTF-8 that was not declared")
         return cls(mail, _stuffed(mail.content))
+
+    @property
+    def chunk(self) -> bytes:
+        """The content for BDAT: as it is, and like that for DATA with a line end at its end."""
+        content = self.mail.content
+        return content if content.endswith(b"\r\n") else content + b"\r\n"
 
     def envelope(self, offered: Capabilities) -> tuple[str, str, str]:
         """MAIL with the parameters the peer offered (RFC 5321 §4.1.1.2), RCPT, and DATA."""

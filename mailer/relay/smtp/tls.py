@@ -15,6 +15,8 @@ REMEMBERED = timedelta(days=30)
 # A host whose handshake failed is spoken to in clear for this long (if it was not seen with TLS); then
 # STARTTLS gets another chance, at the price of one deferral if it fails again.
 FAILURE_HOLDS = timedelta(days=1)
+# For so long a host that handled BDAT badly gets its content by DATA (mailer/relay/smtp/chunking.py).
+BDAT_FAILURE_HOLDS = timedelta(days=1)
 
 
 class TlsContexts:
@@ -45,7 +47,10 @@ class TlsContexts:
 
 
 class TlsMemory(Protocol):
-    """What is known of hosts and TLS. Called on the event loop: none of these may wait for anything."""
+    """What is known of hosts and TLS, and of BDAT.
+
+    Called on the event loop: none of these may wait for anything.
+    """
 
     def seen_with_tls(self, host: str, now: datetime) -> bool:
         """Whether a handshake with this host succeeded in the last 30 days."""
@@ -59,6 +64,12 @@ class TlsMemory(Protocol):
 
     def note_failure(self, host: str, now: datetime) -> None: ...
 
+    def bdat_failed_before(self, host: str, now: datetime) -> bool:
+        """Whether this host handled BDAT badly within a day."""
+        ...
+
+    def note_bdat_failure(self, host: str, now: datetime) -> None: ...
+
 
 class RecentTls:
     """A memory that lasts as long as the process, of the hosts last spoken to."""
@@ -67,6 +78,7 @@ class RecentTls:
         self._most = most
         self._seen: dict[str, datetime] = {}
         self._failed: dict[str, datetime] = {}
+        self._bdat_failed: dict[str, datetime] = {}
 
     def seen_with_tls(self, host: str, now: datetime) -> bool:
         at = self._seen.get(host)
@@ -82,6 +94,13 @@ class RecentTls:
 
     def note_failure(self, host: str, now: datetime) -> None:
         self._note(self._failed, host, now)
+
+    def bdat_failed_before(self, host: str, now: datetime) -> bool:
+        at = self._bdat_failed.get(host)
+        return at is not None and now - at < BDAT_FAILURE_HOLDS
+
+    def note_bdat_failure(self, host: str, now: datetime) -> None:
+        self._note(self._bdat_failed, host, now)
 
     def _note(self, book: dict[str, datetime], host: str, now: datetime) -> None:
         book.pop(host, None)  # so that it moves to the young end

@@ -5,6 +5,8 @@
 
 Before the dot every failure is harmless: nothing was delivered. From the write that carries the dot on,
 silence is in doubt. The journal hears of the dot before it goes out and of its reply before anything else.
+Where BDAT pays (chunking.py) its content goes along with the envelope: that write is the dot's, and a refused
+sender or recipient withdraws it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, 
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import ProtocolError, Reply
 from mailer.relay.carrier import DotJournal
+from mailer.relay.smtp.chunking import LARGEST_OCTETS, is_not_understood
 from mailer.relay.smtp.content import Wire
 from mailer.relay.smtp.session import Session, describe
 from mailer.relay.smtp.settings import Timeouts
@@ -36,12 +39,15 @@ class Progress:
     dot_sent  the final dot may be on its way: from now on silence is in doubt, and no other host is tried
     released  the worker is stopping and took the attempt back before its dot
     refused   the answer that decides, while the rest of its pipelined group is still read
+    bdat_failed  the host met BDAT with what DATA would not have met with; nothing of it was taken, or it is
+              in doubt
     """
 
     phase: Phase = Phase.RESOLVE
     dot_sent: bool = False
     released: bool = False
     refused: Refused | None = None
+    bdat_failed: bool = False
 
 
 async def transact(
@@ -52,8 +58,11 @@ async def transact(
     *,
     journal: DotJournal,
     timeouts: Timeouts,
+    may_chunk: bool = False,
 ) -> Outcome:
     """Offers the mail over a session in step. Nothing the peer or the network does raises.
+
+    may_chunk  content that is small may go by BDAT (Chunking.pays)
 
     Afterwards the session is in step, owes us replies it still counts, or is dead; never in between.
     """
@@ -66,9 +75,11 @@ async def transact(
         return unsuitable
     session.messages += 1
     transaction = _Transaction(session, wire, progress, transcript, journal, timeouts)
+    by_bdat = may_chunk and len(wire.mail.content) <= LARGEST_OCTETS
     try:
-        return await transaction.run()
+        return await (transaction.run_at_once() if by_bdat else transaction.run())
     except (OSError, ProtocolError) as error:
+        progress.bdat_failed |= by_bdat and progress.dot_sent
         session.discard()
         return progress.refused or Broken(progress.phase, describe(error))
 
@@ -99,6 +110,62 @@ class _Transaction:
             return self.progress.refused
         return await self._send_content()
 
+    async def run_at_once(self) -> Outcome:
+        """Envelope and content in one flight (RFC 3030 §2, RFC 2920 §3.1: BDAT may stand in a group)."""
+        await self._collect_owed()
+        session, wire, progress = self.session, self.wire, self.progress
+        passed_on = wire.passes_on(session.capabilities)
+        if session.protocol.failure is not None:
+            raise session.protocol.failure
+        if not self.journal.about_to_send_dot(wire.mail.attempt_id, passed_on=passed_on):
+            return NotTried(WaitReason.RELEASED)  # nothing was said: the session is in step
+        progress.dot_sent = True
+        progress.phase = Phase.END_OF_DATA  # whatever is lost from here on may hide an acceptance
+        chunk = wire.chunk
+        lines = (*wire.envelope(session.capabilities)[:2], f"BDAT {len(chunk)} LAST")
+        self.transcript.said(*lines, f"<{len(chunk)} octets>")
+        session.protocol.send(_octets(lines) + chunk, replies=3)
+        for phase in (Phase.MAIL, Phase.RCPT):
+            reply = await session.protocol.reply(self.timeouts.of(phase))
+            if not reply.is_positive and progress.refused is None:
+                self._withdraw(Refused(reply, phase))
+            if reply.code == CLOSING:
+                break
+        else:
+            reply = await session.protocol.reply(self.timeouts.end_of_data)
+        if progress.refused is None:
+            return self._judge_chunk(reply)
+        if reply.is_positive:
+            self.transcript.note("the content was accepted for nobody: what stood before it was refused")
+        if reply.code // 100 == 3:
+            session.discard()  # it waits for something, and not for a command
+        else:
+            self._leave(progress.refused.reply, reply)
+        return progress.refused
+
+    def _withdraw(self, refused: Refused) -> None:
+        """Without a sender or its only recipient the peer cannot take the content that goes along."""
+        self.progress.refused = refused
+        self._never_sent()
+
+    def _never_sent(self) -> None:
+        self.journal.withdrawn(self.wire.mail.attempt_id)
+        self.progress.dot_sent = False
+
+    def _judge_chunk(self, reply: Reply) -> Outcome:
+        """The recipient was taken: what follows from the reply to BDAT."""
+        if is_not_understood(reply):
+            # What it takes for commands in the content, it must not be left to go on with.
+            self.session.discard()
+            self._never_sent()
+            self.progress.bdat_failed = True
+            return Broken(Phase.DATA, f"BDAT was offered and answered {reply.code} {reply.text}")
+        outcome = self._verdict(reply)
+        if isinstance(outcome, Refused) and reply.code != CLOSING:
+            # RFC 3030 §2: after a failed BDAT the transaction is over only with RSET.
+            self._leave(reply, reply)
+        return outcome
+
     async def _collect_owed(self) -> None:
         """Reads what the peer still had to say to our RSET after the refusal before."""
         self.progress.phase = Phase.MAIL
@@ -128,9 +195,7 @@ class _Transaction:
 
     def _say(self, lines: Sequence[str]) -> None:
         self.transcript.said(*lines)
-        # Wire checked the paths: UTF-8 stands in them only where SMTPUTF8 was declared.
-        octets = ("\r\n".join(lines) + "\r\n").encode()
-        self.session.protocol.send(octets, replies=len(lines))
+        self.session.protocol.send(_octets(lines), replies=len(lines))
 
     def _leave(self, decisive: Reply, last: Reply) -> None:
         """Keeps the session for other mail after a refusal, without waiting for it."""
@@ -186,13 +251,21 @@ class _Transaction:
         return Broken(Phase.CONTENT, f"{reply.code} {reply.text} before the end of the content")
 
     async def _hear_verdict(self) -> Outcome:
-        reply = await self.session.protocol.reply(self.timeouts.end_of_data)
+        return self._verdict(await self.session.protocol.reply(self.timeouts.end_of_data))
+
+    def _verdict(self, reply: Reply) -> Outcome:
+        """Raises ProtocolError."""
         if 300 <= reply.code < 400:
             # Neither yes nor no: whether the peer holds the message cannot be told.
-            raise ProtocolError(f"{reply.code} {reply.text} as the reply to the final dot")
+            raise ProtocolError(f"{reply.code} {reply.text} as the reply to the end of the content")
         self.journal.heard(self.wire.mail.attempt_id, reply.code, reply.text)
         if reply.is_positive:
             return Accepted(reply)
         if reply.code == CLOSING:
             self.session.discard()
         return Refused(reply, Phase.END_OF_DATA)
+
+
+def _octets(lines: Sequence[str]) -> bytes:
+    """Wire checked the paths: UTF-8 stands in them only where SMTPUTF8 was declared."""
+    return ("\r\n".join(lines) + "\r\n").encode()

@@ -135,4 +135,5 @@ tls_host = Table(
     Column("host", String(255), primary_key=True),
     when("seen_at", null=True),  # last session over TLS; null: never
     when("failed_at", null=True),  # last failed handshake; null: never
+    when("bdat_failed_at", null=True),  # when it handled BDAT badly last; null: never
 )

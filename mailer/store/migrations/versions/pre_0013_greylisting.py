@@ -1,4 +1,4 @@
-"""What greylisting takes at each site, and which recipients met it."""
+"""What greylisting takes at each site, which recipients met it, and which hosts handle BDAT badly."""
 
 from __future__ import annotations
 
@@ -32,3 +32,4 @@ def upgrade() -> None:
         sa.Column("last_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("recipient_id", name="pk_greylisted"),
     )
+    op.add_column("tls_host", sa.Column("bdat_failed_at", sa.BigInteger(), nullable=True))
