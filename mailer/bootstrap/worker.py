@@ -54,7 +54,7 @@ def run(settings: Settings, index: int) -> int:
     if settings.one_processor:
         processor.stay_on_one(index, settings.data_dir)
     with office(settings, "worker") as own:
-        keeper = RulesKeeper(settings.sites_file, own.store)
+        keeper = RulesKeeper(settings.sites_file, own.store, data_dir=settings.data_dir)
         judge = judge_of(settings, keeper.rules)
         # What a predecessor on this host left open is settled before anything new is claimed.
         recoverer_of(own, judge).recover_orphans()
