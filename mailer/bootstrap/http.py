@@ -63,7 +63,7 @@ def run(settings: Settings) -> int:
             rates=rates,
         )
         committer.start()
-        keeper = RulesKeeper(settings.sites_file, own.store)
+        keeper = RulesKeeper(settings.sites_file, own.store, data_dir=settings.data_dir)
         keep_lease(own.lease, stop, keeper.look)
         port = listener.getsockname()[1]
         changes = Changes(

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from mailer.config.load import site_files, site_rules
+from mailer.bootstrap import kept_rules
+from mailer.bootstrap.kept_rules import Found
+from mailer.config.load import site_files
 from mailer.policy.sites import SiteRuleError, SiteRules
 from mailer.queue import ownrules
 from mailer.queue.ownrules import OwnRules
@@ -23,36 +25,45 @@ _Stamp = tuple[int, int, int] | None
 _NEVER = object()
 
 
-def rules_in_force(overlay: Path | None, own: OwnRules) -> SiteRules:
-    """As a process that starts now has them: where those of the API contradict the files, the files' alone.
-
-    Raises SiteRuleError, naming the file and line of every fault of the files.
-    """
+def rules_in_force(found: Found, own: OwnRules) -> SiteRules:
+    """As a process that starts now has them: where the API's contradict the files, the files' alone."""
     try:
-        return site_rules(overlay, own)
+        return SiteRules.parse(found.files, own)
     except SiteRuleError:
-        return site_rules(overlay)
+        return found.rules
 
 
 class RulesKeeper:
     """`look` about once a second, by threads that may wait; `rules` from any.
 
-    Rules that cannot be used are told once in the log, and the last good ones stay in force.
+    Rules that cannot be used are told once in the log, and the last good ones stay in force; at a start those
+    that were kept in the data folder.
     """
 
-    def __init__(self, overlay: Path | None, store: Store) -> None:
-        """Raises SiteRuleError, naming the file and line of every fault of the files."""
+    def __init__(self, overlay: Path | None, store: Store, *, data_dir: Path | None = None) -> None:
+        """data_dir: where a copy of the last good file is kept; None: nowhere."""
         self._overlay = overlay
+        self._data_dir = data_dir
         self._store = store
         self._lock = threading.Lock()
         self._looked_at: _Stamp = _stamp(overlay)
         self._read: _Stamp | object = self._looked_at
-        self._files: Mapping[str, str] = site_files(overlay)
+        found = kept_rules.find(overlay, data_dir)
+        self._files: Mapping[str, str] = found.files
         self._own: OwnRules = {}
-        self._is_refused = False
+        self._is_refused = bool(found.faults)
         self._told: Sequence[str] = ()
-        self.rules = SiteRules.parse(self._files)
+        self.rules = found.rules
+        if found.faults:
+            self._tell(SiteRuleError(found.faults))
+            _log.error("sites.started_without_file", reason=found.warning(overlay))
+        else:
+            self._keep(found.files)
         self.look()
+
+    def _keep(self, files: Mapping[str, str]) -> None:
+        if self._data_dir is not None:
+            kept_rules.keep(files.get(str(self._overlay)), self._data_dir)
 
     def merged(self, own: OwnRules) -> SiteRules:
         """What `own` over the files makes. Raises SiteRuleError."""
@@ -97,6 +108,7 @@ class RulesKeeper:
             return  # it was written to meanwhile: the next look finds it changed again
         if self._take(files):
             self._is_refused, self._told = False, ()
+            self._keep(files)
             _log.info("sites.rules_taken", file=str(self._overlay), providers=len(self.rules.providers))
 
     def _take(self, files: Mapping[str, str]) -> bool:

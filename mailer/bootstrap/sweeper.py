@@ -34,7 +34,7 @@ def run(settings: Settings) -> int:
     stop = Stop()
     stop.on_signals()
     with office(settings, "sweeper") as own, bell(settings) as ring:
-        keeper = RulesKeeper(settings.sites_file, own.store)
+        keeper = RulesKeeper(settings.sites_file, own.store, data_dir=settings.data_dir)
         sweeper = Sweeper(
             SweeperParts(
                 store=own.store,

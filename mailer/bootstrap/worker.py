@@ -55,7 +55,7 @@ def run(settings: Settings, index: int) -> int:
     if settings.one_processor:
         processor.stay_on_one(index, settings.data_dir)
     with office(settings, "worker") as own:
-        keeper = RulesKeeper(settings.sites_file, own.store)
+        keeper = RulesKeeper(settings.sites_file, own.store, data_dir=settings.data_dir)
         greylists = GreylistBook(own.store, monotonic=clock.monotonic, now=clock.now)
         judge = judge_of(settings, keeper.rules, greylists.habit)
         # What a predecessor on this host left open is settled before anything new is claimed.

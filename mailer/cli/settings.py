@@ -27,11 +27,14 @@ def check_config(as_json: bool, explain: bool, markdown: bool, **given: Any) -> 
     not printed, nor passwords in URLs.
     """
     from mailer.config import Settings, describe
+    from mailer.config.load import site_rules
 
     if markdown:
         click.echo(describe.markdown(Settings))
         return
     settings = load_settings(**given)
+    if settings.sites_file is not None:
+        site_rules(settings.sites_file)  # its faults are this command's; processes start without it
     for warning in settings.warnings:
         click.echo(f"mailer: {warning}", err=True)
     settings_lines = describe.lines(Settings)

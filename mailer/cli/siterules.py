@@ -11,6 +11,7 @@ from mailer.cli.faults import CommandFailed
 from mailer.cli.options import data_dir_option, load_settings, open_store, sqlite_file
 
 if TYPE_CHECKING:
+    from mailer.bootstrap.kept_rules import Found
     from mailer.config import Settings
     from mailer.policy.sites import SiteRules
     from mailer.store import Store
@@ -19,20 +20,28 @@ _TRUTHS = {"true": True, "false": False}
 
 
 def rules_of(settings: Settings, store: Store) -> SiteRules:
-    """The files' and those in the database. Raises SiteRuleError for faults of the files."""
+    """The files' and those in the database."""
     from mailer.bootstrap.site_rules import rules_in_force
     from mailer.queue import ownrules
 
-    return rules_in_force(settings.sites_file, ownrules.all_of(store))
+    return rules_in_force(_found(settings), ownrules.all_of(store))
+
+
+def _found(settings: Settings) -> Found:
+    """As processes have them; a warning where that is not what the operator's file says."""
+    from mailer.bootstrap import kept_rules
+
+    found = kept_rules.find(settings.sites_file, settings.data_dir)
+    if found.faults:
+        click.echo(f"mailer: {found.warning(settings.sites_file)}", err=True)
+    return found
 
 
 def rules_here(settings: Settings) -> SiteRules:
     """The same; without a database, the files'."""
-    from mailer.config.load import site_rules
-
     file = sqlite_file(settings)
     if file is not None and not file.exists():
-        return site_rules(settings.sites_file)
+        return _found(settings).rules
     with open_store(settings) as store:
         return rules_of(settings, store)
 
@@ -49,19 +58,21 @@ def set_(name: str, values: tuple[str, ...], **given: Any) -> None:
     takes something away. NAME may be default. Workers follow within seconds.
     """
     from mailer import clock
-    from mailer.config.load import site_rules
+    from mailer.bootstrap.site_rules import rules_in_force
     from mailer.policy.site_file import parse_provider
-    from mailer.policy.sites import API, SiteRuleError
+    from mailer.policy.sites import API, SiteRuleError, SiteRules
     from mailer.queue import ownrules
 
     settings = load_settings(**given)
     with open_store(settings) as store:
-        wanted = _changed(_section(rules_of(settings, store), name), values)
+        found = _found(settings)
+        rules = rules_in_force(found, ownrules.all_of(store))
+        wanted = _changed(_section(rules, name), values)
         _, wrong = parse_provider(name, wanted, API)
         if wrong:
             raise CommandFailed("; ".join(each.sentence for each in wrong))
         try:
-            check = partial(site_rules, settings.sites_file)
+            check = partial(SiteRules.parse, found.files)
             ownrules.put(store, name, wanted, check=check, now=clock.now())
         except SiteRuleError as error:
             raise CommandFailed(str(error)) from None
@@ -73,14 +84,14 @@ def set_(name: str, values: tuple[str, ...], **given: Any) -> None:
 @data_dir_option
 def unset(name: str, **given: Any) -> None:
     """Forget what `mailer sites set` or the API said of the provider NAME: the files' rule holds again."""
-    from mailer.config.load import site_rules
-    from mailer.policy.sites import SiteRuleError
+    from mailer.policy.sites import SiteRuleError, SiteRules
     from mailer.queue import ownrules
 
     settings = load_settings(**given)
     with open_store(settings) as store:
         try:
-            removed = ownrules.remove(store, name, check=partial(site_rules, settings.sites_file))
+            check = partial(SiteRules.parse, _found(settings).files)
+            removed = ownrules.remove(store, name, check=check)
         except SiteRuleError as error:
             raise CommandFailed(str(error)) from None
     if removed is None:

@@ -198,18 +198,6 @@ def _parse_brake_file(value: object) -> Path | None:
     return path
 
 
-def _parse_sites_file(value: object) -> Path | None:
-    """Its faults are known before anything starts; that it is missing, where it is read."""
-    path = parse_path(value)
-    if path is None or not path.exists():
-        return path
-    try:
-        site_rules(path)
-    except SiteRuleError as error:
-        raise ValueError(f"is not a file of rules that can be used: {error}") from None
-    return path
-
-
 def _parse_routes(value: object) -> str:
     try:
         RouteTable.parse(str(value))
@@ -240,6 +228,5 @@ def _parse_api_key(value: object) -> str | None:
 
 Routes = Annotated[str, BeforeValidator(_parse_routes)]
 BrakeFile = Annotated[Path | None, BeforeValidator(_parse_brake_file)]
-SitesFile = Annotated[Path | None, BeforeValidator(_parse_sites_file)]
 DomainName = Annotated[str | None, BeforeValidator(_parse_domain)]
 BootstrapKey = Annotated[str | None, BeforeValidator(_parse_api_key)]

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from mailer import clock
+from mailer.bootstrap.kept_rules import find
 from mailer.bootstrap.site_rules import RulesKeeper, rules_in_force
 from mailer.policy.sites import SiteRuleError, SiteRules
 from mailer.queue import ownrules
@@ -48,11 +49,81 @@ def most(keeper: RulesKeeper) -> int:
     return keeper.rules.connections(SITE, 20)
 
 
-def test_rules_that_cannot_be_used_keep_a_process_from_starting(file: Path, store: Store) -> None:
-    file.write_text(ruled(0))
+def started(file: Path | None, store: Store, data: Path) -> tuple[RulesKeeper, list[str]]:
+    """A process that starts, and what it said as an error."""
+    with capture_logs() as said:
+        keeper = RulesKeeper(file, store, data_dir=data)
+    return keeper, [str(entry["event"]) for entry in said if entry["log_level"] == "error"]
 
-    with pytest.raises(SiteRuleError, match=r"sites\.toml:1: connections must be a number"):
-        RulesKeeper(file, store)
+
+LOUD = ["sites.rules_refused", "sites.started_without_file"]
+BAD = [ruled(0), "[provider.big\n", "x = " + "[" * 100_000, None]
+
+
+@pytest.mark.parametrize("text", BAD, ids=["a fault", "no TOML", "too deep", "gone"])
+def test_a_process_that_starts_with_a_bad_file_has_the_last_good_rules(
+    file: Path, store: Store, tmp_path: Path, text: str | None
+) -> None:
+    RulesKeeper(file, store, data_dir=tmp_path)
+    changed(file, ruled(5))
+    first = RulesKeeper(file, store, data_dir=tmp_path)
+    changed(file, ruled(4))
+    taken = look(first)
+    file.unlink() if text is None else changed(file, text)
+
+    keeper, said = started(file, store, tmp_path)
+    kept = most(keeper)
+    still = look(keeper, 5)
+    changed(file, ruled(3))
+
+    assert taken == ["sites.rules_taken"]
+    assert (said, kept, still) == (LOUD, 4, [])
+    rule = keeper.rules.rule_of(SITE)
+    assert rule is not None
+    assert rule.place == f"{tmp_path}/sites.last-good.toml:1"
+    assert look(keeper) == ["sites.rules_taken"]
+    assert most(keeper) == 3
+    assert rule.place != f"{file}:1" == getattr(keeper.rules.rule_of(SITE), "place", None)
+
+
+def test_without_last_good_rules_it_has_the_shipped_ones_and_those_of_the_api(
+    file: Path, store: Store, tmp_path: Path
+) -> None:
+    file.write_text(ruled(0))
+    put(store, own(2), name="mine")
+
+    keeper, said = started(file, store, tmp_path)
+
+    assert said == LOUD
+    assert keeper.rules.connections("provider:mine", 20) == 2
+    assert "google" in {provider.name for provider in keeper.rules.providers}
+    assert look(keeper, 3) == []
+
+
+def test_the_copy_is_whole_and_ends_with_the_setting(file: Path, store: Store, tmp_path: Path) -> None:
+    copy = tmp_path / "sites.last-good.toml"
+    RulesKeeper(file, store, data_dir=tmp_path)
+    kept, beside = copy.read_text(), {path.name for path in tmp_path.glob("*.part")}
+    RulesKeeper(None, store, data_dir=tmp_path)
+    gone = not copy.exists()
+    file.write_text(ruled(0))
+    keeper, _ = started(file, store, tmp_path)
+
+    assert (kept, beside, gone) == (ruled(7), set(), True)
+    assert most(keeper) == 20
+
+
+def test_a_copy_that_cannot_be_kept_or_used_ends_no_process(file: Path, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "sites.last-good.toml").write_text("[")
+    file.write_text(ruled(0))
+    _, bad = started(file, store, tmp_path)
+    (tmp_path / "sites.last-good.toml").unlink()
+    (tmp_path / "sites.last-good.toml").mkdir()
+    file.write_text(ruled(6))
+    keeper, good = started(file, store, tmp_path)
+
+    assert (bad, good) == (LOUD, [])
+    assert most(keeper) == 6
 
 
 @pytest.mark.parametrize(
@@ -192,7 +263,7 @@ def test_a_process_that_starts_has_the_rules_of_the_database(file: Path, store: 
     put(store, own(2))
 
     assert most(RulesKeeper(file, store)) == 2
-    assert rules_in_force(file, ownrules.all_of(store)).connections(SITE, 20) == 2
+    assert rules_in_force(find(file, None), ownrules.all_of(store)).connections(SITE, 20) == 2
 
 
 def test_a_change_of_the_file_leaves_the_rules_of_the_database_above_it(file: Path, store: Store) -> None:
@@ -242,7 +313,7 @@ def test_a_process_starts_with_the_files_where_the_database_contradicts_them(
 
     assert [entry["event"] for entry in said] == ["sites.rules_refused"]
     assert most(keeper) == 7
-    assert rules_in_force(file, ownrules.all_of(store)).connections(SITE, 20) == 7
+    assert rules_in_force(find(file, None), ownrules.all_of(store)).connections(SITE, 20) == 7
 
 
 def test_what_is_refused_is_not_kept(file: Path, store: Store) -> None:

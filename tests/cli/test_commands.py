@@ -436,19 +436,35 @@ def test_the_rule_that_limits_a_host_is_told_with_its_place(run: Run, tmp_path: 
     assert all(rule["source"] for rule in listed)
 
 
-def test_faults_of_site_rules_end_every_command_that_needs_them(ready: Run, tmp_path: Path) -> None:
+def test_faults_of_site_rules_end_the_commands_that_check_them(ready: Run, tmp_path: Path) -> None:
     own = tmp_path / "sites.toml"
     own.write_text('[provider.big]\nmx = ["big.example"]\nconnections = 0\n')
 
-    for arguments in (("sites", "list"), ("check-config",), ("worker",), ("up",)):
+    for arguments in (("sites", "check", str(own)), ("check-config",)):
         code, said = refusal(ready(*arguments, MAILER_SITES_FILE=str(own)))
         assert code == 2
         assert f"{own}:1: connections must be a number from 1 to 10000" in said
         assert f"{own}:1: provider.big needs source" in said
-    code, said = refusal(ready("sites", "check", str(own)))
-    assert (code, "connections must be a number" in said, "needs source" in said) == (2, True, True)
-    code, said = refusal(ready("sites", "list", MAILER_SITES_FILE=str(tmp_path / "none.toml")))
-    assert (code, "none.toml cannot be read" in said) == (
-        2,
-        True,
-    )
+    code, said = refusal(ready("check-config", MAILER_SITES_FILE=str(tmp_path / "none.toml")))
+    assert (code, "none.toml cannot be read" in said) == (2, True)
+
+
+def test_what_is_in_force_instead_of_a_bad_file_is_told(ready: Run, tmp_path: Path) -> None:
+    own = tmp_path / "sites.toml"
+    own.write_text('[provider.big]\nmx = ["big.example"]\nconnections = 0\nsource = "agreed"\n')
+    bad = {"MAILER_SITES_FILE": str(own)}
+
+    shipped = ready("sites", "list", "--json", **bad)
+    kept = tmp_path / "data" / "sites.last-good.toml"
+    kept.write_text(own.read_text().replace("= 0", "= 3"))
+    last_good = ready("sites", "list", "--json", **bad)
+    ready("sites", "set", "big", "connections=2", **bad)
+    changed = answer(ready("sites", "explain", "big.example", "--json", **bad))
+
+    assert f"MAILER_SITES_FILE {own} cannot be used, in force are the shipped rules alone: " in shipped.stderr
+    assert f"{own}:1: connections must be a number" in shipped.stderr
+    assert "big" not in {rule["name"] for rule in json.loads(shipped.stdout)}
+    assert f"in force are its last good rules, kept in {kept}: " in last_good.stderr
+    [big] = [rule for rule in json.loads(last_good.stdout) if rule["name"] == "big"]
+    assert (big["connections"], big["place"]) == (3, f"{kept}:1")
+    assert changed["connections"] == 2

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from mailer import ids
 from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.http import openapi
-from mailer.accept.http.asked import Asked, Instant, NotGiven, examples, refusals
+from mailer.accept.http.asked import Asked, Instant, examples, left_out, refusals
 from mailer.accept.http.callers import Caller, as_json
 from mailer.accept.http.egress import TenantText
 from mailer.accept.http.queue_shapes import Reason
@@ -60,8 +60,8 @@ class LetGo(Shape):
 
 class _Braked(Asked):
     tenant: TenantText = Field(description="Its name")
-    stream: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | NotGiven = Field(
-        None, description="Name of one stream; without it all of the tenant's are meant"
+    stream: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = left_out(
+        "Name of one stream; without it all of the tenant's are meant"
     )
     reason: Reason
 

@@ -11,7 +11,7 @@ from pydantic import Field, StrictInt
 
 from mailer.accept.credentials import Authenticator
 from mailer.accept.http import openapi
-from mailer.accept.http.asked import Asked, NotGiven, examples, id_path, number_of, refusals
+from mailer.accept.http.asked import Asked, examples, id_path, left_out, number_of, refusals
 from mailer.accept.http.callers import Caller, as_json
 from mailer.accept.http.shapes import At, Shape, shown_as
 from mailer.accept.http.smallbody import SmallBody
@@ -84,8 +84,8 @@ class EgressIpRequest(Asked):
 class EgressIpChange(Asked):
     """What is to be other than before."""
 
-    helo: Helo | NotGiven = None
-    state: State | NotGiven = None
+    helo: Helo = left_out()
+    state: State = left_out()
 
 
 class Member(Shape):
@@ -123,8 +123,8 @@ class PoolRequest(Asked):
 class PoolUpdate(Asked):
     """What is to be other than before. overflow: empty for none."""
 
-    overflow: PoolText | NotGiven = None
-    is_default: bool | NotGiven = None
+    overflow: PoolText = left_out()
+    is_default: bool = left_out()
 
 
 class MemberRequest(Asked):

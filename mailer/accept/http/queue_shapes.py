@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mailer import ids
-from mailer.accept.http.asked import Asked, Digits, Instant, NotGiven
+from mailer.accept.http.asked import Asked, Digits, Instant, NotGiven, left_out
 from mailer.accept.http.listing import DomainText
 from mailer.accept.http.shapes import At, MessageId, RecipientId, Shape, id_pattern, shown_as
 from mailer.accept.waiting import Meant
@@ -31,18 +31,12 @@ _CONDITIONS = ("stream", "domain", "site", "message_id", "recipient_id", "tenant
 class Conditions(Asked):
     """Which mail that waits is meant: all that is said must be met."""
 
-    stream: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | NotGiven = Field(
-        None, description="Name of its stream"
-    )
-    domain: DomainText | NotGiven = Field(None, description="Domain of the recipient")
-    site: _Line | NotGiven = Field(None, description="Where it goes, as `GET /v1/queue` names it")
-    message_id: Annotated[str, Field(pattern=id_pattern("msg"))] | NotGiven = Field(
-        None, description="Its message"
-    )
-    recipient_id: Annotated[str, Field(pattern=id_pattern("rcpt"))] | NotGiven = Field(
-        None, description="The recipient itself"
-    )
-    tenant: _Line | NotGiven = Field(None, description="Name of its tenant; only for the scope `operate`")
+    stream: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = left_out("Name of its stream")
+    domain: DomainText = left_out("Domain of the recipient")
+    site: _Line = left_out("Where it goes, as `GET /v1/queue` names it")
+    message_id: Annotated[str, Field(pattern=id_pattern("msg"))] = left_out("Its message")
+    recipient_id: Annotated[str, Field(pattern=id_pattern("rcpt"))] = left_out("The recipient itself")
+    tenant: _Line = left_out("Name of its tenant; only for the scope `operate`")
 
     def meant(self) -> Meant:
         selection = Selection(

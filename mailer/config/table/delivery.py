@@ -8,13 +8,14 @@ from typing import Literal
 from pydantic import BaseModel
 
 from mailer.config import load
-from mailer.config.load import BrakeFile, DomainName, Routes, SitesFile
+from mailer.config.load import BrakeFile, DomainName, Routes
 from mailer.config.table.sending import Mode
 from mailer.config.table.setting import setting
 from mailer.config.values import (
     Duration,
     Durations,
     Hostname,
+    OptionalPath,
     Resolvers,
     parse_hostname,
 )
@@ -58,7 +59,7 @@ class Delivery(BaseModel):
         "Where no route matches, the domain's MX is looked up (never in sandbox mode).",
         unit="routes", example="*=smtp.example.org:587;tls=required;user=me;password=secret", secret=True,
     )  # fmt: skip
-    sites_file: SitesFile = setting(
+    sites_file: OptionalPath = setting(
         None, "Your rules for mailbox providers (TOML), over the shipped ones: see `mailer sites list`.",
         unit="path", example="/etc/mailer/sites.toml",
     )  # fmt: skip
