@@ -2,7 +2,8 @@
 
 Chosen for each attempt: members of the pool by weight, then the pool's reserve (weight 0), then its overflow
 pool. Only volume overflows, never trouble: where an IP is suspended for what a provider said of us, its mail
-waits and does not spoil the next pool. What finds no room waits for a named reason.
+waits and does not spoil the next pool; and a stream in trouble itself leaves from one IP of its pool alone, a
+warm one if there is one, so that the others stay well. What finds no room waits for a named reason.
 """
 
 from __future__ import annotations
@@ -92,10 +93,12 @@ class Granted:
 class Wish:
     """What is to be sent.
 
+    stream_id     which of a pool's IPs a stream in trouble keeps to
     may_overflow  False: the stream itself is in trouble (content, complaints, bad addresses)
     """
 
     tenant_id: int
+    stream_id: int = 0
     stream_kind: str
     stay: Stay | None = None
     may_overflow: bool = True
@@ -139,10 +142,12 @@ def choose(
     allowed = [c for c in candidates if c.is_here and _may_use(wish, c)]
     if wish.stay is not None and wish.stay.is_pinned:
         kept = _pinned(wish.stay, allowed, rooms)
-        if kept is not None:
+        if isinstance(kept, Egress) or (kept is not None and not wish.may_overflow):
             return kept
     active = [c for c in allowed if c.state == ACTIVE]
     own = _others(wish.stay, [c for c in active if not c.is_overflow])
+    if not wish.may_overflow:
+        own = _confined(wish, own, rooms)
     for tier in (
         [c for c in own if c.weight > 0],
         [c for c in own if c.weight == 0],
@@ -162,7 +167,10 @@ def _may_use(wish: Wish, candidate: Candidate) -> bool:
 
 
 def _pinned(stay: Stay, allowed: Sequence[Candidate], rooms: Mapping[int, Room]) -> Egress | NoRoom | None:
-    """A greylisted recipient's IP, also while it is draining; None: it is not to be had, begin anew."""
+    """A greylisted recipient's IP, also while it is draining; None: it is not to be had, begin anew.
+
+    Where that has no room for volume the greylist begins anew at another IP: minutes, not the rest of a day.
+    """
     for candidate in allowed:
         if candidate.egress.id == stay.egress_id and candidate.state != OFF:
             room = rooms.get(stay.egress_id, _OPEN)
@@ -177,6 +185,13 @@ def _others(stay: Stay | None, own: list[Candidate]) -> list[Candidate]:
     if stay is None or stay.is_pinned:
         return own
     return [c for c in own if c.egress.id != stay.egress_id] or own
+
+
+def _confined(wish: Wish, own: Sequence[Candidate], rooms: Mapping[int, Room]) -> list[Candidate]:
+    """The one IP that bears a stream in trouble: without a cap where there is one, the same all the while."""
+    warm = [c for c in own if rooms.get(c.egress.id, _OPEN).free is None] or own
+    ordered = sorted(warm, key=lambda candidate: candidate.egress.id)
+    return [ordered[(wish.tenant_id + wish.stream_id) % len(ordered)]] if ordered else []
 
 
 def _overflows(wish: Wish, own: Sequence[Candidate], rooms: Mapping[int, Room]) -> bool:

@@ -205,6 +205,7 @@ class _Round:
         claimed, site = wanted.claimed, wanted.site
         wish = Wish(
             tenant_id=claimed.tenant_id,
+            stream_id=claimed.stream_id,
             stream_kind=claimed.stream_kind,
             stay=claimed.stay,
             may_overflow=not (self._p.is_slowed(claimed, site) or self._p.trouble.in_trouble(claimed)),
