@@ -9,7 +9,7 @@ warm one if there is one, so that the others stay well. What finds no room waits
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mailer.events import WaitReason
@@ -95,6 +95,7 @@ class Wish:
 
     stream_id     which of a pool's IPs a stream in trouble keeps to
     may_overflow  False: the stream itself is in trouble (content, complaints, bad addresses)
+    expires_at    its sender's deadline; None: it has none
     """
 
     tenant_id: int
@@ -102,6 +103,7 @@ class Wish:
     stream_kind: str
     stay: Stay | None = None
     may_overflow: bool = True
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class NoRoom:
-    """No IP may take it now. until: None: nobody knows, look again soon."""
+    """No IP may take it now. until: when one may at the earliest; None: nobody knows, look again soon."""
 
     reason: WaitReason
     until: datetime | None
@@ -148,15 +150,12 @@ def choose(
     own = _others(wish.stay, [c for c in active if not c.is_overflow])
     if not wish.may_overflow:
         own = _confined(wish, own, rooms)
-    for tier in (
-        [c for c in own if c.weight > 0],
-        [c for c in own if c.weight == 0],
-        [c for c in active if c.is_overflow] if _overflows(wish, own, rooms) else [],
-    ):
+    behind = [c for c in active if c.is_overflow] if _overflows(wish, own, rooms) else []
+    for tier in ([c for c in own if c.weight > 0], [c for c in own if c.weight == 0], behind):
         fit = [c for c in tier if _has_room(rooms.get(c.egress.id, _OPEN))]
         if fit:
             return _by_weight(fit, draw)
-    return _no_room(pool, candidates, own, rooms)
+    return _before(wish.expires_at, _no_room(pool, candidates, own, rooms), [*own, *behind], rooms)
 
 
 def _may_use(wish: Wish, candidate: Candidate) -> bool:
@@ -234,6 +233,17 @@ def _no_room(
         return NoRoom(WaitReason.SUSPENDED, min(ends), "every IP of the pool is suspended at this site")
     pools = ", ".join(dict.fromkeys((pool, *(c.pool for c in candidates))))
     return NoRoom(WaitReason.NO_EGRESS, None, f"no IP of the pool {pools} is active and on this host")
+
+
+def _before(
+    deadline: datetime | None, none: NoRoom, usable: Sequence[Candidate], rooms: Mapping[int, Room]
+) -> NoRoom:
+    """Mail with a deadline before the known time waits for any IP that it may use and may open sooner."""
+    if deadline is None or none.until is None or none.until < deadline:
+        return none
+    found = [rooms.get(c.egress.id, _OPEN) for c in usable]
+    opens = [at for room in found for at in [room.suspended_until or room.until] if at is not None]
+    return replace(none, until=min([none.until, *opens]))
 
 
 def stay_after(outcome: Outcome, egress: Egress | None, before: Stay | None) -> Stay | None:

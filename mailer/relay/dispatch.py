@@ -208,6 +208,7 @@ class _Round:
             stream_id=claimed.stream_id,
             stream_kind=claimed.stream_kind,
             stay=claimed.stay,
+            expires_at=claimed.expires_at,
             may_overflow=not (self._p.is_slowed(claimed, site) or self._p.trouble.in_trouble(claimed)),
         )
         provider = self._p.book.provider_of(site)

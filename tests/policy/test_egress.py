@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -171,6 +171,62 @@ def test_what_was_refused_of_a_stream_in_trouble_stays_where_it_was_heard() -> N
 
     assert isinstance(found, NoRoom)
     assert found.reason is WaitReason.WARMUP
+
+
+# ---- mail with a deadline ---------------------------------------------------------------------------------
+
+
+def urgent(expires_at: datetime, **more: object) -> Wish:
+    return replace(WISH, expires_at=expires_at, **more)  # type: ignore[arg-type]
+
+
+NOON = MIDNIGHT - timedelta(hours=12)
+ONE_O_CLOCK = NOON + timedelta(hours=1)
+
+
+def test_mail_with_a_deadline_overflows_before_it_waits() -> None:
+    rooms = {1: FULL, 2: SUSPENDED}
+
+    assert chosen(member(1), member(2), overflow(3), rooms=rooms, wish=urgent(ONE_O_CLOCK)) == 3
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        overflow(3, owner=GLOBEX),
+        overflow(3, kind=TRANSACTIONAL),
+        overflow(3, kind=BROADCAST, state=OFF),
+    ],
+)
+def test_a_deadline_opens_no_pool_that_is_closed_to_it(behind: Candidate) -> None:
+    wish = urgent(ONE_O_CLOCK, stream_kind=BROADCAST)
+
+    found = chosen(member(1, kind=BROADCAST), behind, rooms={1: FULL}, wish=wish)
+
+    assert isinstance(found, NoRoom)
+    assert found.until == MIDNIGHT
+
+
+@pytest.mark.parametrize("rooms", [{1: SUSPENDED}, {1: FULL}])
+def test_trouble_does_not_overflow_for_a_deadline_either(rooms: Mapping[int, Room]) -> None:
+    wish = urgent(ONE_O_CLOCK, may_overflow=rooms == {1: SUSPENDED})
+
+    assert isinstance(chosen(member(1), overflow(2), rooms=rooms, wish=wish), NoRoom)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_what_opens_before_the_deadline_is_waited_for(number: int) -> None:
+    """Another IP of the pool, or one of its overflow pool, that its site may want again at one."""
+    soon = Room(suspended_until=ONE_O_CLOCK)
+    rooms = {1: FULL, 2: FULL, 3: FULL, number: soon}
+    pool = member(1), member(2), overflow(3)
+
+    hurried = chosen(*pool, rooms=rooms, wish=urgent(ONE_O_CLOCK + timedelta(hours=1)))
+    patient = chosen(*pool, rooms=rooms, wish=urgent(MIDNIGHT + timedelta(hours=1)))
+
+    assert isinstance(hurried, NoRoom)
+    assert isinstance(patient, NoRoom)
+    assert (hurried.until, patient.until) == (ONE_O_CLOCK, MIDNIGHT)
 
 
 # ---- a stream in trouble ----------------------------------------------------------------------------------
