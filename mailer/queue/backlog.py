@@ -22,6 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, liter
 from mailer import ids
 from mailer.events import AttemptState
 from mailer.ids import first_id_at
+from mailer.queue import opened
 from mailer.queue.obstacles import Knowledge
 from mailer.queue.selection import PLACES, Place, place_of
 from mailer.store import Store, dialect
@@ -53,6 +54,7 @@ class Row:
     oldest_at     acceptance of the one that waits longest; None: none waits
     ended         attempts that ended in the window, released ones aside
     outcomes      those by what was heard: accepted, refused 4yz, refused 5yz, broken, unroutable ...
+    in_use        connections that workers had open a second ago; of sites only
     granted       connections that workers may hold open; of sites only
     limit         connections that it takes; of sites only
     """
@@ -65,6 +67,7 @@ class Row:
     oldest_at: datetime | None = None
     ended: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    in_use: int | None = None
     granted: int | None = None
     limit: int | None = None
 
@@ -244,8 +247,9 @@ class _Board:
         if self._wanted.by is not By.SITE or self._wanted.owner_id is not None:
             return
         granted = {site: int(n) for site, n in self._connection.execute(_GRANTED)}
+        in_use = opened.by_site(self._connection)
         for row in self.rows.values():
-            row.granted = granted.get(row.name, 0)
+            row.in_use, row.granted = in_use.get(row.name, 0), granted.get(row.name, 0)
             row.limit = self._knowledge.rules.connections(row.name, self._knowledge.connections_per_site)
 
     def _is_wanted(self, tenant_id: int) -> bool:
