@@ -53,7 +53,7 @@ def top(*, by: str, limit: int, pause: float, once: bool, as_json: bool, **given
 
     The largest backlog stands first. RATE and what follows are of the last minute; a count with a + is at
     least so many. OLDEST is since the acceptance of the one that waits longest. IN HAND is what workers have
-    claimed, CONNECTIONS what they were granted of what the site takes.
+    claimed, CONNECTIONS those that are open, of what workers were granted, of what the site takes.
     """
     from mailer import clock
     from mailer.bootstrap.knowledge import knowledge_of
@@ -95,7 +95,7 @@ def _row(row: Row) -> dict[str, object]:
     return {
         "name": row.name, "queued": row.queued, "deferred": row.deferred, "leased": row.leased,
         "is_partial": row.is_partial, "oldest_at": row.oldest_at, "ended": row.ended,
-        "outcomes": dict(row.outcomes), "granted": row.granted, "limit": row.limit,
+        "outcomes": dict(row.outcomes), "in_use": row.in_use, "granted": row.granted, "limit": row.limit,
     }  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def _cells(row: Row, seen: Overview) -> list[str]:
         f"{row.ended * 60 / seen.window_seconds:.0f}",
         str(row.errors),
         str(row.leased),
-        "" if row.limit is None else f"{row.granted}/{row.limit}",
+        "" if row.limit is None else f"{row.in_use}/{row.granted}/{row.limit}",
         heard,
     ]
 

@@ -47,6 +47,7 @@ _OUR_IP = re.compile(
     re.IGNORECASE,
 )
 _SENDER_DETAILS = frozenset({20, 21, 22, 23, 24, 26, 27, 28, 29, 30})  # x.7.y: RFC 7372 §3, RFC 8616 §6
+_FLOOD = 28  # x.7.28: mail flood detected (RFC 7372 is silent on whose; Gmail says it of IPs and of domains)
 _NO_REVERSE_NAME = 25  # x.7.25: reverse DNS validation failed (RFC 7372 §3.3)
 
 
@@ -57,7 +58,9 @@ def blame_of(reply: Reply, phase: Phase) -> Blame:
         return Blame.GREYLIST
     if status.subject == 7 and status.detail == _NO_REVERSE_NAME:
         return Blame.OUR_IP
-    if (status.subject == 7 and status.detail in _SENDER_DETAILS) or _SENDER.search(words):
+    is_of_sender = status.subject == 7 and status.detail in _SENDER_DETAILS
+    is_flood_of_ip = status.detail == _FLOOD and _OUR_IP.search(words) is not None
+    if _SENDER.search(words) or (is_of_sender and not is_flood_of_ip):
         return Blame.SENDER
     if _OUR_IP.search(words):
         return Blame.OUR_IP

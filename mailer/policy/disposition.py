@@ -38,6 +38,8 @@ _FIRST_TRIES = 2  # by which a greylist shows itself
 LAST_TRY = timedelta(seconds=30)
 _LAST_TRY_PART = 0.1
 
+LOOK_AGAIN = timedelta(minutes=1)  # for an IP, where nobody knows when there will be one
+
 _EXPIRED = EnhancedStatus(4, 4, 7)  # RFC 3463 §3.5: delivery time expired
 _UNHEARD = EnhancedStatus(4, 4, 2)  # RFC 3463 §3.5: bad connection
 _ABOUT_THE_MAIL = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.CONTENT, Phase.END_OF_DATA})
@@ -237,9 +239,27 @@ def _defer(
             assert_never(verdict)
 
 
+def wait_for_room(reason: WaitReason, until: datetime | None, words: str, facts: Facts) -> Defer | Expire:
+    """Mail that none of our IPs may carry now waits for room, or ends if its sender's deadline comes first.
+
+    until          when there is room at the earliest; None: nobody knows
+    facts.attempts is not read: nothing was tried
+    """
+    deadline = facts.first_due_at + facts.schedule.give_up_after
+    if facts.expires_at is not None:
+        deadline = min(deadline, facts.expires_at)
+    if facts.now >= deadline:
+        return Expire(deadline, _EXPIRED, words)
+    if until is None:
+        return Defer(min(facts.now + LOOK_AGAIN, deadline), reason, None, words)
+    if facts.expires_at is not None and until > _last_try(facts, facts.expires_at):
+        return Expire(facts.now, _EXPIRED, f"{words}, and its sender's deadline comes before there is room")
+    return Defer(min(until, deadline), reason, None, words)
+
+
 def _last_try(facts: Facts, expires_at: datetime) -> datetime:
     """When the last try before a sender's deadline is due; now where that is over or as good as now."""
-    lead = min(LAST_TRY, (expires_at - facts.first_due_at) * _LAST_TRY_PART)
+    lead = max(min(LAST_TRY, (expires_at - facts.first_due_at) * _LAST_TRY_PART), timedelta(0))
     last = expires_at - lead
     return last if last - facts.now >= lead else facts.now
 

@@ -2,13 +2,14 @@
 
 Chosen for each attempt: members of the pool by weight, then the pool's reserve (weight 0), then its overflow
 pool. Only volume overflows, never trouble: where an IP is suspended for what a provider said of us, its mail
-waits and does not spoil the next pool. What finds no room waits for a named reason.
+waits and does not spoil the next pool; and a stream in trouble itself leaves from one IP of its pool alone, a
+warm one if there is one, so that the others stay well. What finds no room waits for a named reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mailer.events import WaitReason
@@ -92,13 +93,17 @@ class Granted:
 class Wish:
     """What is to be sent.
 
+    stream_id     which of a pool's IPs a stream in trouble keeps to
     may_overflow  False: the stream itself is in trouble (content, complaints, bad addresses)
+    expires_at    its sender's deadline; None: it has none
     """
 
     tenant_id: int
+    stream_id: int = 0
     stream_kind: str
     stay: Stay | None = None
     may_overflow: bool = True
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +123,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class NoRoom:
-    """No IP may take it now. until: None: nobody knows, look again soon.
+    """No IP may take it now. until: when one may at the earliest; None: nobody knows, look again soon.
 
     reason  limited: one that it may leave from is busy, which passes by itself
     """
@@ -157,22 +162,21 @@ def open_to(
     allowed = [c for c in candidates if c.is_here and may_use(wish, c)]
     if wish.stay is not None and wish.stay.is_pinned:
         kept = _pinned(wish.stay, allowed, rooms)
-        if kept is not None:
+        if kept is not None and not (_is_full(kept) and wish.may_overflow):
             return kept
     active = [c for c in allowed if c.state == ACTIVE]
     own = _others(wish.stay, [c for c in active if not c.is_overflow])
-    for tier in (
-        [c for c in own if c.weight > 0],
-        [c for c in own if c.weight == 0],
-        [c for c in active if c.is_overflow] if _overflows(wish, own, rooms) else [],
-    ):
+    if not wish.may_overflow:
+        own = _confined(wish, own, rooms)
+    behind = [c for c in active if c.is_overflow] if _overflows(wish, own, rooms) else []
+    for tier in ([c for c in own if c.weight > 0], [c for c in own if c.weight == 0], behind):
         fit = [c for c in tier if has_room(rooms.get(c.egress.id, _OPEN))]
         at_once = [c for c in fit if not rooms.get(c.egress.id, _OPEN).is_busy]
         if at_once:
             return at_once
         if fit:
             return NoRoom(WaitReason.LIMITED, None, _BUSY)
-    return _no_room(pool, candidates, own, rooms)
+    return _before(wish.expires_at, _no_room(pool, candidates, own, rooms), [*own, *behind], rooms)
 
 
 def may_use(wish: Wish, candidate: Candidate) -> bool:
@@ -185,7 +189,10 @@ def may_use(wish: Wish, candidate: Candidate) -> bool:
 def _pinned(
     stay: Stay, allowed: Sequence[Candidate], rooms: Mapping[int, Room]
 ) -> Sequence[Candidate] | NoRoom | None:
-    """A greylisted recipient's IP, also while it is draining; None: it is not to be had, begin anew."""
+    """A greylisted recipient's IP, also while it is draining; None: it is not to be had, begin anew.
+
+    Where that has no room for volume the greylist begins anew at another IP: minutes, not the rest of a day.
+    """
     for candidate in allowed:
         if candidate.egress.id == stay.egress_id and candidate.state != OFF:
             room = rooms.get(stay.egress_id, _OPEN)
@@ -202,6 +209,13 @@ def _others(stay: Stay | None, own: list[Candidate]) -> list[Candidate]:
     if stay is None or stay.is_pinned:
         return own
     return [c for c in own if c.egress.id != stay.egress_id] or own
+
+
+def _confined(wish: Wish, own: Sequence[Candidate], rooms: Mapping[int, Room]) -> list[Candidate]:
+    """The one IP that bears a stream in trouble: without a cap where there is one, the same all the while."""
+    warm = [c for c in own if rooms.get(c.egress.id, _OPEN).free is None] or own
+    ordered = sorted(warm, key=lambda candidate: candidate.egress.id)
+    return [ordered[(wish.tenant_id + wish.stream_id) % len(ordered)]] if ordered else []
 
 
 def _overflows(wish: Wish, own: Sequence[Candidate], rooms: Mapping[int, Room]) -> bool:
@@ -237,6 +251,10 @@ def by_weight(fit: Sequence[Candidate], draw: float) -> Candidate:
     return fit[-1]
 
 
+def _is_full(found: Sequence[Candidate] | NoRoom) -> bool:
+    return isinstance(found, NoRoom) and found.reason is WaitReason.WARMUP
+
+
 def _full(egress: Egress, room: Room) -> NoRoom:
     return NoRoom(WaitReason.WARMUP, room.until, f"the warm-up of {egress.name} allows no more today")
 
@@ -256,6 +274,17 @@ def _no_room(
         return NoRoom(WaitReason.SUSPENDED, min(ends), "every IP of the pool is suspended at this site")
     pools = ", ".join(dict.fromkeys((pool, *(c.pool for c in candidates))))
     return NoRoom(WaitReason.NO_EGRESS, None, f"no IP of the pool {pools} is active and on this host")
+
+
+def _before(
+    deadline: datetime | None, none: NoRoom, usable: Sequence[Candidate], rooms: Mapping[int, Room]
+) -> NoRoom:
+    """Mail with a deadline before the known time waits for any IP that it may use and may open sooner."""
+    if deadline is None or none.until is None or none.until < deadline:
+        return none
+    found = [rooms.get(c.egress.id, _OPEN) for c in usable]
+    opens = [at for room in found for at in [room.suspended_until or room.until] if at is not None]
+    return replace(none, until=min([none.until, *opens]))
 
 
 def stay_after(outcome: Outcome, egress: Egress | None, before: Stay | None) -> Stay | None:

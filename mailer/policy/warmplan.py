@@ -67,19 +67,34 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What it takes to call a rate exceeded.
+
+    answers, bad  fewer of them are not judged
+    sure          so many standard deviations over it: in few answers chance is large
+    """
+
+    answers: int
+    bad: int
+    sure: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """When a day is good enough, and when it is not.
 
     used, delivered   parts of the cap and of the use that a stage needs to advance
-    answers, bad      fewer of them are not judged
+    day, hour         what makes a day red, and the running hour by itself
+    trouble           what makes a stream's last hour or two yellow
     idle_days         each so many days without mail cost a stage
     cold_days         after so many it begins anew
     """
 
     used: float
     delivered: float
-    answers: int
-    bad: int
+    day: Evidence
+    hour: Evidence
+    trouble: Evidence
     yellow: Rates
     red: Rates
     idle_days: int
@@ -141,13 +156,18 @@ def _health(document: Mapping[str, Any]) -> Health:
     return Health(
         used=float(document["advance"]["used"]),
         delivered=float(document["advance"]["delivered"]),
-        answers=int(document["least"]["answers"]),
-        bad=int(document["least"]["bad"]),
+        day=_evidence(document["day"]),
+        hour=_evidence(document["hour"]),
+        trouble=_evidence(document["trouble"]),
         yellow=_rates(document["yellow"]),
         red=_rates(document["red"]),
         idle_days=int(document["decay"]["idle_days"]),
         cold_days=int(document["decay"]["cold_days"]),
     )
+
+
+def _evidence(values: Mapping[str, Any]) -> Evidence:
+    return Evidence(answers=int(values["answers"]), bad=int(values["bad"]), sure=float(values["sure"]))
 
 
 def _rates(values: Mapping[str, Any]) -> Rates:

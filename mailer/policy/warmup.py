@@ -2,8 +2,9 @@
 
 A level belongs to (egress IP, provider): an IP that is warm for Gmail is cold for Outlook. A day ends green,
 yellow or red. A green day on which most of the cap was used and most of that delivered advances; a sender of
-little volume simply stays where it is. Yellow holds, red steps back, the latter within the day as well. Days
-without mail make it cold again.
+little volume simply stays where it is. Yellow holds, red steps back, the latter within the day as well, by
+the day so far or by the running hour alone: a list that turns bad in the evening is not excused by a good
+morning. Days without mail make it cold again.
 
 Pure: counts and days go in, a level comes out, so that a curve can be simulated, printed and replayed.
 """
@@ -11,9 +12,10 @@ Pure: counts and days go in, a level comes out, so that a curve can be simulated
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, replace
 
-from mailer.policy.warmplan import Health, Ladder, Rates
+from mailer.policy.warmplan import Evidence, Health, Ladder, Rates
 
 
 class Verdict(enum.StrEnum):
@@ -45,6 +47,16 @@ class Counts:
     def answers(self) -> int:
         return self.delivered + self.deferred + self.bounced + self.blocked
 
+    def since(self, before: Counts) -> Counts:
+        """What was heard after `before`, which is of the same day."""
+        return Counts(
+            delivered=self.delivered - before.delivered,
+            deferred=self.deferred - before.deferred,
+            bounced=self.bounced - before.bounced,
+            blocked=self.blocked - before.blocked,
+            complained=self.complained - before.complained,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
@@ -56,6 +68,8 @@ class Level:
     judged    answers heard when it last stepped back on this day; 0: it did not
     last_day  of use, before this day; None: never used
     verdict   of the last day, or of this one once that is red
+    hour      hours since 1970 of the last look; 0: none on this day
+    before    what had been heard when that hour was first looked at
     """
 
     stage: int
@@ -66,6 +80,13 @@ class Level:
     last_day: int | None = None
     verdict: Verdict = Verdict.GREEN
     reason: str = "begun"
+    hour: int = 0
+    before: Counts = Counts()
+
+    @property
+    def in_the_hour(self) -> Counts:
+        """What was heard in the running hour, as far as it was looked at."""
+        return self.counts.since(self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +115,41 @@ def begin(ladder: Ladder, today: int) -> Level:
 
 
 def judge(health: Health, counts: Counts) -> tuple[Verdict, str]:
-    """How the counts look, and what made them so."""
-    for verdict, limits in ((Verdict.RED, health.red), (Verdict.YELLOW, health.yellow)):
-        if fault := _over(health, limits, counts):
-            return verdict, fault
+    """How the counts of a day look, and what made them so."""
+    if fault := _over(health.red, health.day, counts):
+        return Verdict.RED, fault
+    if fault := _over(health.yellow, replace(health.day, sure=0.0), counts):
+        return Verdict.YELLOW, fault
     return Verdict.GREEN, "healthy"
 
 
-def _over(health: Health, limits: Rates, counts: Counts) -> str | None:
-    if counts.answers >= health.answers:
+def judge_hour(health: Health, counts: Counts) -> str | None:
+    """What makes an hour red by itself; None: nothing."""
+    fault = _over(health.red, health.hour, counts)
+    return None if fault is None else f"{fault} within the hour"
+
+
+def is_trouble(health: Health, day: Counts, lately: Counts) -> bool:
+    """Whether a stream is so ill received that its mail is kept to itself. lately: the last hour or two."""
+    if judge(health, day)[0] is not Verdict.GREEN:
+        return True
+    return _over(health.yellow, health.trouble, lately) is not None
+
+
+def _over(limits: Rates, evidence: Evidence, counts: Counts) -> str | None:
+    if counts.answers >= evidence.answers:
         for kind in ("blocked", "bounced", "deferred"):
-            bad = getattr(counts, kind)
-            if bad >= health.bad and bad > getattr(limits, kind) * counts.answers:
-                return f"{kind} {bad} of {counts.answers} answers, over {getattr(limits, kind):.1%}"
-    if counts.complained >= health.bad and counts.complained > limits.complained * counts.delivered:
-        return (
-            f"complaints {counts.complained} about {counts.delivered} delivered, over {limits.complained:.1%}"
-        )
+            bad, limit = getattr(counts, kind), getattr(limits, kind)
+            if _is_over(evidence, bad, limit * counts.answers):
+                return f"{kind} {bad} of {counts.answers} answers, over {limit:.1%}"
+    complained, limit = counts.complained, limits.complained
+    if _is_over(evidence, complained, limit * counts.delivered):
+        return f"complaints {complained} about {counts.delivered} delivered, over {limit:.1%}"
     return None
+
+
+def _is_over(evidence: Evidence, bad: int, allowed: float) -> bool:
+    return bad >= evidence.bad and bad > allowed + evidence.sure * math.sqrt(allowed)
 
 
 def roll(
@@ -176,17 +214,40 @@ def _decayed(
     return max(stage - lost, 0), f"stepped back: {idle} days without mail"
 
 
-def check(ladder: Ladder, health: Health, level: Level) -> Level:
-    """The level after a look within the day: red steps back at once, again when as many answers more came."""
+def is_red(health: Health, level: Level) -> bool:
+    """By the day so far, or by the running hour."""
+    return _fault(health, level) is not None
+
+
+def _fault(health: Health, level: Level) -> str | None:
     verdict, why = judge(health, level.counts)
+    return why if verdict is Verdict.RED else judge_hour(health, level.in_the_hour)
+
+
+def check(ladder: Ladder, health: Health, level: Level, hour: int) -> Level:
+    """The level after a look within the day: red steps back at once, again when as many answers more came.
+
+    hour  hours since 1970, now
+    """
+    why = _fault(health, level)
     heard = max(level.counts.answers, 1)
-    if verdict is not Verdict.RED or heard < 2 * level.judged:
-        return level
+    if why is None or heard < 2 * level.judged:
+        return _looked_at(level, hour)
     stage = _back(ladder, level.stage)
     reason = f"stepped back: {why}"[:200]
-    return replace(
+    stepped = replace(
         level, stage=stage, cap=ladder.cap(stage), judged=heard, verdict=Verdict.RED, reason=reason
     )
+    return _looked_at(stepped, hour)
+
+
+def is_new_hour(level: Level, hour: int) -> bool:
+    """Something was heard since the hour before was first looked at: what this one brings begins now."""
+    return level.hour != hour and level.in_the_hour != Counts()
+
+
+def _looked_at(level: Level, hour: int) -> Level:
+    return replace(level, hour=hour, before=level.counts) if is_new_hour(level, hour) else level
 
 
 def forecast(ladder: Ladder, level: Level, *, is_held: bool = False) -> Forecast:

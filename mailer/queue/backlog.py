@@ -23,6 +23,7 @@ from mailer import ids
 from mailer.events import AttemptState
 from mailer.ids import first_id_at
 from mailer.policy.places import site_in
+from mailer.queue import opened
 from mailer.queue.obstacles import Knowledge
 from mailer.queue.selection import PLACES, Place, place_of
 from mailer.store import Store, dialect
@@ -54,6 +55,7 @@ class Row:
     oldest_at     acceptance of the one that waits longest; None: none waits
     ended         attempts that ended in the window, released ones aside
     outcomes      those by what was heard: accepted, refused 4yz, refused 5yz, broken, unroutable ...
+    in_use        connections that workers had open a second ago; of sites only
     granted       connections that workers may hold open; of sites only
     limit         connections that it takes from our IPs that have some; of sites only
     """
@@ -66,6 +68,7 @@ class Row:
     oldest_at: datetime | None = None
     ended: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    in_use: int | None = None
     granted: int | None = None
     limit: int | None = None
 
@@ -249,9 +252,11 @@ class _Board:
         for place, n in self._connection.execute(_GRANTED):
             granted[site_in(place)] += int(n)
             ips[site_in(place)] += 1
+        in_use = opened.by_site(self._connection)
         for row in self.rows.values():
             each = self._knowledge.rules.connections(row.name, self._knowledge.connections_per_site)
-            row.granted, row.limit = granted[row.name], each * max(1, ips[row.name])
+            row.in_use, row.granted = in_use.get(row.name, 0), granted[row.name]
+            row.limit = each * max(1, ips[row.name])
 
     def _is_wanted(self, tenant_id: int) -> bool:
         return self._wanted.owner_id in (None, tenant_id)

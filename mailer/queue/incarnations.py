@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, literal_column, select, upda
 from mailer.ids import PROCESS_NUMBERS, IdMaker
 from mailer.store import Store, dialect
 from mailer.store.bare import Hot, bare
-from mailer.store.tables import heartbeat, incarnation, meta, permit
+from mailer.store.tables import heartbeat, incarnation, meta, open_session, permit
 
 _COUNTER = "process_number"
 _LIVE = select(incarnation.c.id).where(incarnation.c.id == bindparam("me"), incarnation.c.state == "live")
@@ -110,7 +110,8 @@ def fence(store: Store, dead: int, *, now: datetime) -> bool:
 def _leave(connection: Connection, which: int, *, state: str, now: datetime) -> bool:
     gone = update(incarnation).where(incarnation.c.id == which, incarnation.c.state == "live")
     changed = connection.execute(gone.values(state=state, ended_at=now)).rowcount
-    connection.execute(permit.delete().where(permit.c.incarnation_id == which))
+    for table in (permit, open_session):
+        connection.execute(table.delete().where(table.c.incarnation_id == which))
     connection.execute(heartbeat.delete().where(heartbeat.c.incarnation_id == which))
     return changed > 0
 

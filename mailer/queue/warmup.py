@@ -25,6 +25,7 @@ HELD = "held"
 STOPPED = "stopped"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNTS = ("used", "delivered", "deferred", "bounced", "blocked", "complained")
+_BEFORE = {f"{name}_before": name for name in _COUNTS[1:]}  # columns of the running hour
 
 Key = tuple[int, str]  # egress id, provider
 
@@ -32,6 +33,11 @@ Key = tuple[int, str]  # egress id, provider
 def day_of(now: datetime) -> int:
     """Days since 1970, UTC."""
     return (now - _EPOCH).days
+
+
+def hour_of(now: datetime) -> int:
+    """Hours since 1970."""
+    return (now - _EPOCH) // timedelta(hours=1)
 
 
 def start_of(day: int) -> datetime:
@@ -152,6 +158,8 @@ def level_of(row: Any) -> Level:
         last_day=row.last_day,
         verdict=Verdict(row.verdict),
         reason=row.reason,
+        hour=row.hour,
+        before=Counts(**{name: getattr(row, column) for column, name in _BEFORE.items()}),
     )
 
 
@@ -167,6 +175,8 @@ def _values(key: Key, level: Level) -> dict[str, Any]:
         "last_day": level.last_day,
         "verdict": level.verdict,
         "reason": level.reason,
+        "hour": level.hour,
+        **{column: getattr(level.before, name) for column, name in _BEFORE.items()},
     }
 
 
@@ -231,33 +241,32 @@ def sweep(store: Store, *, rules: WarmupRules, now: datetime) -> list[tuple[Key,
 
     Any number of sweepers may do it at once: the day of a row ends once, and a step back is noted with it.
     """
-    today = day_of(now)
     limited = select(warmup_plan.c.egress_id).where(warmup_plan.c.state != STOPPED)
     with store.read() as connection:
         rows = connection.execute(select(warmup).where(warmup.c.egress_id.in_(limited))).all()
-    worth = [
-        (r.egress_id, r.provider)
-        for r in rows
-        if r.day < today or policy.judge(rules.health, level_of(r).counts)[0] is Verdict.RED
-    ]
+    worth = [(r.egress_id, r.provider) for r in rows if _is_worth_a_look(rules, level_of(r), now)]
     changed: list[tuple[Key, Level]] = []
     for key in sorted(worth):
         with store.write() as connection:
-            changed += _look_again(connection, key, rules, today)
+            changed += _look_again(connection, key, rules, now)
     return changed
 
 
+def _is_worth_a_look(rules: WarmupRules, level: Level, now: datetime) -> bool:
+    is_new = level.day < day_of(now) or policy.is_new_hour(level, hour_of(now))
+    return is_new or policy.is_red(rules.health, level)
+
+
 def _look_again(
-    connection: Connection, key: Key, rules: WarmupRules, today: int
+    connection: Connection, key: Key, rules: WarmupRules, now: datetime
 ) -> Sequence[tuple[Key, Level]]:
-    row = _current(connection, [key], rules, today).get(key)
+    row = _current(connection, [key], rules, day_of(now)).get(key)
     if row is None:
         return []
-    level = policy.check(row.ladder, rules.health, row.level)
+    level = policy.check(row.ladder, rules.health, row.level, hour_of(now))
     if level != row.level:
         _write(connection, key, level)
-        return [(key, level)]
-    return [(key, level)] if row.is_fresh else []
+    return [(key, level)] if row.is_fresh or level.judged != row.level.judged else []
 
 
 def complained(connection: Connection, recipient_id: int, message_id: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -132,6 +132,10 @@ class Carrier(Protocol):
 
     def site_of(self, domain: str) -> str | None:
         """The site of a domain by its route or its last look-up; no I/O, from any thread."""
+        ...
+
+    def sessions(self) -> Mapping[str, int]:
+        """Connections open now by site; on its event loop."""
         ...
 
     async def close(self, *, grace_seconds: float) -> None:

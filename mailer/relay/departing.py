@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 from mailer.events import WaitReason
 from mailer.policy import egress as policy
@@ -31,7 +30,6 @@ _ROOMS_AT_ONCE = 300  # beyond those
 _REST_SECONDS = 5.0
 _LITTLE = 0.05  # the share of an IP that takes only what must stay on it
 _FLOWS = 10_000  # remembered
-_BUSY = Room(is_busy=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +130,7 @@ class Departing:
             return None
         wish = Wish(
             tenant_id=lane.tenant_id,
+            stream_id=lane.stream_id,
             stream_kind=lane.kind,
             may_overflow=self._p.may_overflow(lane, site),
         )
@@ -163,9 +162,8 @@ class Departing:
         closed = {place for place in places if self._gauges.is_closed(*place)}
         self._closed |= {place_name(*place) for place in closed}
         self._gauges.ask_permits(place_name(*place) for place in places - closed)
-        now = self._p.now()
         for berth, some in wanted:
-            berth.rooms |= {c.egress.id: self._room(berth, c.egress, closed, now) for c in some}
+            berth.rooms |= {c.egress.id: self._room(berth, c.egress, closed) for c in some}
             self._rank(berth)
 
     def _remember(self, berths: Sequence[_Berth]) -> None:
@@ -177,16 +175,25 @@ class Departing:
             # Another stream's mail for the site may leave from another pool.
             self._flows_of.setdefault((whose, berth.site, kind), set()).update(names)
 
-    def _room(self, berth: _Berth, egress: Egress, closed: set[tuple[str, str]], now: datetime) -> Room:
+    def _room(self, berth: _Berth, egress: Egress, closed: set[tuple[str, str]]) -> Room:
         place = (egress.name, berth.site)
-        warm = Room() if berth.provider is None else self._p.book.room(egress.id, berth.provider, now)
+        warm = self._warm_room(berth, egress)
         suspended_until = self._p.suspended_until(egress, berth.site)
         is_busy = place in closed or self._gauges.messages(place_name(*place), berth.wish.stream_kind) <= 0
         return Room(free=warm.free, until=warm.until, suspended_until=suspended_until, is_busy=is_busy)
 
+    def _known_room(self, berth: _Berth, egress: Egress) -> Room:
+        """One that was not measured may take more in a moment."""
+        room = berth.rooms.get(egress.id)
+        return room if room is not None else replace(self._warm_room(berth, egress), is_busy=True)
+
+    def _warm_room(self, berth: _Berth, egress: Egress) -> Room:
+        if berth.provider is None:
+            return Room()
+        return self._p.book.room(egress.id, berth.provider, self._p.now())
+
     def _rank(self, berth: _Berth) -> None:
-        # What was not measured may take more in a moment.
-        rooms = {c.egress.id: _BUSY for c in berth.usable} | berth.rooms
+        rooms = {c.egress.id: self._known_room(berth, c.egress) for c in berth.usable}
         found = policy.open_to(berth.wish, berth.meant.candidates, rooms, pool=berth.meant.pool)
         if isinstance(found, NoRoom):
             berth.told = found.reason in (WaitReason.WARMUP, WaitReason.NO_EGRESS)
@@ -246,12 +253,12 @@ class Departing:
             for c in berth.usable
             if c.egress.id in dealt
         }
-        known = {c.egress.id: berth.rooms.get(c.egress.id, _BUSY) for c in berth.usable}
+        known = {c.egress.id: self._known_room(berth, c.egress) for c in berth.usable}
         rooms = {
-            egress_id: room if egress_id in ways or not policy.has_room(room) else _BUSY
+            egress_id: room if egress_id in ways or not policy.has_room(room) else replace(room, is_busy=True)
             for egress_id, room in known.items()
         }
-        shut = {egress_id for egress_id, room in rooms.items() if room is _BUSY}
+        shut = {i for i, room in rooms.items() if i not in ways and room.is_busy and policy.has_room(room)}
         if not berth.told and not any(c.egress.id in ways for c in berth.fresh):
             shut.add(0)
 

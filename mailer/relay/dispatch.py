@@ -235,8 +235,10 @@ class _Round:
         claimed, site = wanted.claimed, wanted.site
         wish = Wish(
             tenant_id=claimed.tenant_id,
+            stream_id=claimed.stream_id,
             stream_kind=claimed.stream_kind,
             stay=claimed.stay,
+            expires_at=claimed.expires_at,
             may_overflow=self._p.may_overflow(claimed, site),
         )
         provider = self._p.book.provider_of(site)

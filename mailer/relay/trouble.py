@@ -1,15 +1,15 @@
 """Streams whose own mail is ill received: bad addresses, content, authentication.
 
-Their mail does not overflow into other pools, which it would only spoil, too. Known to this process alone and
-for a day, but at once and for faults of content too; what all processes counted together is the brake's
-(brakebook.py). It keeps trouble from spreading, it does not punish.
+Their mail does not overflow into other pools, nor spread over its own, which it would only spoil, too. Known
+to this process alone and for a day, but at once and for faults of content too; what all processes counted
+together is the brake's (brakebook.py). It keeps trouble from spreading, it does not punish.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,11 +17,12 @@ from mailer.policy import warmup
 from mailer.policy.blame import Blame, blame_of
 from mailer.policy.outcome import Accepted, Outcome, Refused
 from mailer.policy.warmplan import Health
-from mailer.policy.warmup import Counts, Verdict
+from mailer.policy.warmup import Counts
 from mailer.queue.claim import Claimed
 
 _SLOT_SECONDS = 3600.0
 _SLOTS = 24
+_LATELY = 2  # slots
 
 Stream = tuple[int, int]  # tenant id, stream id
 
@@ -68,12 +69,18 @@ class StreamTrouble:
             slots[-1].delivered += not is_bad
 
     def in_trouble(self, mail: OfStream) -> bool:
-        """Over the rate of bad answers at which a new IP would stop growing."""
-        first = int(self._monotonic() // _SLOT_SECONDS) - _SLOTS + 1
+        """Over the rate of bad answers at which a new IP would stop growing, in the day or lately."""
+        number = int(self._monotonic() // _SLOT_SECONDS)
         with self._lock:
-            young = [s for s in self._slots.get((mail.tenant_id, mail.stream_id), ()) if s.number >= first]
-            counts = Counts(delivered=sum(s.delivered for s in young), bounced=sum(s.bad for s in young))
-        return warmup.judge(self._health, counts)[0] is not Verdict.GREEN
+            slots = self._slots.get((mail.tenant_id, mail.stream_id), ())
+            young = [s for s in slots if s.number > number - _SLOTS]
+            late = [s for s in young if s.number > number - _LATELY]
+            day, lately = _sum(young), _sum(late)
+        return warmup.is_trouble(self._health, day, lately)
+
+
+def _sum(slots: Sequence[_Slot]) -> Counts:
+    return Counts(delivered=sum(s.delivered for s in slots), bounced=sum(s.bad for s in slots))
 
 
 def _is_bad(outcome: Outcome) -> bool:

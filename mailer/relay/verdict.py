@@ -34,7 +34,6 @@ from mailer.relay.carrier import Report
 from mailer.relay.signing import Unready
 
 _FALLBACK_KIND = "transactional"
-_LOOK_AGAIN = timedelta(minutes=1)  # for an IP, where nobody knows when there will be one
 
 
 class Judge:
@@ -64,21 +63,11 @@ class Judge:
         self._habit_of = habit_of
 
     def __call__(self, claimed: Claimed, report: Report) -> Settlement:
-        now = self._now()
+        facts = self._facts(claimed, claimed.attempts + 1, is_our_fault=self._is_our_fault(report))
         since = claimed.greylisted_since(report.site)
-        greylisted = _greylisted(report, since, now)
-        facts = Facts(
-            schedule=self._schedule(claimed),
-            attempts=claimed.attempts + 1,
-            first_due_at=claimed.first_due_at,
-            now=now,
-            draw=self._draw(),
-            expires_at=claimed.expires_at,
-            in_doubt_policy=InDoubtPolicy(claimed.on_doubt),
-            is_our_fault=self._is_our_fault(report),
-            greylisted_at=since,
-            habit=self._habit_of(greylisted.site) if greylisted else None,
-        )
+        greylisted = _greylisted(report, since, facts.now)
+        habit = self._habit_of(greylisted.site) if greylisted else None
+        facts = replace(facts, greylisted_at=since, habit=habit)
         decided = disposition.decide(report.outcome, facts)
         heard = _heard(report)
         move = self._with_notice(move_of(decided), claimed, report)
@@ -93,28 +82,30 @@ class Judge:
     def without_egress(self, claimed: Claimed, none: NoRoom) -> Settlement:
         """A recipient that no IP of ours may carry now: it waits for a named reason, no attempt is counted.
 
-        It expires like all others: a cap that is too small for the volume must not keep mail for ever.
+        It expires like all others: a cap that is too small for the volume must not keep mail for ever. With a
+        deadline of its sender's that comes before there is room it ends at once.
         """
-        now = self._now()
-        deadline = claimed.first_due_at + self._schedule(claimed).give_up_after
-        if claimed.expires_at is not None:
-            deadline = min(deadline, claimed.expires_at)
-        if now >= deadline:
-            move = replace(
-                move_of(Expire(deadline, EnhancedStatus(4, 4, 7), none.words)),
-                attempt_state=AttemptState.RELEASED,
-            )
+        facts = self._facts(claimed, claimed.attempts)
+        decided = disposition.wait_for_room(none.reason, none.until, none.words, facts)
+        move = replace(move_of(decided), attempt_state=AttemptState.RELEASED)
+        if isinstance(decided, Expire):
             move = self._with_notice(move, claimed, Report(NotTried(none.reason)))
         else:
-            again = none.until or now + _LOOK_AGAIN
-            move = Move(
-                attempt_state=AttemptState.RELEASED,
-                state=RecipientState.DEFERRED,
-                wait_reason=none.reason,
-                due_at=min(again, deadline),
-            )
+            move = replace(move, event=None, reason="")  # it was not tried: that is no delay to tell of
         heard = Heard(outcome="not_tried", reply=none.words)
         return Settlement(claimed.attempt_id, claimed.recipient_id, claimed.lane_id, heard, move)
+
+    def _facts(self, claimed: Claimed, attempts: int, *, is_our_fault: bool = False) -> Facts:
+        return Facts(
+            schedule=self._schedule(claimed),
+            attempts=attempts,
+            first_due_at=claimed.first_due_at,
+            now=self._now(),
+            draw=self._draw(),
+            expires_at=claimed.expires_at,
+            in_doubt_policy=InDoubtPolicy(claimed.on_doubt),
+            is_our_fault=is_our_fault,
+        )
 
     def _schedule(self, claimed: Claimed) -> RetrySchedule:
         return self._schedules.get(claimed.stream_kind, self._schedules[_FALLBACK_KIND])

@@ -38,6 +38,7 @@ from mailer.relay.inhand import InHand
 from mailer.relay.journal import Journal
 from mailer.relay.lease import Lease
 from mailer.relay.means import Means
+from mailer.relay.opened import OpenSessions
 from mailer.relay.pacebook import PaceBook
 from mailer.relay.settler import Ended, Settler
 from mailer.relay.signers import Signers
@@ -114,6 +115,7 @@ class Worker:
             limit_of=parts.limits.connections,
             monotonic=parts.monotonic,
         )
+        self._open_sessions = OpenSessions(parts.store, parts.registration.id)
         self._wake = threading.Event()  # news or room came
         self._news = threading.Event()
         self._stopping = threading.Event()
@@ -313,7 +315,17 @@ class Worker:
                 self._lost.set()
                 return
             self._return_idle_permits()
+            self._tell_sessions()
             self._p.synchronise()
+
+    def _tell_sessions(self) -> None:
+        """What was open a moment ago, and asks the loop for what is now."""
+        self._open_sessions.store()
+        self._loop.call_soon_threadsafe(self._see_sessions)
+
+    def _see_sessions(self) -> None:
+        if self._carrier is not None:
+            self._open_sessions.see(self._carrier.sessions())
 
     def _return_idle_permits(self) -> None:
         busy = self._in_hand.by_place()

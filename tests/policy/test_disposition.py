@@ -20,6 +20,7 @@ from mailer.policy.disposition import (
     InDoubtPolicy,
     Requeue,
     decide,
+    wait_for_room,
 )
 from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, Unroutable, Unsuitable
 from mailer.policy.retry import TRANSACTIONAL, RetrySchedule
@@ -271,3 +272,63 @@ def test_a_refusal_that_a_rule_lays_to_our_address_is_tried_again() -> None:
 
     assert isinstance(followed, Defer)
     assert (followed.wait, str(followed.status)) == (WaitReason.REFUSED, "4.7.1")
+
+
+# ---- none of our IPs may carry it -------------------------------------------------------------------------
+
+
+def after_noon(**span: float) -> datetime:
+    return NOON + timedelta(**span)
+
+
+def test_mail_without_a_deadline_waits_for_room() -> None:
+    followed = wait_for_room(WaitReason.WARMUP, after_noon(hours=12), "full", FACTS)
+
+    assert followed == Defer(after_noon(hours=12), WaitReason.WARMUP, None, "full")
+
+
+def test_mail_whose_deadline_comes_before_the_room_fails_at_once() -> None:
+    facts = replace(FACTS, expires_at=after_noon(hours=2))
+
+    followed = wait_for_room(WaitReason.WARMUP, after_noon(hours=12), "full", facts)
+
+    words = "full, and its sender's deadline comes before there is room"
+    assert followed == Expire(NOON, status("4.4.7"), words)
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(3600, True), (3569, True), (3571, False), (3600 * 2, False)])
+def test_room_must_open_in_time_for_a_last_try(seconds: float, waits: bool) -> None:
+    """The deadline is an hour and 30 seconds before the last try's end."""
+    facts = replace(FACTS, expires_at=after_noon(seconds=3630 if seconds == 3600 else 3600))
+
+    followed = wait_for_room(WaitReason.WARMUP, after_noon(seconds=seconds), "full", facts)
+
+    assert isinstance(followed, Defer) is waits
+
+
+@pytest.mark.parametrize("expires_at", [None, after_noon(minutes=10)])
+def test_where_nobody_knows_when_it_looks_again_soon(expires_at: datetime | None) -> None:
+    facts = replace(FACTS, expires_at=expires_at)
+
+    followed = wait_for_room(WaitReason.NO_EGRESS, None, "no IP", facts)
+
+    assert followed == Defer(after_noon(minutes=1), WaitReason.NO_EGRESS, None, "no IP")
+
+
+@pytest.mark.parametrize("until", [None, after_noon(days=2)])
+def test_time_is_over_for_want_of_an_ip_as_well(until: datetime | None) -> None:
+    assert isinstance(wait_for_room(WaitReason.WARMUP, until, "full", LATE), Expire)
+
+
+@given(
+    until=st.none() | st.integers(1, 100_000),
+    lasts=st.none() | st.integers(1, 100_000),
+)
+def test_none_waits_beyond_its_deadline(until: int | None, lasts: int | None) -> None:
+    expires_at = None if lasts is None else after_noon(seconds=lasts)
+    opens = None if until is None else after_noon(seconds=until)
+
+    followed = wait_for_room(WaitReason.WARMUP, opens, "full", replace(FACTS, expires_at=expires_at))
+
+    if isinstance(followed, Defer):
+        assert NOON < followed.at <= min(expires_at or LATE.now, LATE.now)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -180,13 +181,117 @@ def test_a_greylisted_recipient_stays_on_its_ip_until_that_is_suspended(
     assert chosen(member(1, state=state), member(2), rooms={1: room}, wish=wish, draw=0.99) == expected
 
 
-def test_a_greylisted_recipient_waits_for_its_own_ip_when_that_is_full() -> None:
-    wish = Wish(tenant_id=ACME, stream_kind=TRANSACTIONAL, stay=Stay(1, is_pinned=True, is_changed=False))
+PINNED = Wish(tenant_id=ACME, stream_kind=TRANSACTIONAL, stay=Stay(1, is_pinned=True, is_changed=False))
 
-    found = chosen(member(1), member(2), rooms={1: FULL}, wish=wish)
+
+def test_a_greylisted_recipient_does_not_wait_for_midnight_while_another_ip_has_room() -> None:
+    """The greylist begins anew there, which takes minutes."""
+    assert chosen(member(1), member(2), rooms={1: FULL}, wish=PINNED) == 2
+    assert chosen(member(1), overflow(2), rooms={1: FULL}, wish=PINNED) == 2
+
+    found = chosen(member(1), member(2), rooms={1: FULL, 2: FULL}, wish=PINNED)
 
     assert isinstance(found, NoRoom)
     assert (found.reason, found.until) == (WaitReason.WARMUP, MIDNIGHT)
+
+
+def test_what_was_refused_of_a_stream_in_trouble_stays_where_it_was_heard() -> None:
+    found = chosen(member(1), member(2), rooms={1: FULL}, wish=replace(PINNED, may_overflow=False))
+
+    assert isinstance(found, NoRoom)
+    assert found.reason is WaitReason.WARMUP
+
+
+# ---- mail with a deadline ---------------------------------------------------------------------------------
+
+
+def urgent(expires_at: datetime, **more: object) -> Wish:
+    return replace(WISH, expires_at=expires_at, **more)  # type: ignore[arg-type]
+
+
+NOON = MIDNIGHT - timedelta(hours=12)
+ONE_O_CLOCK = NOON + timedelta(hours=1)
+
+
+def test_mail_with_a_deadline_overflows_before_it_waits() -> None:
+    rooms = {1: FULL, 2: SUSPENDED}
+
+    assert chosen(member(1), member(2), overflow(3), rooms=rooms, wish=urgent(ONE_O_CLOCK)) == 3
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        overflow(3, owner=GLOBEX),
+        overflow(3, kind=TRANSACTIONAL),
+        overflow(3, kind=BROADCAST, state=OFF),
+    ],
+)
+def test_a_deadline_opens_no_pool_that_is_closed_to_it(behind: Candidate) -> None:
+    wish = urgent(ONE_O_CLOCK, stream_kind=BROADCAST)
+
+    found = chosen(member(1, kind=BROADCAST), behind, rooms={1: FULL}, wish=wish)
+
+    assert isinstance(found, NoRoom)
+    assert found.until == MIDNIGHT
+
+
+@pytest.mark.parametrize("rooms", [{1: SUSPENDED}, {1: FULL}])
+def test_trouble_does_not_overflow_for_a_deadline_either(rooms: Mapping[int, Room]) -> None:
+    wish = urgent(ONE_O_CLOCK, may_overflow=rooms == {1: SUSPENDED})
+
+    assert isinstance(chosen(member(1), overflow(2), rooms=rooms, wish=wish), NoRoom)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_what_opens_before_the_deadline_is_waited_for(number: int) -> None:
+    """Another IP of the pool, or one of its overflow pool, that its site may want again at one."""
+    soon = Room(suspended_until=ONE_O_CLOCK)
+    rooms = {1: FULL, 2: FULL, 3: FULL, number: soon}
+    pool = member(1), member(2), overflow(3)
+
+    hurried = chosen(*pool, rooms=rooms, wish=urgent(ONE_O_CLOCK + timedelta(hours=1)))
+    patient = chosen(*pool, rooms=rooms, wish=urgent(MIDNIGHT + timedelta(hours=1)))
+
+    assert isinstance(hurried, NoRoom)
+    assert isinstance(patient, NoRoom)
+    assert (hurried.until, patient.until) == (ONE_O_CLOCK, MIDNIGHT)
+
+
+# ---- a stream in trouble ----------------------------------------------------------------------------------
+
+
+def ill(stream_id: int = 0) -> Wish:
+    return Wish(tenant_id=ACME, stream_id=stream_id, stream_kind=TRANSACTIONAL, may_overflow=False)
+
+
+def test_a_stream_in_trouble_leaves_from_one_ip_of_its_pool_alone() -> None:
+    pool = member(1), member(2), member(3, weight=5)
+    rooms = {n: Room(free=100, until=MIDNIGHT) for n in (1, 2, 3)}
+
+    for stream in range(6):
+        assert len({chosen(*pool, rooms=rooms, wish=ill(stream), draw=n / 10) for n in range(10)}) == 1
+    assert len({chosen(*pool, rooms=rooms, wish=ill(stream)) for stream in range(6)}) == 3
+
+
+def test_it_waits_when_that_one_is_full_and_takes_no_other() -> None:
+    pool = member(1), member(2)
+    rooms = {n: Room(free=100, until=MIDNIGHT) for n in (1, 2)}
+    own = chosen(*pool, rooms=rooms, wish=ill())
+    assert isinstance(own, int)
+
+    found = chosen(*pool, rooms={**rooms, own: FULL}, wish=ill())
+
+    assert isinstance(found, NoRoom)
+    assert (found.reason, found.until) == (WaitReason.WARMUP, MIDNIGHT)
+
+
+def test_a_warm_ip_bears_trouble_better_than_a_new_one() -> None:
+    rooms = {1: Room(free=100), 2: Room(free=100)}
+
+    found = {chosen(member(1), member(2), member(3), rooms=rooms, wish=ill(s)) for s in range(6)}
+
+    assert found == {3}
 
 
 def test_a_draining_ip_takes_nothing_new() -> None:
@@ -228,6 +333,9 @@ def test_no_mail_waits_for_volume_while_an_ip_it_may_use_has_room(
         (450, "4.2.0 <b@example.net>: Recipient address rejected: Greylisted", Blame.GREYLIST),
         (451, "4.7.1 Greylisting in action, please come back later", Blame.GREYLIST),
         (421, "4.7.0 [203.0.113.1] unusual rate of mail originating from your IP address", Blame.OUR_IP),
+        (421, "4.7.28 Unusual rate of unsolicited mail originating from your IP address", Blame.OUR_IP),
+        (421, "4.7.28 Unusual rate of unsolicited mail originating from your SPF domain", Blame.SENDER),
+        (450, "4.7.28 Mail flood detected", Blame.SENDER),
         (550, "5.7.1 Service unavailable; client host [203.0.113.1] blocked using Spamhaus", Blame.OUR_IP),
         (550, "5.7.25 reverse DNS validation failed", Blame.OUR_IP),
         (421, "4.7.0 [TSS04] Messages from 203.0.113.1 temporarily deferred", Blame.OUR_IP),

@@ -15,7 +15,7 @@ from mailer.policy.warmup import Counts, Level, Verdict
 RULES = warmup_rules()
 HEALTH = RULES.health
 LADDER = Ladder((100, 200, 400, 800))
-DAY = 20_000
+DAY, HOUR = 20_000, 480_000
 
 
 def ended(level: Level, today: int = DAY + 1, *, is_held: bool = False) -> Level:
@@ -123,6 +123,16 @@ def test_few_answers_are_not_judged() -> None:
     assert warmup.judge(HEALTH, Counts(used=30, delivered=28, bounced=2))[0] is Verdict.GREEN
 
 
+@pytest.mark.parametrize(("answers", "bad"), [(25, 4), (100, 13), (1000, 109)])
+def test_chance_makes_no_day_red(answers: int, bad: int) -> None:
+    """One bad answer of ten is the limit, and few answers do not tell it from less."""
+    just_under = Counts(delivered=answers - bad, bounced=bad)
+    over = Counts(delivered=answers - bad - 2, bounced=bad + 2)
+
+    assert warmup.judge(HEALTH, just_under)[0] is Verdict.YELLOW
+    assert warmup.judge(HEALTH, over)[0] is Verdict.RED
+
+
 def test_a_day_ends_once() -> None:
     level = after(1, used=200, delivered=200)
 
@@ -173,10 +183,10 @@ def test_a_sender_of_little_volume_is_never_harmed() -> None:
 def test_red_steps_back_within_the_day_and_again_if_it_goes_on() -> None:
     level = Level(stage=3, cap=800, day=DAY, counts=Counts(used=60, delivered=40, bounced=20))
 
-    first = warmup.check(LADDER, HEALTH, level)
-    same = warmup.check(LADDER, HEALTH, first)
+    first = warmup.check(LADDER, HEALTH, level, HOUR)
+    same = warmup.check(LADDER, HEALTH, first, HOUR)
     worse = replace(first, counts=Counts(used=130, delivered=60, bounced=65))
-    second = warmup.check(LADDER, HEALTH, worse)
+    second = warmup.check(LADDER, HEALTH, worse, HOUR)
 
     assert (first.stage, first.cap, first.verdict) == (2, 400, Verdict.RED)
     assert same == first
@@ -187,7 +197,75 @@ def test_red_steps_back_within_the_day_and_again_if_it_goes_on() -> None:
 def test_health_changes_nothing_within_the_day() -> None:
     level = Level(stage=1, cap=200, day=DAY, counts=Counts(used=200, delivered=200))
 
-    assert warmup.check(LADDER, HEALTH, level) is level
+    looked_at = warmup.check(LADDER, HEALTH, level, HOUR)
+
+    assert looked_at == replace(level, hour=HOUR, before=level.counts)
+    assert warmup.check(LADDER, HEALTH, looked_at, HOUR) is looked_at
+
+
+GOOD_DAY = Counts(used=3000, delivered=2950, bounced=30)
+
+
+def evening(hour: int = HOUR, **heard: int) -> Level:
+    """A good day, and what was heard after its last look."""
+    now = {name: getattr(GOOD_DAY, name) + n for name, n in heard.items()}
+    return Level(stage=4, cap=None, day=DAY, counts=replace(GOOD_DAY, **now), hour=hour, before=GOOD_DAY)
+
+
+@pytest.mark.parametrize(
+    ("heard", "word"),
+    [
+        ({"delivered": 60, "bounced": 40}, "bounced 40 of 100 answers, over 10.0% within the hour"),
+        ({"delivered": 12, "bounced": 8}, "bounced 8 of 20"),
+        (
+            {"delivered": 400, "complained": 10},
+            "complaints 10 about 400 delivered, over 0.3% within the hour",
+        ),
+        ({"delivered": 80, "blocked": 20}, "blocked 20 of 100"),
+    ],
+)
+def test_a_bad_hour_is_not_excused_by_a_good_day(heard: dict[str, int], word: str) -> None:
+    level = evening(**heard)
+    assert warmup.judge(HEALTH, level.counts)[0] is not Verdict.RED
+
+    stepped = warmup.check(LADDER, HEALTH, level, HOUR)
+
+    assert (stepped.stage, stepped.cap, stepped.verdict) == (3, 800, Verdict.RED)
+    assert word in stepped.reason
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        {"delivered": 10, "bounced": 4},  # too few
+        {"delivered": 17, "bounced": 5},  # by chance
+        {"delivered": 90, "bounced": 14},  # by chance, too
+        {"delivered": 500, "complained": 4},
+    ],
+)
+def test_chance_makes_no_hour_red(heard: dict[str, int]) -> None:
+    assert warmup.check(LADDER, HEALTH, evening(**heard), HOUR).judged == 0
+
+
+def test_an_hour_begins_with_nothing_heard() -> None:
+    level = evening(delivered=90, bounced=14)
+
+    next_hour = warmup.check(LADDER, HEALTH, level, HOUR + 1)
+    idle = warmup.check(LADDER, HEALTH, next_hour, HOUR + 2)
+
+    assert next_hour.in_the_hour == Counts()
+    assert idle is next_hour
+
+
+def test_a_healthy_list_has_no_red_hour_in_years() -> None:
+    """3 % bounced and 0.05 % complaints, in hours of any size."""
+    rng = random.Random(1)
+    for _ in range(20_000):
+        answers = rng.randint(20, 400)
+        bounced = sum(rng.random() < 0.03 for _ in range(answers))
+        complained = sum(rng.random() < 0.0005 for _ in range(answers))
+        counts = Counts(delivered=answers - bounced, bounced=bounced, complained=complained)
+        assert warmup.judge_hour(HEALTH, counts) is None
 
 
 # ---- over weeks -------------------------------------------------------------------------------------------
@@ -212,7 +290,7 @@ def test_a_healthy_list_warms_up_within_45_days_without_a_red_one(seed: int) -> 
     for day in range(DAY, DAY + 45):
         level, over = warmup.roll(ladder, HEALTH, level, day)
         verdicts |= {over.verdict} if over else set()
-        level = warmup.check(ladder, HEALTH, a_day(level, 5_000, rng, bad=0.01))
+        level = warmup.check(ladder, HEALTH, a_day(level, 5_000, rng, bad=0.01), day * 24)
         verdicts.add(level.verdict)
 
     assert Verdict.RED not in verdicts
@@ -234,7 +312,7 @@ def test_a_poisoned_list_steps_back_within_the_hour(seed: int) -> None:
             counts.used + part.used, counts.delivered + part.delivered, counts.deferred + part.deferred,
             counts.bounced + part.bounced, 0, counts.complained + part.complained,
         )  # fmt: skip
-        level = warmup.check(ladder, HEALTH, replace(level, counts=counts))
+        level = warmup.check(ladder, HEALTH, replace(level, counts=counts), HOUR)
 
     assert level.stage < 12
     assert level.verdict is Verdict.RED

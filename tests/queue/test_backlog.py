@@ -9,7 +9,7 @@ import pytest
 
 from mailer import clock
 from mailer.policy.sites import SiteRules
-from mailer.queue import backlog, permits
+from mailer.queue import backlog, incarnations, opened, permits
 from mailer.queue.backlog import By, Overview, Row, Wanted
 from mailer.queue.obstacles import Knowledge
 from tests.support.mailroom import (
@@ -111,6 +111,23 @@ def test_connections_that_are_granted_stand_beside_their_limit(room: Mailroom) -
 
     assert (seen["mx:mx.example"].granted, seen["mx:mx.example"].limit) == (4, 4)
     assert (seen["domain:b.example"].granted, seen["domain:b.example"].limit) == (0, 20)
+
+
+def test_connections_in_use_are_forgotten_with_their_worker(room: Mailroom) -> None:
+    busy(room)
+    other = register(room.store)
+    for me in (room.worker.id, other.id):
+        opened.report(room.store, me, {"mx:mx.example": 3, "mx:elsewhere.example": 1})
+    both = rows(look(room))["mx:mx.example"].in_use
+    opened.report(room.store, other.id, {"mx:mx.example": 2})
+    fewer = rows(look(room))["mx:mx.example"].in_use
+    incarnations.fence(room.store, other.id, now=clock.now())
+
+    one = rows(look(room))
+
+    assert (both, fewer) == (6, 5)
+    assert one["mx:mx.example"].in_use == 3
+    assert one["domain:b.example"].in_use == 0
 
 
 def test_a_release_is_no_attempt_and_what_is_unroutable_is_its_domains(room: Mailroom) -> None:

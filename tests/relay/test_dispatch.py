@@ -249,6 +249,22 @@ def test_volume_overflows_into_the_named_pool_and_only_then_waits(room: Mailroom
     assert len(sent.waiting) == 7
 
 
+def test_mail_that_finds_no_room_before_its_deadline_fails_at_once(room: Mailroom) -> None:
+    pool(room, "spare", TWO)
+    pool(room, "main", ONE, is_default=True, overflow="spare")
+    warm_up(room, ONE)
+    warm_up(room, TWO)
+    b = bench(room)
+    urgent = [replace(one, expires_at=NOW + timedelta(hours=1)) for one in b.claim(2 * CAP + 7)]
+
+    sent = b.assign(urgent)
+
+    assert sources(sent) == {ONE: CAP, TWO: CAP}
+    ends = Counter((s.move.state, s.move.event) for _, s in sent.waiting)
+    assert ends == {(RecipientState.EXPIRED, EventType.EXPIRED): 7}
+    assert "deadline comes before there is room" in sent.waiting[0][1].move.reason
+
+
 @pytest.mark.parametrize(
     ("words", "overflows"),
     [

@@ -64,7 +64,7 @@ class World:
             self._send(mail(tenant_id=7))
         self.hour += 1
         for ip, level in self.levels.items():
-            looked = warmup.check(LADDER, RULES.health, level)
+            looked = warmup.check(LADDER, RULES.health, level, self.hour)
             self.levels[ip], _ = warmup.roll(LADDER, RULES.health, looked, self.hour // 24)
             self.verdicts[ip][looked.verdict] += 1
 

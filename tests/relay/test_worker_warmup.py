@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mailer.config.load import warmup_rules
@@ -70,6 +71,35 @@ async def test_a_worker_never_sends_more_than_the_cap_and_the_rest_waits_until_m
     assert standing is not None
     [other] = standing.providers
     assert (other.provider, other.used, other.delivered) == ("other", CAP, CAP)
+
+
+async def test_mail_with_a_deadline_overflows_and_then_fails_at_once(room: Mailroom, tmp_path: Path) -> None:
+    """Two IPs that warm up, one of the overflow pool; what neither may send today is of no use tomorrow."""
+    for name, address in (("spare", "127.0.0.3"), ("main", "127.0.0.2")):
+        ip = egress.add(room.store, [address], f"out{address[-1]}.example.org", new_id=room.new_id, now=NOON)
+        new = NewPool(name=name, is_default=name == "main", overflow="spare" if name == "main" else None)
+        pools.create(room.store, new, new_id=room.new_id, now=NOON)
+        pools.put_member(room.store, name, address)
+        warming.start(room.store, ip.id, Start("steady"), rules=RULES, now=NOON)
+    urgent = [replace(room.message(), expires_at=NOON + timedelta(hours=1)) for _ in range(2 * CAP + 9)]
+    patient = room.message()
+    room.accept(*urgent)
+
+    async with (
+        ScriptedPeer() as peer,
+        DnsServer(ZONE) as dns,
+        working(room, tmp_path, resolver=dns.place, port=peer.port, now=lambda: NOON),
+    ):
+        found = await settled(room, [m.id for m in urgent])
+        await asyncio.to_thread(room.accept, patient)
+        [waits] = await settled(room, [patient.id])
+
+    assert Counter((r.state, r.attempts) for r in found) == {("delivered", 1): 2 * CAP, ("expired", 0): 9}
+    assert Counter(c.heard[0] for c in peer.conversations).keys() == {
+        "EHLO out2.example.org",
+        "EHLO out3.example.org",
+    }
+    assert (waits.state, waits.wait_reason, waits.due_at) == ("deferred", "warmup", MIDNIGHT)
 
 
 async def test_what_could_not_be_offered_uses_up_no_room(room: Mailroom, tmp_path: Path) -> None:

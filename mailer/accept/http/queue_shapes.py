@@ -113,6 +113,7 @@ class QueueRow(Shape):
     oldest_at: At | None = Field(description="Acceptance of the one that waits longest")
     ended: int = Field(description="Attempts that ended in the window")
     outcomes: Mapping[str, int] = Field(description="Those by what was heard: accepted, refused 4yz ...")
+    in_use: int | None = Field(description="Connections open a second ago; of sites, for operators")
     granted: int | None = Field(description="Connections granted to workers; of sites, for operators")
     limit: int | None = Field(description="Connections that it takes; of sites, for operators")
 

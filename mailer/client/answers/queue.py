@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class QueueRow(Struct, frozen=True, kw_only=True):
-    """A site, domain or tenant. granted, limit: connections; of sites, for operators."""
+    """A site, domain or tenant. in_use, granted, limit: connections; of sites, for operators."""
 
     name: str
     queued: int
@@ -19,6 +19,7 @@ class QueueRow(Struct, frozen=True, kw_only=True):
     ended: int
     outcomes: Mapping[str, int]
     oldest_at: datetime | None = None
+    in_use: int | None = None
     granted: int | None = None
     limit: int | None = None
 

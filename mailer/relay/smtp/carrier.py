@@ -91,6 +91,10 @@ class SmtpCarrier:
         """Connections by place."""
         return self._pool.stats()
 
+    def sessions(self) -> dict[str, int]:
+        """Connections open now by site."""
+        return {name: site.open for name, site in self._pool.stats().items()}
+
     async def deliver(self, consignment: Consignment) -> Report:
         """Nothing the peer or the network does raises.
 

@@ -105,6 +105,14 @@ warmup = Table(
     Column("last_day", Integer),  # last day on which it was used; null: never
     Column("verdict", String(10), nullable=False),  # green | yellow | red: of the last day, or of this one
     Column("reason", String(200), nullable=False),  # why it stands where it stands
+    Column(
+        "hour", Integer, nullable=False, server_default="0"
+    ),  # since 1970, of the last look; 0: none today
+    # What had been heard on this day when that hour was first looked at.
+    *(
+        Column(f"{name}_before", Integer, nullable=False, server_default="0")
+        for name in ("delivered", "deferred", "bounced", "blocked", "complained")
+    ),
 )
 
 warmup_day = Table(

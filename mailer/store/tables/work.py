@@ -37,6 +37,15 @@ permit = Table(
     Column("connections", Integer, nullable=False),  # that this incarnation may hold open there
 )
 
+open_session = Table(
+    "open_session",
+    metadata,
+    # As each worker last told, about once a second; for people to look at. Gone with the incarnation.
+    Column("site", String(255), primary_key=True),
+    Column("incarnation_id", Id, primary_key=True, autoincrement=False),
+    Column("sessions", Integer, nullable=False),  # that it has open to the site, idle ones among them
+)
+
 site = Table(
     "site",
     metadata,
