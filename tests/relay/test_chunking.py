@@ -182,6 +182,22 @@ async def test_a_host_that_fails_at_bdat_gets_data_for_a_day(breaks: str) -> Non
     assert not memory.bdat_failed_before(HOST, clock.now() + 25 * HOUR)
 
 
+LOST = "C: MAIL\nC: RCPT\nC: BDAT\nDROP"
+TAKEN = "FLIGHT\nS: 250 ok\nS: 250 ok\nS: 250 2.0.0 taken\n"
+
+
+async def test_a_host_that_answered_bdat_before_may_lose_one_connection() -> None:
+    memory, failed = RecentTls(), []
+    scripts = [f"GREET-CHUNKING\n{TAKEN}{LOST}", f"GREET-CHUNKING\n{TAKEN}{LOST}", f"GREET-CHUNKING\n{LOST}"]
+    async with ScriptedPeer(*scripts) as peer, carrier_to(peer.port, tls_memory=memory) as carrier:
+        for _ in range(5):
+            await carrier.deliver(mail())
+            failed.append(memory.bdat_failed_before(HOST, clock.now()))
+
+    assert failed == [False] * 4 + [True]
+    assert commands(peer).count("BDAT") == 5
+
+
 @pytest.mark.parametrize("last", ["550 5.7.1 spam", "451 4.3.0 later", "250 2.0.0 taken"])
 async def test_a_verdict_on_the_mail_is_no_failure_of_bdat(last: str) -> None:
     memory = RecentTls()

@@ -8,15 +8,15 @@ The local part of a recipient says what happens to it: `<behaviour><n>.<anything
     deferdot<n>   451 to the final dot the first n times, then ok
     refuse        550 to RCPT
     refusedot     554 to the final dot
-    hangbefore    DATA is never answered the first time, then ok
+    hangbefore    DATA is never answered the first time, nor is content by BDAT; then ok
     hangafter     the final dot is never answered the first time, the message is not kept, then ok
     hangkept      the same, but the message is kept
-    dropbefore    the connection is reset at DATA the first time, then ok
+    dropbefore    the connection is reset at DATA or BDAT the first time, then ok
     dropafter     the connection is reset after the final dot the first time, not kept, then ok
     dropkept      the same, but the message is kept
 
 One line of JSON is written to the record before the dot is answered, with one write call: a message that
-the product was told about is always on record. Run as `python -m tests.support.sink RECORD DELAY_MS`.
+the product was told about is always on record. Run as `python -m tests.support.sink RECORD DELAY [chunking]`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ _BEHAVIOUR = re.compile(r"([a-z]+)(\d*)")
 _CAPABILITIES = (
     b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 41943040\r\n250 ENHANCEDSTATUSCODES\r\n"
 )
+_WITH_CHUNKING = b"250-sink\r\n250-CHUNKING" + _CAPABILITIES.removeprefix(b"250-sink")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Book:
 
     record_fd: int
     delay_seconds: float
+    offers_chunking: bool
     sessions: set[Session] = field(default_factory=set)
     tries: Counter[str] = field(default_factory=Counter)
     dots: int = 0
@@ -112,6 +114,7 @@ class Session(asyncio.Protocol):
         self._number = next(book.numbers)
         self._buffer = bytearray()
         self._in_content = False
+        self._chunk_octets: int | None = None
         self._waiting = False
         self.recipients: list[str] = []
         self.after_dot = False
@@ -134,6 +137,8 @@ class Session(asyncio.Protocol):
             pass
 
     def _step(self) -> bool:
+        if self._chunk_octets is not None:
+            return self._take_chunk(self._chunk_octets)
         mark = b"\r\n.\r\n" if self._in_content else b"\r\n"
         end = self._buffer.find(mark)
         if end < 0:
@@ -147,6 +152,19 @@ class Session(asyncio.Protocol):
             self._command(piece)
         return True
 
+    def _take_chunk(self, octets: int) -> bool:
+        """The whole content, as RFC 3030 §2 has it: read whatever becomes of it."""
+        if len(self._buffer) < octets:
+            return False
+        piece = bytes(self._buffer[:octets])
+        del self._buffer[:octets]
+        self._chunk_octets = None
+        if self.recipients:
+            self._final_dot(piece)
+        else:
+            self._say(b"554 5.5.1 no valid recipients")
+        return True
+
     def _say(self, line: bytes) -> None:
         self._transport.write(line + b"\r\n")
 
@@ -155,11 +173,13 @@ class Session(asyncio.Protocol):
     def _command(self, line: bytes) -> None:
         verb = line[:4].upper()
         if verb == b"EHLO":
-            self._transport.write(_CAPABILITIES)
+            self._transport.write(_WITH_CHUNKING if self._book.offers_chunking else _CAPABILITIES)
         elif verb == b"RCPT":
             self._rcpt(line)
         elif verb == b"DATA":
             self._data()
+        elif verb == b"BDAT":
+            self._chunk_octets = int(line.split()[1])
         elif verb == b"QUIT":
             self._say(b"221 2.0.0 bye")
             self._transport.close()
@@ -228,6 +248,9 @@ class Session(asyncio.Protocol):
         if word == "deferdot":
             return ("deferred" if self._nth(recipient) <= number else "accepted"), seconds
         once = {
+            # By DATA these two were met before.
+            "hangbefore": "hung",
+            "dropbefore": "dropped",
             "hangafter": "hung",
             "hangkept": "hung-kept",
             "dropafter": "dropped",
@@ -265,9 +288,9 @@ async def _control(book: Book, reader: asyncio.StreamReader, writer: asyncio.Str
     writer.close()
 
 
-async def _serve(record: Path, delay_seconds: float) -> None:
+async def _serve(record: Path, delay_seconds: float, offers_chunking: bool) -> None:
     fd = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    book = Book(fd, delay_seconds)
+    book = Book(fd, delay_seconds, offers_chunking)
     loop = asyncio.get_running_loop()
     smtp = await loop.create_server(lambda: Session(book), "127.0.0.1", 0, backlog=512)
     control = await asyncio.start_server(lambda r, w: _control(book, r, w), "127.0.0.1", 0)
@@ -314,11 +337,12 @@ class Sink:
 
 
 @contextmanager
-def running_sink(folder: Path, *, delay_seconds: float = 0.0) -> Iterator[Sink]:
+def running_sink(folder: Path, *, delay_seconds: float = 0.0, offers_chunking: bool = True) -> Iterator[Sink]:
     """A sink in a process of its own, ended with the block."""
     record = folder / "sink.jsonl"
     record.touch()
     command = [sys.executable, "-m", "tests.support.sink", str(record), str(delay_seconds)]
+    command += ["chunking"] if offers_chunking else []
     sink = Sink(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT), record)
     try:
         yield sink
@@ -327,4 +351,4 @@ def running_sink(folder: Path, *, delay_seconds: float = 0.0) -> Iterator[Sink]:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(Path(sys.argv[1]), float(sys.argv[2])))
+    uvloop.run(_serve(Path(sys.argv[1]), float(sys.argv[2]), "chunking" in sys.argv[3:]))

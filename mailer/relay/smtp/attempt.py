@@ -249,7 +249,7 @@ class Attempt:
             self._line.dialer.tell(session, target.demand)
         about.passed_on = self._wire.passes_on(session.capabilities)
         self.progress.refused = None
-        self.progress.bdat_failed = False
+        self.progress.by_bdat = self.progress.bdat_failed = False
         session.protocol.transcript = self._transcript
         try:
             if not await self._in_its_time():
@@ -268,9 +268,9 @@ class Attempt:
             session.discard()
             self._line.pool.give_up(self._place)
             raise
-        self._line.chunking.note(session, outcome)
+        self._line.chunking.note(session, outcome, by_bdat=self.progress.by_bdat)
         if self.progress.bdat_failed:
-            self._line.chunking.failed(session)
+            self._line.chunking.failed(session, outcome)
         self._line.pool.give_back(self._place, session)
         return outcome
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from mailer.policy.classify import status_of
-from mailer.policy.outcome import Accepted, Outcome, Refused
+from mailer.policy.outcome import Accepted, Broken, Outcome, Refused
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
 from mailer.relay.smtp.session import Session
@@ -27,7 +27,7 @@ LARGEST_OCTETS = 65536
 # A session that idled may have been closed by the peer a moment ago. Before the dot that is harmless, but
 # with BDAT it would be in doubt.
 _FRESH_SECONDS = 2.0
-_MOST_REFUSING = 10_000
+_MOST_HOSTS = 10_000
 
 _PROTOCOL = 5  # enhanced status x.5.z: the command, not the mail (RFC 3463 §3.6)
 
@@ -45,6 +45,7 @@ class Chunking:
         self._now = now
         self._monotonic = monotonic
         self._refusing: dict[str, None] = {}  # hosts that refused the last recipient
+        self._proven: dict[str, None] = {}  # hosts that answered the last content by BDAT
 
     def pays(self, session: Session) -> bool:
         """Whether content that is small may go by BDAT over this session, in step with all that was said."""
@@ -54,22 +55,36 @@ class Chunking:
         is_fresh = self._monotonic() - session.used_at < _FRESH_SECONDS
         return is_fresh and not self._memory.bdat_failed_before(host, self._now())
 
-    def note(self, session: Session, outcome: Outcome) -> None:
-        """Whether the host took the last recipient that it was offered."""
+    def note(self, session: Session, outcome: Outcome, *, by_bdat: bool) -> None:
+        """Whether the host took the last recipient that it was offered, and answered BDAT."""
         host = session.target.host
         match outcome:
             case Refused(_, Phase.RCPT):
-                while len(self._refusing) >= _MOST_REFUSING:
-                    del self._refusing[next(iter(self._refusing))]
-                self._refusing[host] = None
+                _remember(self._refusing, host)
             case Accepted() | Refused(_, Phase.END_OF_DATA):
                 self._refusing.pop(host, None)
+                if by_bdat:
+                    _remember(self._proven, host)
             case _:
                 pass
 
-    def failed(self, session: Session) -> None:
-        """BDAT met what DATA would not have: DATA for this host from now on, for a day."""
-        self._memory.note_bdat_failure(session.target.host, self._now())
+    def failed(self, session: Session, outcome: Outcome) -> None:
+        """BDAT met what DATA would not have: DATA for this host from now on, for a day.
+
+        A connection lost by a host that answered BDAT just before says nothing of BDAT; two in a row do.
+        """
+        host = session.target.host
+        if isinstance(outcome, Broken) and outcome.in_doubt and host in self._proven:
+            del self._proven[host]
+            return
+        self._memory.note_bdat_failure(host, self._now())
+
+
+def _remember(hosts: dict[str, None], host: str) -> None:
+    hosts.pop(host, None)  # so that it moves to the young end
+    while len(hosts) >= _MOST_HOSTS:
+        del hosts[next(iter(hosts))]
+    hosts[host] = None
 
 
 def is_not_understood(reply: Reply) -> bool:

@@ -39,6 +39,7 @@ class Progress:
     dot_sent  the final dot may be on its way: from now on silence is in doubt, and no other host is tried
     released  the worker is stopping and took the attempt back before its dot
     refused   the answer that decides, while the rest of its pipelined group is still read
+    by_bdat   the content went along with the envelope
     bdat_failed  the host met BDAT with what DATA would not have met with; nothing of it was taken, or it is
               in doubt
     """
@@ -47,6 +48,7 @@ class Progress:
     dot_sent: bool = False
     released: bool = False
     refused: Refused | None = None
+    by_bdat: bool = False
     bdat_failed: bool = False
 
 
@@ -119,7 +121,7 @@ class _Transaction:
             raise session.protocol.failure
         if not self.journal.about_to_send_dot(wire.mail.attempt_id, passed_on=passed_on):
             return NotTried(WaitReason.RELEASED)  # nothing was said: the session is in step
-        progress.dot_sent = True
+        progress.dot_sent = progress.by_bdat = True
         progress.phase = Phase.END_OF_DATA  # whatever is lost from here on may hide an acceptance
         chunk = wire.chunk
         lines = (*wire.envelope(session.capabilities)[:2], f"BDAT {len(chunk)} LAST")
