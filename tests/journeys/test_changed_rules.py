@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,10 +90,20 @@ def test_a_rule_that_comes_into_the_file_is_obeyed_and_named_and_a_slip_is_not(t
             by_all(instance, "sites.own_rules_taken")
             after = {role: instance.pid(role) for role in instance.roles()}
 
+            file.write_text(SLIP)
+            worker = next(role for role in instance.roles() if role.startswith("worker"))
+            os.kill(after[worker], signal.SIGKILL)
+            instance.wait_for_successor(worker, after[worker], within_seconds=WITHIN)
+            started = logged(instance, worker, "sites.started_without_file")
+            listed = instance.run("sites", "rules")
+
     assert said.returncode == 0, said.stderr
     assert after == pids
     assert suspended_by_a_slip == 0
     assert named == {f"{file}:2"}
+    assert len(started) == 1
+    assert f"{tmp_path}/data/sites.last-good.toml:2" in listed.stdout
+    assert f"MAILER_SITES_FILE {file} cannot be used" in listed.stderr
     for lines in refused.values():
         assert f"{file}:3" in lines[0]
         assert "error" in lines[0]

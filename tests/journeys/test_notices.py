@@ -23,7 +23,10 @@ from tests.support.instance import ROOT, Instance, environment, installed, wait_
 from tests.support.scripted_smtp import ScriptedPeer
 from tests.support.sink import running_sink
 
-PATIENCE_SECONDS = 90
+# What the product promises with these settings: the last failure is known after 4 s, others of its message
+# are waited for up to 10 s, DSNs are made once a second, and an inbox that broke ten times as it was killed
+# is asked again after 10 s. That is 25 s; the rest is for a machine that is busy with other things.
+PATIENCE_SECONDS = 40
 SENDER = "shop@sandbox.mailer.test"
 HASTE = {"MAILER_RETRY_DELAYS": "1s", "MAILER_GIVE_UP_AFTER": "4s", "MAILER_DELAY_NOTICE_AFTER": "1s"}
 
@@ -61,17 +64,16 @@ def submit(instance: Instance, named: Named, *, sender: str = SENDER, options: S
     return words.split()[-1].decode()
 
 
-def caught(instance: Instance) -> list[bytes]:
-    box = mailbox.Maildir(instance.data / "inbox", create=False)
-    return [box.get_bytes(key) for key in box.iterkeys()]
-
-
 def reports(instance: Instance, wanted: int) -> list[tuple[bytes, EmailMessage]]:
     """The DSNs in the inbox, once there are so many, the failures last."""
+    parsed: dict[str, tuple[bytes, EmailMessage]] = {}  # each once: the processor is the product's
 
     def look() -> list[tuple[bytes, EmailMessage]] | None:
-        parsed = [(raw, message_from_bytes(raw, policy=policy.default)) for raw in caught(instance)]
-        found = [(raw, m) for raw, m in parsed if m.get_content_type() == "multipart/report"]
+        box = mailbox.Maildir(instance.data / "inbox", create=False)
+        for key in set(box.keys()) - parsed.keys():
+            raw = box.get_bytes(key)
+            parsed[key] = raw, message_from_bytes(raw, policy=policy.default)
+        found = [(raw, m) for raw, m in parsed.values() if m.get_content_type() == "multipart/report"]
         return sorted(found, key=lambda pair: str(pair[1]["Subject"])) if len(found) >= wanted else None
 
     return wait_for(f"{wanted} reports", look, within_seconds=PATIENCE_SECONDS)
