@@ -28,7 +28,7 @@ _COMMANDS = {
     "ip": "ips",
     "pool": "pools",
     "warmup": "warming",
-    "simulate": "simulate",
+    "simulate": "growing",
     "send": "send",
     "messages": "messages",
     "explain": "messages",

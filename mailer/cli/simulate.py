@@ -1,4 +1,4 @@
-"""`mailer simulate run | scripts | serve`."""
+"""`mailer simulate run | warm-up | scripts | serve`."""
 
 from __future__ import annotations
 

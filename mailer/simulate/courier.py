@@ -14,21 +14,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from mailer.policy import pace as learner
-from mailer.policy.automation import Action, Rule, Sign, sign_of
+from mailer.policy.automation import Action
 from mailer.policy.disposition import Defer, Facts, decide
-from mailer.policy.governor import Match, Observation, Record, StreamPace, govern, govern_stream
-from mailer.policy.outcome import Accepted, Broken, Outcome, Refused
-from mailer.policy.pace import Slice, State
+from mailer.policy.governor import Record, StreamPace, govern, govern_stream
+from mailer.policy.outcome import Accepted, Broken, Outcome
+from mailer.policy.pace import State
 from mailer.policy.retry import TRANSACTIONAL, RetrySchedule
 from mailer.policy.sites import SiteRules
+from mailer.simulate.hearing import Ear
 from mailer.simulate.provider import Heard
 from mailer.simulate.world import World
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)  # any instant will do: nothing depends on the date
 _HOUR = 3600.0
 _TURN, _SLOW_TURN = 1.0, 5.0
-_SITE_ACTIONS = frozenset({Action.SLOW, Action.FEWER, Action.SUSPEND})
-_STREAM_ACTIONS = frozenset({Action.SLOW_STREAM, Action.HOLD_STREAM})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +101,11 @@ class Courier:
     def __init__(self, world: World, provider: str, rules: SiteRules, sender: Sender, seed: int) -> None:
         self._world = world
         self._provider = provider
-        self._rules = rules
         self._sender = sender
         self._draw = random.Random(f"{seed}/{provider}/courier").random  # noqa: S311 - a game
         self._site = rules.site([world.parts[provider].mx])
-        self._owner = rules.provider_name(self._site)
+        self._ear = Ear(rules, self._site)
         self._most = rules.connections(self._site, sender.connections)
-        self._fits: dict[Outcome, Rule | None] = {}
         self._mail = _Mail()
         self._record = Record()
         self._stream = StreamPace()
@@ -218,7 +215,7 @@ class Courier:
             room -= count
             for answer in answers:
                 self._settle(answer, attempts, first, hour)
-            if any(self._stops(answer.outcome) for answer in answers):
+            if any(self._ear.stops(answer.outcome) for answer in answers):
                 break
         if heard:
             self._learn(heard)
@@ -252,61 +249,12 @@ class Courier:
                 hour.bounced += heard.count
 
     def _is_our_fault(self, outcome: Outcome) -> bool:
-        rule = self._rule(outcome)
+        rule = self._ear.rule(outcome)
         return rule is not None and Action.RETRY in rule.actions
 
-    def _rule(self, outcome: Outcome) -> Rule | None:
-        """Replies are few and repeat: each is looked up once."""
-        if not isinstance(outcome, Refused):
-            return None
-        if outcome not in self._fits:
-            found = self._rules.automation.match(self._owner, outcome.reply, outcome.phase)
-            self._fits[outcome] = found
-        return self._fits[outcome]
-
-    def _stops(self, outcome: Outcome) -> bool:
-        """As the product's book does: what waits is not sent once a site was heard to refuse for rate."""
-        rule = self._rule(outcome)
-        return rule is not None and bool(rule.actions & {Action.SLOW, Action.SUSPEND})
-
     def _learn(self, heard: list[Heard]) -> None:
-        accepted = answered = broken = 0
-        matches: dict[str, Match] = {}
-        of_stream: list[Match] = []
-        words = ""
-        for one in heard:
-            rule = self._rule(one.outcome)
-            if rule is not None and rule.actions & _STREAM_ACTIONS:
-                of_stream.append(Match(rule=rule, count=one.count, words=_words(one.outcome)))
-            if rule is not None and rule.actions & _SITE_ACTIONS:
-                before = matches[rule.name].count if rule.name in matches else 0
-                matches[rule.name] = Match(rule=rule, count=before + one.count, words=_words(one.outcome))
-                continue
-            match sign_of(one.outcome):
-                case Sign.ACCEPTED:
-                    accepted += one.count
-                case Sign.ANSWERED:
-                    answered += one.count
-                case Sign.BROKEN:
-                    broken, words = broken + one.count, _words(one.outcome)
-                case _:
-                    pass
+        seen, of_stream = self._ear.sort(heard)
         now = self._at(self._now)
-        seen = Observation(
-            heard=Slice(accepted=accepted, answered=answered, broken=broken),
-            matches=tuple(matches.values()),
-            words=words,
-        )
         self._record = govern(self._record, seen, now, most=self._most)
         if of_stream:
             self._stream = govern_stream(self._stream, of_stream, now)
-
-
-def _words(outcome: Outcome) -> str:
-    match outcome:
-        case Refused(reply, phase):
-            return f"{reply.code} {reply.text} (to {phase})"
-        case Broken(phase, cause):
-            return f"{cause} (at {phase})"
-        case _:
-            return ""

@@ -10,9 +10,11 @@ from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
 from mailer.simulate.behaviour import Answer, Behaviour, Moment, Rate, Silence, Tarpit
 from mailer.simulate.script import Part
+from mailer.simulate.standing import Standing
 
 PHASES = (Phase.GREETING, Phase.MAIL, Phase.RCPT, Phase.END_OF_DATA)
 TAKEN = Accepted(Reply(250, ("2.0.0 OK",)))
+UNKNOWN = Reply(550, ("5.1.1 No such user",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,29 @@ class Provider:
         for behaviour in self._behaviours:
             behaviour.accepted(ip, now, count)
 
+    def introduce(self, ip: str, per_day: int, now: float) -> None:
+        """It has been sent so much a day by that IP for long."""
+        for standing in self._standings():
+            standing.introduce(ip, per_day, now)
+
+    def complained(self, ip: str, now: float, count: int) -> None:
+        """So many of those who got mail from that IP complained."""
+        for standing in self._standings():
+            standing.complained(ip, now, count)
+
+    def _standings(self) -> list[Standing]:
+        return [behaviour for behaviour in self._behaviours if isinstance(behaviour, Standing)]
+
+    def send_astray(self, ip: str, now: float, count: int) -> list[Heard]:
+        """What `count` messages hear that are for recipients that there are not."""
+        for phase in (Phase.GREETING, Phase.MAIL):
+            answer = self.answer(Moment(now=now, ip=ip, phase=phase, draw=self._draw))
+            if answer is not None:
+                return [Heard(_outcome(answer[0], phase), count, answer[1])]
+        for standing in self._standings():
+            standing.unknown_asked(ip, now, count)
+        return [Heard(Refused(UNKNOWN, Phase.RCPT), count)]
+
     def send(
         self, ip: str, now: float, count: int, *, first_seen: float | None = None, connections: int = 1
     ) -> list[Heard]:
@@ -74,14 +99,17 @@ class Provider:
         return heard
 
     def _plain_room(self, ip: str, now: float) -> int | None:
-        """How many would be taken where nothing but rate limits holds now; None: something else does."""
-        rates = []
+        """How many would be taken where nothing but their number matters now; None: something else does."""
+        least = 1 << 30
         for behaviour in self._behaviours:
-            if isinstance(behaviour, Rate):
-                rates.append(behaviour)
+            if isinstance(behaviour, Rate | Standing):
+                room = behaviour.room(ip, now) if behaviour.hours.hold(now) else least
+                if room is None:
+                    return None
+                least = min(least, room)
             elif not isinstance(behaviour, Tarpit):
                 return None
-        return min((rate.room(ip, now) for rate in rates if rate.hours.hold(now)), default=1 << 30)
+        return least
 
     def _send_one(self, ip: str, now: float, first_seen: float | None, connections: int) -> Heard:
         for phase in PHASES:

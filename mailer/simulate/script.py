@@ -13,7 +13,7 @@ domains = ["big.example"]           # for the real sink: recipients' domains
 tls = "offered"                     # none | offered | broken (the handshake fails); for the real sink
 
 [[provider.big.does]]
-kind = "rate"                       # rate | refuse | greylist | reputation | connections | tarpit | dead
+kind = "rate"                       # or refuse, greylist, reputation, standing, connections, tarpit, dead
 limit = 2000
 per = "1h"
 window = "sliding"                  # or "fixed": by the clock
@@ -50,6 +50,7 @@ from mailer.simulate.behaviour import (
     Silence,
     Tarpit,
 )
+from mailer.simulate.standing import Standing
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 _SPAN = re.compile(r"([0-9]{1,6})(ms|s|m|h|d)")
@@ -63,6 +64,7 @@ _TAKES = {
     "refuse": {"share", "phase", "reply", "is_limit"},
     "greylist": {"seconds", "reply"},
     "reputation": {"messages", "per", "lasts", "phase", "reply"},
+    "standing": {"free", "growth", "unknown", "complaints", "lasts", "shift", "phase", "reply"},
     "connections": {"limit", "reply"},
     "tarpit": {"seconds", "phase"},
     "dead": {"share"},
@@ -72,6 +74,7 @@ _REPLIES = {
     "refuse": "550 5.1.1 No such user",
     "greylist": "451 4.7.1 Greylisted, try again later",
     "reputation": "421 4.7.0 Temporarily deferred due to unexpected volume",
+    "standing": "421 4.7.28 Unusual rate of unsolicited mail originating from your IP address",
     "connections": "421 4.7.0 Too many connections",
 }
 
@@ -224,19 +227,24 @@ def _faults(section: Any) -> list[str]:
     if kind not in _TAKES:
         return [f"needs kind, one of {', '.join(_TAKES)}"]
     faults = [f"{key} is not known for {kind}" for key in section.keys() - _COMMON - _TAKES[kind]]
-    for key in ("begin", "end", "on", "off", "per", "seconds", "lasts"):
+    for key in ("begin", "end", "on", "off", "per", "seconds", "lasts", "shift"):
         if key in section and seconds_of(section[key]) is None:
             faults.append(f'{key} must be a time such as "10m"')
     needed = {"rate": ("limit", "per"), "connections": ("limit",), "reputation": ("messages", "per", "lasts")}
-    needed |= {"greylist": ("seconds",), "tarpit": ("seconds",)}
+    needed |= {"greylist": ("seconds",), "tarpit": ("seconds",), "standing": ("free", "growth", "lasts")}
     faults += [f"{kind} needs {key}" for key in needed.get(kind, ()) if key not in section]
     faults += [
         f"{key} must be a whole number from 1"
-        for key in ("limit", "messages")
+        for key in ("limit", "messages", "free")
         if key in section and not _is_count(section[key])
     ]
-    if "share" in section and not (_is_number(section["share"]) and 0 < section["share"] <= 1):
-        faults.append("share must be above 0, and 1 at most")
+    faults += [
+        f"{key} must be above 0, and 1 at most"
+        for key in ("share", "unknown", "complaints")
+        if key in section and not (_is_number(section[key]) and 0 < section[key] <= 1)
+    ]
+    if "growth" in section and not (_is_number(section["growth"]) and section["growth"] >= 1):
+        faults.append("growth must be a number from 1")
     if section.get("phase", "rcpt") not in _PHASES:
         faults.append(f"phase must be one of {', '.join(_PHASES)}")
     if section.get("window", "sliding") not in ("sliding", "fixed"):
@@ -272,6 +280,8 @@ def _behaviour(section: Mapping[str, Any]) -> Behaviour:
             return Reputation(
                 messages=messages, seconds=per, lasts=lasts, phase=phase, reply=reply, hours=hours
             )
+        case "standing":
+            return _standing(section, hours, phase, reply)
         case "connections":
             return Connections(limit=section["limit"], reply=reply, hours=hours)
         case "tarpit":
@@ -283,6 +293,20 @@ def _behaviour(section: Mapping[str, Any]) -> Behaviour:
             share = float(section.get("share", 1))
             is_limit = bool(section.get("is_limit", False))
             return Refusal(phase=phase, answer_=reply, hours=hours, share=share, is_limit=is_limit)
+
+
+def _standing(section: Mapping[str, Any], hours: Hours, phase: Phase, reply: Reply) -> Standing:
+    return Standing(
+        free=section["free"],
+        growth=float(section["growth"]),
+        unknown=float(section.get("unknown", 1)),
+        complaints=float(section.get("complaints", 1)),
+        lasts=seconds_of(section["lasts"]) or 0.0,
+        shift=seconds_of(section.get("shift")) or 0.0,
+        phase=phase,
+        reply=reply,
+        hours=hours,
+    )
 
 
 def _reply(line: Any) -> Reply | None:

@@ -21,9 +21,10 @@ from mailer.policy.automation import parse_rule
 from mailer.policy.governor import Match, Observation
 from mailer.policy.routing import RouteTable
 from mailer.queue import pace
-from mailer.simulate.plot import draw
+from mailer.simulate.plot import draw, draw_growth
 from mailer.simulate.run import run as simulate
 from mailer.simulate.script import parse
+from mailer.simulate.warmed import Day, Growth
 from mailer.store import Store
 
 Run = Callable[..., Result]
@@ -126,6 +127,62 @@ def test_a_plot_is_a_png(tmp_path: Path) -> None:
     from mailer.config.load import site_rules
 
     draw(simulate(parse("mine", SCRIPT), site_rules(None), hours=12, seed=1), tmp_path / "x.png")
+
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+# ---- a warm-up -----------------------------------------------------------------------------------------
+
+
+def test_a_warm_up_prints_a_line_a_day_and_ip(run: Run) -> None:
+    told = run("simulate", "warm-up", "--days", "2", "--volume", "300")
+
+    lines = [line.split() for line in told.stdout.splitlines()]
+    assert told.exit_code == 0
+    assert lines[0][:5] == ["IP", "DAY", "CAP", "OFFERED", "ACCEPTED"]
+    assert [line[:2] for line in lines[1:]] == [
+        ["192.0.2.1", "1"],
+        ["192.0.2.1", "2"],
+        ["192.0.2.2", "1"],
+        ["192.0.2.2", "2"],
+    ]
+    assert "green" in lines[1]
+
+
+def test_a_warm_up_as_json_shows_what_comes_of_none(run: Run) -> None:
+    arguments = (
+        "simulate",
+        "warm-up",
+        "--days",
+        "1",
+        "--volume",
+        "2000",
+        "--plan",
+        "none",
+        "--alone",
+        "--json",
+    )
+
+    found = answer(run(*arguments))
+
+    [day] = found["ips"]["192.0.2.1"]
+    assert day["blocked"] > 0.2 * day["offered"]
+    assert found["waiting"][0] > 500
+    assert found["warm_on"] is None
+
+
+def test_a_warm_up_by_a_plan_that_there_is_not_names_those_that_are(run: Run) -> None:
+    told = run("simulate", "warm-up", "--plan", "swift")
+
+    assert told.exit_code == 1
+    assert "there are steady, sparkpost, sendgrid, and none" in told.stderr
+
+
+def test_a_warm_up_is_drawn(tmp_path: Path) -> None:
+    day = Day(number=1, ip="192.0.2.1", offered=200, accepted=190, cap=200)
+    growth = Growth("mine", 1, {"192.0.2.1": [day]}, [0], [0])
+
+    draw_growth(growth, tmp_path / "x.png")
 
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG\r\n")
 

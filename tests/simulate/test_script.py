@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from mailer.policy.outcome import Accepted, Broken, Refused
+from mailer.protocol.phase import Phase
+from mailer.protocol.reply import Reply
 from mailer.simulate import script
 from mailer.simulate.provider import Heard
 from mailer.simulate.script import ScriptError, parse
@@ -36,7 +38,7 @@ def test_the_shipped_scripts_hold(name: str) -> None:
 
 
 def test_scripts_are_shipped() -> None:
-    assert set(script.shipped()) == {"europe", "hostile", "new-ip", "tls-oddities"}
+    assert set(script.shipped()) == {"europe", "hostile", "new-ip", "tls-oddities", "warm-up"}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,8 @@ def test_scripts_are_shipped() -> None:
         ('[provider.p]\ndoes = [{ kind = "rate", limit = 0, per = "1h" }]', "limit must be a whole number"),
         ('[provider.p]\ndoes = [{ kind = "rate", limit = 3, per = "soon" }]', "per must be a time"),
         ('[provider.p]\ndoes = [{ kind = "greylist", seconds = "5m", limit = 3 }]', "limit is not known for"),
+        ('[provider.p]\ndoes = [{ kind = "standing", free = 3, lasts = "1h" }]', "standing needs growth"),
+        ('[provider.p]\ndoes = [{ kind = "standing", growth = 0.5 }]', "growth must be a number from 1"),
         ('[provider.p]\ndoes = [{ kind = "refuse", share = 2 }]', "share must be above 0"),
         ('[provider.p]\ndoes = [{ kind = "refuse", phase = "later" }]', "phase must be one of"),
         ('[provider.p]\ndoes = [{ kind = "refuse", reply = "250 2.0.0 ok" }]', "reply must be a line"),
@@ -130,6 +134,48 @@ def test_connections_beyond_the_cap_are_turned_away() -> None:
 
     assert sent(made, 8, 0, connections=8) == 3
     assert sent(made, 8, 0, connections=3) == 8
+
+
+STRICT = 'kind = "standing", free = 50, growth = 2, unknown = 0.1, complaints = 0.01, lasts = "1h"'
+DAY = 24 * HOUR
+
+
+def test_an_ip_that_grows_too_fast_loses_its_standing_for_longer_each_time() -> None:
+    made = world(STRICT)
+
+    assert sent(made, 60, 0) == 51  # the last one was too many
+    assert sent(made, 1, 0.9 * HOUR) == 0
+    assert sent(made, 200, DAY) == 2 * 51 + 1
+    assert sent(made, 1, DAY + 1.9 * HOUR) == 0
+    assert sent(made, 1, 3 * DAY) == 1
+
+
+def test_an_ip_that_is_known_may_send_what_it_did() -> None:
+    made = world(STRICT)
+    made.provider("p").introduce(IP, 500, 0)
+
+    assert sent(made, 1000, 0) == 1000
+    assert sent(made, 1, 1) == 1
+    assert sent(made, 1, 2) == 0
+
+
+def test_unknown_recipients_and_complaints_cost_it_its_standing() -> None:
+    made, other = world(STRICT), world(STRICT)
+
+    [unknown] = made.provider("p").send_astray(IP, 0, 50)
+    sent(other, 40, 0)
+    other.provider("p").complained(IP, 10, 3)
+
+    assert (unknown.count, unknown.outcome) == (50, Refused(Reply(550, ("5.1.1 No such user",)), Phase.RCPT))
+    assert sent(made, 1, 20) == sent(other, 1, 20) == 0
+    assert sent(made, 1, 2 * HOUR) == sent(other, 1, 2 * HOUR) == 1
+
+
+def test_its_day_begins_when_the_provider_says() -> None:
+    made = world(f'{STRICT}, shift = "6h"')
+
+    assert sent(made, 50, 5 * HOUR) == 50
+    assert sent(made, 50, 7 * HOUR) == 50
 
 
 def test_a_dead_provider_gives_no_answer() -> None:
