@@ -113,12 +113,18 @@ class Room:
     until            when there is room again; None: not known
     suspended_until  the provider does not want this IP before; None: it does
     is_busy          for the moment: a ceiling is used up, its connections are taken, or enough is in hand
+    is_new           it is being warmed up, and its cap of today is not known yet
     """
 
     free: int | None = None
     until: datetime | None = None
     suspended_until: datetime | None = None
     is_busy: bool = False
+    is_new: bool = False
+
+    @property
+    def is_warm(self) -> bool:
+        return self.free is None and not self.is_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +219,7 @@ def _others(stay: Stay | None, own: list[Candidate]) -> list[Candidate]:
 
 def _confined(wish: Wish, own: Sequence[Candidate], rooms: Mapping[int, Room]) -> list[Candidate]:
     """The one IP that bears a stream in trouble: without a cap where there is one, the same all the while."""
-    warm = [c for c in own if rooms.get(c.egress.id, _OPEN).free is None] or own
+    warm = [c for c in own if rooms.get(c.egress.id, _OPEN).is_warm] or own
     ordered = sorted(warm, key=lambda candidate: candidate.egress.id)
     return [ordered[(wish.tenant_id + wish.stream_id) % len(ordered)]] if ordered else []
 

@@ -180,7 +180,7 @@ class Departing:
         warm = self._warm_room(berth, egress)
         suspended_until = self._p.suspended_until(egress, berth.site)
         is_busy = place in closed or self._gauges.messages(place_name(*place), berth.wish.stream_kind) <= 0
-        return Room(free=warm.free, until=warm.until, suspended_until=suspended_until, is_busy=is_busy)
+        return replace(warm, suspended_until=suspended_until, is_busy=is_busy)
 
     def _known_room(self, berth: _Berth, egress: Egress) -> Room:
         """One that was not measured may take more in a moment."""

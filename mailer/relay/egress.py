@@ -119,8 +119,10 @@ class EgressBook:
         if self._full.get(key) == today:
             return Room(free=0, until=start_of(today + 1))
         level = tables.levels.get(key)
-        if level is None or level.day < today or level.cap is None:
-            return Room()  # it is warm; or not begun, or not rolled over: then the reserve will tell
+        if level is None or (level.day < today and level.cap is not None):
+            return Room(is_new=True)  # not begun, or not rolled over: the reserve will tell
+        if level.cap is None:
+            return Room()
         return Room(free=max(level.cap - level.used, 0), until=start_of(level.day + 1))
 
     def found_full(self, egress_id: int, provider: str, day: int) -> None:

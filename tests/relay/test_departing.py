@@ -132,7 +132,7 @@ class Bench:
 
 def bench(
     room: Mailroom, limits: str = "", *, here: Collection[str] = (ONE, TWO, THREE), me: int | None = None,
-    site: str | None = SITE, most: ClaimLimits | None = None,
+    site: str | None = SITE, most: ClaimLimits | None = None, in_trouble: bool = False,
 ) -> Bench:  # fmt: skip
     me, ticks = me or room.worker.id, Ticks()
     rules = SiteRules.parse({"sites.toml": BY_RATE.format(limits=limits)})
@@ -148,6 +148,7 @@ def bench(
         draw=random.Random(7).random, trouble=StreamTrouble(RULES.health, ticks),
         suspended_until=lambda e, s: pace.closed_until(e.name, s),
         leaves=lambda e, s: pace.claimed(e.name, s),
+        is_slowed=lambda _mail, _site: in_trouble,
     )  # fmt: skip
     lease = Lease(room.store, me, seconds=15, monotonic=ticks)
     in_hand = InHand()
@@ -495,6 +496,20 @@ def test_what_a_reserve_refuses_goes_back_and_leaves_from_another_ip_with_its_to
     assert {c.egress and c.egress.name for c in turned} <= {ONE}
     assert set(sources(again)) <= {TWO}
     assert all(c.spend for c in again)
+
+
+def test_a_stream_in_trouble_keeps_to_one_warm_ip_whatever_is_dealt(room: Mailroom) -> None:
+    pool(room, ONE, TWO, THREE)
+    warm_up(room, ONE)
+    for n in range(30):
+        accept(room, 3, f"d{n}.example")
+    b = bench(room, in_trouble=True)
+
+    claimed = b.pull_all()
+
+    assert len(claimed) >= 20
+    assert len(sources(claimed)) == 1
+    assert sources(claimed).keys() < {TWO, THREE}
 
 
 def test_mail_whose_ips_are_all_full_for_today_is_told_so_and_takes_no_tokens(room: Mailroom) -> None:
