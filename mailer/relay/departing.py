@@ -141,12 +141,16 @@ class Departing:
         """The rooms of some IPs of each, and where none of them takes new mail of the others as well."""
         self._remember(berths)
         self._look_at([(berth, self._some_of(berth, most)) for berth in berths])
+        closed = [berth for berth in berths if not berth.fresh and len(berth.rooms) < len(berth.usable)]
+        # Not the same ones first each time: sites that take nothing at all must not hide the others.
+        start = int(self._p.draw() * len(closed)) if len(berths) > 1 else 0
         rest, rooms = [], 0
-        for berth in berths:
+        for berth in closed[start:] + closed[:start]:
             left = [c for c in berth.usable if c.egress.id not in berth.rooms]
-            if left and not berth.fresh and rooms < _ROOMS_AT_ONCE:
-                rest.append((berth, left))
-                rooms += len(left)
+            rest.append((berth, left))
+            rooms += len(left)
+            if rooms >= _ROOMS_AT_ONCE:
+                break
         self._look_at(rest)
 
     def _some_of(self, berth: _Berth, most: int) -> Sequence[Candidate]:

@@ -27,7 +27,7 @@ from mailer.queue import allowances, incarnations, settle, warming
 from mailer.queue.claim import Claimed
 from mailer.queue.settle import Heard, Move, Settlement
 from mailer.queue.warming import Start
-from mailer.relay import prospects
+from mailer.relay import departing, prospects
 from mailer.relay.claimer import Claimer, ClaimLimits, Permits
 from mailer.relay.dispatch import Dispatcher, DispatchParts, Sent
 from mailer.relay.egress import EgressBook
@@ -301,6 +301,29 @@ def test_where_more_lanes_wait_than_one_look_takes_in_all_are_claimed_in_the_end
 
     assert len({c.recipient_id for c in done}) == len(done) == 60
     assert set(sources(done)) == {ONE, TWO}
+
+
+def test_sites_that_suspended_every_ip_do_not_hide_those_that_suspended_one(
+    room: Mailroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many sites wait as rooms are looked at in few pulls."""
+    monkeypatch.setattr(departing, "_WAYS_AT_ONCE", 1)
+    monkeypatch.setattr(departing, "_ROOMS_AT_ONCE", 4)
+    pool(room, ONE, TWO)
+    room.accept(*(room.message(f"d{n}.example") for n in range(40)))
+    b = bench(room)
+    b.claimer._site_of = lambda domain: f"mx:{domain}"
+    for n in range(40):
+        for address in (ONE, TWO) if n < 30 else (ONE,):
+            b.pace.note(address, f"mx:d{n}.example", 1, 1, TOO_FAST)
+    b.later(1)
+    b.pace.synchronise(b.ticks.at())
+    done: list[Claimed] = []
+    for _ in range(100):
+        b.later(0.05)
+        done += b.pull()
+
+    assert sources(done) == {TWO: 10}
 
 
 def test_a_weight_of_zero_and_an_overflow_pool_are_not_for_a_moments_rush(room: Mailroom) -> None:
