@@ -18,7 +18,7 @@ from mailer.queue.acting import Requeue, Verdict
 from mailer.queue.actions import Action, Doer
 from mailer.queue.backlog import Overview, Wanted
 from mailer.queue.holds import Hold, NewHold, TooManyHolds
-from mailer.queue.moving import CannotMove, Move
+from mailer.queue.moving import CannotMove, Move, MoveToPool
 from mailer.queue.obstacles import Knowledge
 from mailer.queue.pieces import Done, Extent, Means
 from mailer.queue.selection import Selection
@@ -103,6 +103,21 @@ class WaitingMail:
             done = moving.move(self._means, wanted, _doer(caller), ordered, most=MOST_AT_ONCE)
         except CannotMove as error:
             raise SubmissionError(Fault.INVALID_FIELD, str(error), pointer="/to_stream") from None
+        if done.changed:
+            self._ring()
+        return done
+
+    def move_to_pool(self, caller: Identity, meant: Meant, ordered: MoveToPool) -> Done:
+        if not caller.is_operator:
+            raise SubmissionError(
+                Fault.FORBIDDEN, "the API key lacks the scope operate: leave to_pool out", pointer="/to_pool"
+            )
+        self._check_rights(caller, meant.selection)
+        wanted = self._selection(caller, meant)
+        try:
+            done = moving.move_to_pool(self._means, wanted, _doer(caller), ordered, most=MOST_AT_ONCE)
+        except CannotMove as error:
+            raise SubmissionError(Fault.INVALID_FIELD, str(error), pointer="/to_pool") from None
         if done.changed:
             self._ring()
         return done

@@ -108,29 +108,39 @@ def requeue(*, said: Said, reason: str, faulty: bool, dry_run: bool, as_json: bo
 
 @click.command()
 @selecting
-@click.option("--to-stream", "target", required=True, help="Name of the stream to move to.")
+@click.option("--to-stream", help="Name of the stream to move to.")
+@click.option("--to-pool", help="Name of the pool that it leaves from until it ends.")
 @_reason_option
 @dry_run_option
 @data_dir_option
 @json_option
-def move(*, said: Said, target: str, reason: str, dry_run: bool, as_json: bool, **given: Any) -> None:
+def move(*, said: Said, reason: str, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Let what waits be sent as mail of another stream of its tenant: with its retries, by its pool.
 
-    Broadcast mail is not moved to a transactional stream. What a worker has in hand is left to it.
+    Or from another pool, whatever its stream's is. Broadcast mail is not moved to a transactional stream or
+    pool, nor anybody's to another tenant's pool. What a worker has in hand is left to it.
     """
     from mailer.queue import moving, pieces
 
     _check(reason)
+    to_stream, to_pool = given.pop("to_stream"), given.pop("to_pool")
+    if (to_stream is None) == (to_pool is None):
+        raise CommandFailed("say either --to-stream or --to-pool")
     with means_of(given) as means:
         wanted = said.selection(means.store)
         if dry_run:
             _tell_extent(pieces.extent(means, wanted), as_json)
             return
         try:
-            done = moving.move(means, wanted, operator(), moving.Move(target, reason))
+            if to_pool is not None:
+                order = moving.MoveToPool(to_pool, reason)
+                done = moving.move_to_pool(means, wanted, operator(), order)
+            else:
+                done = moving.move(means, wanted, operator(), moving.Move(to_stream, reason))
         except moving.CannotMove as error:
             raise CommandFailed(str(error)) from None
-    _tell_done(done, f"in the stream {target}", as_json)
+    where = f"in the stream {to_stream}" if to_pool is None else f"to leave from the pool {to_pool}"
+    _tell_done(done, where, as_json)
 
 
 @click.command()

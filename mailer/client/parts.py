@@ -325,9 +325,18 @@ class Queue(Part):
         """What waits for a retry is tried now. Repeat it while the answer has more."""
         return self._wires.make(queue.requeue(conditions, reason=reason, faulty=faulty))
 
-    def move(self, reason: str, *, to_stream: str, **conditions: Unpack[Conditions]) -> Acted:
-        """What waits is sent as that stream's mail is. Repeat it while the answer has more."""
-        return self._wires.make(queue.move(conditions, reason=reason, to_stream=to_stream))
+    def move(
+        self,
+        reason: str,
+        *,
+        to_stream: str | None = None,
+        to_pool: str | None = None,
+        **conditions: Unpack[Conditions],
+    ) -> Acted:
+        """What waits is sent as that stream's mail is; or, for operators, from that pool. Say one of the two.
+        Repeat it while the answer has more."""
+        call = queue.move(conditions, reason=reason, to_stream=to_stream, to_pool=to_pool)
+        return self._wires.make(call)
 
     def bounce(self, reason: str, *, status: str = "5.7.1", **conditions: Unpack[Conditions]) -> Acted:
         """What waits ends as bounced. Repeat it while the answer has more."""

@@ -25,6 +25,7 @@ class ReadyLane:
 
     A lane of a pool stands here once for each IP that it may leave from now.
 
+    pool_id            that an operator chose for its mail; 0: none
     egress_id, egress  that IP, and its name; 0: the system's choice
     share              of the turn that the lane has by all its IPs together
     """
@@ -38,6 +39,7 @@ class ReadyLane:
     egress_id: int = 0
     egress: str = ""
     share: float = 1.0
+    pool_id: int = 0
 
     @property
     def place(self) -> str:

@@ -18,10 +18,11 @@ from mailer.events import EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
 from mailer.queue import counting
 from mailer.queue.chosen import chosen
+from mailer.queue.enqueue import lanes_with
 from mailer.queue.telling import tell
 from mailer.store import Store
 from mailer.store.bare import as_json
-from mailer.store.tables import message, recipient, sending_domain, stream
+from mailer.store.tables import lane, message, recipient, sending_domain, stream
 from mailer.store.types import to_microseconds
 
 FAILED_STATES = frozenset({RecipientState.BOUNCED, RecipientState.EXPIRED, RecipientState.CANCELLED})
@@ -138,8 +139,16 @@ def _accept(
         "last_reply": None,
         "settled_at": None,
     }
+    elsewhere = _lanes_instead(connection, failed, new_id)
     rows = [
-        {**row._mapping, **fresh, "id": anew[row.id], "retry_of": row.id, "expires_at": _deadline(row, now)}
+        {
+            **row._mapping,
+            **fresh,
+            "id": anew[row.id],
+            "retry_of": row.id,
+            "lane_id": elsewhere.get(row.lane_id, row.lane_id),
+            "expires_at": _deadline(row, now),
+        }
         for row in failed
     ]
     connection.execute(recipient.insert(), rows)
@@ -157,6 +166,14 @@ def _accept(
         for row in failed
     ]
     tell(connection, told)
+
+
+def _lanes_instead(connection: Connection, failed: Sequence[Any], new_id: IdMaker) -> Mapping[int, int]:
+    """By id, of lanes whose pool an operator chose: that holds until what was moved there ends."""
+    chosen_for = select(lane).where(lane.c.id.in_({row.lane_id for row in failed}), lane.c.pool_id != 0)
+    keys = {row.id: (row.tenant_id, row.stream_id, row.domain, 0) for row in connection.execute(chosen_for)}
+    made = lanes_with(connection, keys.values(), new_id) if keys else {}
+    return {lane_id: made[key] for lane_id, key in keys.items()}
 
 
 def _deadline(row: Any, now: datetime) -> datetime | None:

@@ -32,8 +32,9 @@ IS_QUEUED = recipient.c.state == literal_column("'queued'")
 class WaitingLane:
     """A lane with at least one recipient due now.
 
-    site  None until its domain was resolved once
-    kind  of its stream: transactional | broadcast
+    site     None until its domain was resolved once
+    kind     of its stream: transactional | broadcast
+    pool_id  that an operator chose for its mail; 0: none
     """
 
     lane_id: int
@@ -42,6 +43,7 @@ class WaitingLane:
     domain: str
     site: str | None
     kind: str = TRANSACTIONAL
+    pool_id: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class Claimed:
     spend         when its tokens may be spent; None: nothing limits it over time
     tls, stream_tls
                   what the message and its stream want of TLS (columns `tls`)
+    pool_id       that an operator chose for it; 0: none
     egress        where this attempt leaves from; None: the system's choice
     only_site     the only site that `egress` was chosen for; "": that was not yet known; None: any
     granted       what was reserved for it of a warm-up's cap; None: nothing had to be
@@ -109,6 +112,7 @@ class Claimed:
     tls: str | None = None
     stream_tls: str | None = None
     stream_id: int = 0
+    pool_id: int = 0
     egress: Egress | None = None
     only_site: str | None = None
     granted: Granted | None = None
@@ -145,7 +149,12 @@ def newly_waiting_lanes(store: Store, *, since: int, limit: int) -> list[Waiting
     return [WaitingLane(*row) for row in rows]
 
 
-def _newly_waiting() -> Select[tuple[int, int, int, str, str, str]]:
+_LANE = (
+    lane.c.id, lane.c.tenant_id, lane.c.stream_id, lane.c.domain, lane.c.site, stream.c.kind, lane.c.pool_id,
+)  # fmt: skip
+
+
+def _newly_waiting() -> Select[*tuple[Any, ...]]:
     fresh = (
         select(message.c.id)
         .where(message.c.id >= bindparam("since"))
@@ -162,13 +171,11 @@ def _newly_waiting() -> Select[tuple[int, int, int, str, str, str]]:
         .subquery()
     )
     return (
-        select(lane.c.id, lane.c.tenant_id, lane.c.stream_id, lane.c.domain, lane.c.site, stream.c.kind)
-        .join(found, found.c.lane_id == lane.c.id)
-        .join(stream, stream.c.id == lane.c.stream_id)
+        select(*_LANE).join(found, found.c.lane_id == lane.c.id).join(stream, stream.c.id == lane.c.stream_id)
     )
 
 
-def _skip_scan() -> Select[tuple[int, int, int, str, str, str]]:
+def _skip_scan() -> Select[*tuple[Any, ...]]:
     """Walks the partial index from lane to lane; PostgreSQL and SQLite lack a loose index scan."""
     walk = (
         select(func.min(recipient.c.lane_id).label("lane_id"))
@@ -183,7 +190,7 @@ def _skip_scan() -> Select[tuple[int, int, int, str, str, str]]:
     walk = walk.union_all(select(after).where(walk.c.lane_id.is_not(None)))
     found = select(walk.c.lane_id).where(walk.c.lane_id.is_not(None)).limit(bindparam("most")).subquery()
     return (
-        select(lane.c.id, lane.c.tenant_id, lane.c.stream_id, lane.c.domain, lane.c.site, stream.c.kind)
+        select(*_LANE)
         .join(found, found.c.lane_id == lane.c.id)
         .join(stream, stream.c.id == lane.c.stream_id)
         .order_by(lane.c.id)
@@ -330,6 +337,7 @@ def _claimed(attempt_id: int, row: Sequence[Any], spend: SpendTime | None) -> Cl
         tls=row[21],
         stream_tls=row[22],
         stream_id=row[23],
+        pool_id=row[24],
     )
 
 

@@ -57,6 +57,7 @@ _DUE_IN_LANE = (
         _MESSAGE.c.tls,
         _STREAM.c.tls,
         _LANE.c.stream_id,
+        _LANE.c.pool_id,
     )
     .join(_MESSAGE, _MESSAGE.c.id == _RECIPIENT.c.message_id)
     .join(_LANE, _LANE.c.id == _RECIPIENT.c.lane_id)

@@ -40,6 +40,10 @@ class PoolRow:
     is_default: bool
     members: Mapping[int, int]
 
+    def is_open_to(self, tenant_id: int, kind: str) -> bool:
+        """Nobody's mail leaves from another tenant's, nor broadcast mail from a transactional one."""
+        return self.owner in (None, tenant_id) and kind in (self.kind, TRANSACTIONAL)
+
 
 @dataclass(frozen=True, slots=True)
 class LevelRow:
@@ -80,13 +84,26 @@ def tables_in(connection: Connection) -> EgressTables:
 
 
 def pool_for(
-    tables: EgressTables, rules: SiteRules, tenant_id: int, stream_id: int, site: str, *, kind: str
+    tables: EgressTables,
+    rules: SiteRules,
+    tenant_id: int,
+    stream_id: int,
+    site: str,
+    *,
+    kind: str,
+    chosen: int = 0,
 ) -> PoolRow | None:
     """The pool that a stream's mail to a site is to leave from; None: none is meant for it.
 
-    The stream's own goes before its tenant's, that before the one a provider's rule names, and that before
-    the default one of the stream's kind.
+    The one that an operator chose for the mail goes before all others. The stream's own goes before its
+    tenant's, that before the one a provider's rule names, and that before the default one of the stream's
+    kind.
+
+    chosen  the id of that pool; 0, or of a pool that is no more or is closed to such mail: none
     """
+    pool = tables.pools.get(chosen)
+    if pool is not None and pool.is_open_to(tenant_id, kind):
+        return pool
     for key in ((tenant_id, stream_id), (tenant_id, ALL_STREAMS)):
         pool = tables.pools.get(tables.uses.get(key, 0))
         # A tenant's pool is for the streams whose kind may use it.
@@ -95,8 +112,7 @@ def pool_for(
     rule = rules.rule_of(site)
     wanted = None if rule is None else rule.pool
     for pool in tables.pools.values():
-        fits = pool.owner is None or pool.owner == tenant_id
-        if pool.name == wanted and fits and kind in (pool.kind, TRANSACTIONAL):
+        if pool.name == wanted and pool.is_open_to(tenant_id, kind):
             return pool
     return next((p for p in tables.pools.values() if p.is_default and p.kind == kind), None)
 

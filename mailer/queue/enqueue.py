@@ -95,6 +95,22 @@ class Earlier:
     response: bytes
 
 
+_NO_POOL = 0
+LaneKey = tuple[int, int, str, int]  # tenant, stream, domain, pool that was chosen (0: none)
+
+
+def lanes_with(connection: Connection, keys: Iterable[LaneKey], new_id: IdMaker) -> dict[LaneKey, int]:
+    """Their ids; those missing are inserted, sorted."""
+    wanted = sorted(set(keys))
+    rows = [
+        {"id": new_id(), "tenant_id": t, "stream_id": s, "domain": d, "pool_id": p} for t, s, d, p in wanted
+    ]
+    connection.execute(dialect.insert(connection, lane).on_conflict_do_nothing(), rows)
+    columns = (lane.c.tenant_id, lane.c.stream_id, lane.c.domain, lane.c.pool_id)
+    stand = select(*columns, lane.c.id).where(tuple_(*columns).in_(wanted))
+    return {(t, s, d, p): i for t, s, d, p, i in connection.execute(stand)}
+
+
 class LaneBook:
     """The lane ids a process has seen; lanes are never deleted, so what stands here stays true."""
 
@@ -105,27 +121,20 @@ class LaneBook:
     def ids_of(
         self, connection: Connection, wanted: Iterable[tuple[int, int, str]], new_id: IdMaker
     ) -> dict[tuple[int, int, str], int]:
-        """Ids of the (tenant, stream, domain) lanes; those missing are inserted."""
+        """Ids of the (tenant, stream, domain) lanes without a chosen pool; those missing are inserted."""
         keys = set(wanted)
         found = {key: self._ids[key] for key in keys if key in self._ids}
-        missing = sorted(keys - found.keys())
-        return found | self._insert(connection, missing, new_id) if missing else found
+        missing = keys - found.keys()
+        if not missing:
+            return found
+        made = lanes_with(connection, [(*key, _NO_POOL) for key in missing], new_id)
+        return found | {key[:3]: lane_id for key, lane_id in made.items()}
 
     def remember(self, lanes: Mapping[tuple[int, int, str], int]) -> None:
         """Call after commit only: a lane that was rolled back must not be remembered."""
         if len(self._ids) + len(lanes) > self._limit:
             self._ids.clear()
         self._ids.update(lanes)
-
-    @staticmethod
-    def _insert(
-        connection: Connection, missing: Sequence[tuple[int, int, str]], new_id: IdMaker
-    ) -> dict[tuple[int, int, str], int]:
-        rows = [{"id": new_id(), "tenant_id": t, "stream_id": s, "domain": d} for t, s, d in missing]
-        connection.execute(dialect.insert(connection, lane).on_conflict_do_nothing(), rows)
-        key = tuple_(lane.c.tenant_id, lane.c.stream_id, lane.c.domain)
-        stand = select(lane.c.tenant_id, lane.c.stream_id, lane.c.domain, lane.c.id).where(key.in_(missing))
-        return {(t, s, d): i for t, s, d, i in connection.execute(stand)}
 
 
 def claim_keys(

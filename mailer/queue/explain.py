@@ -13,7 +13,7 @@ from mailer import ids
 from mailer.events import FINAL_STATES, AttemptState, EventType, NoticeState, RecipientState, WaitReason
 from mailer.policy.notices import Dropped
 from mailer.policy.tls import wanted_by
-from mailer.queue import obstacles, read
+from mailer.queue import obstacles, poolmoves, read
 from mailer.queue.obstacles import MOST_COUNTED, Knowledge, Look, Obstacle, Waiting
 from mailer.queue.read import AttemptView, EventView, MessageView, NoticeView, RecipientView
 from mailer.queue.selection import Place
@@ -83,17 +83,32 @@ def explain(
         where = _where(connection, message_id)
         most = max(_LEAST_COUNTED, MOST_COUNTED // max(1, len(where)))
         look = Look(connection, now=now, most_counted=most)
-        hindered = {i: _obstacles(look, row, knowledge, now) for i, row in where.items()}
+        stands = {i: _standing(look, row, knowledge, now) for i, row in where.items()}
     # Retention may have dropped one between the two looks.
     known = [r for r in view.recipients if r.id in where]
-    return [_explain(view, r, where[r.id], hindered[r.id]) for r in known]
+    return [_explain(view, r, where[r.id], stands[r.id]) for r in known]
 
 
-def _obstacles(look: Look, row: Any, knowledge: Knowledge, now: datetime) -> Sequence[Obstacle]:
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """moved: that a pool was chosen for it; None: none was."""
+
+    moved: Line | None = None
+    obstacles: Sequence[Obstacle] = ()
+
+
+def _standing(look: Look, row: Any, knowledge: Knowledge, now: datetime) -> _Standing:
     if row.state in FINAL_STATES:
-        return ()
+        return _Standing()
+    waiting = _waiting(row, knowledge, now)
+    move = poolmoves.move_of(look, waiting)
+    moved = None if move is None else Line(move.at, move.what, move.reason)
+    return _Standing(moved, obstacles.find(look, waiting))
+
+
+def _waiting(row: Any, knowledge: Knowledge, now: datetime) -> Waiting:
     site = knowledge.site_of(row.domain) or row.site
-    waiting = Waiting(
+    return Waiting(
         recipient_id=row.id,
         message_id=row.message_id,
         state=row.state,
@@ -103,11 +118,10 @@ def _obstacles(look: Look, row: Any, knowledge: Knowledge, now: datetime) -> Seq
         last_reply=row.last_reply,
         holder=row.holder,
         attempt_id=row.attempt_id,
-        place=Place(row.lane_id, row.tenant_id, row.stream, row.domain, site),
+        place=Place(row.lane_id, row.tenant_id, row.stream, row.domain, site, row.pool_id),
         knowledge=knowledge,
         now=now,
     )
-    return obstacles.find(look, waiting)
 
 
 def tenant_of(store: Store, message_id: int) -> int | None:
@@ -130,6 +144,7 @@ def _where(connection: Connection, message_id: int) -> dict[int, Any]:
             recipient,
             lane.c.domain,
             lane.c.site,
+            lane.c.pool_id,
             stream.c.name.label("stream"),
             incarnation.c.pid,
             message.c.tls.label("message_tls"),
@@ -144,14 +159,15 @@ def _where(connection: Connection, message_id: int) -> dict[int, Any]:
     return {row.id: row for row in connection.execute(found)}
 
 
-def _explain(view: MessageView, r: RecipientView, where: Any, hindered: Sequence[Obstacle]) -> Explanation:
+def _explain(view: MessageView, r: RecipientView, where: Any, stands: _Standing) -> Explanation:
     past = [_accepted(view, r, where)]
     past += [line for a in r.tries for line in _tried(a)]
     told = [e for e in view.events if e.recipient_id == r.id and e.type != EventType.ACCEPTED]
     past += [_told(e) for e in told]
     past += [_noticed(n) for n in r.notices]
+    past += [] if stands.moved is None else [stands.moved]
     past.sort(key=lambda line: line.at or view.accepted_at)
-    return Explanation(r.id, r.address, r.state, past, _present(r, where), hindered)
+    return Explanation(r.id, r.address, r.state, past, _present(r, where), stands.obstacles)
 
 
 def _accepted(view: MessageView, r: RecipientView, where: Any) -> Line:

@@ -1,26 +1,33 @@
-"""Moving mail that waits to another stream of its tenant: from then on it is tried as that stream's is.
+"""Moving mail that waits: to another stream of its tenant, as whose it is tried from then on, or to a pool.
 
 What hangs on a stream when mail is sent (its retries, what follows doubt, the pool it goes out by) hangs on
 the lane, so moving is putting recipients into the other stream's lanes. The message keeps the stream that it
 was sent to. Broadcast mail is not moved to where somebody waits for his mail.
+
+A lane may have a pool of its own, which an operator chose: what is moved there leaves from that one until it
+ends, also as mail of another stream; all else about it is its stream's. Where such mail may not leave from
+the pool any more (it was removed, or given to another tenant), it leaves as its stream's other mail does.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from mailer.queue import egress
 from mailer.queue.actions import MOVE, Deed, Doer
-from mailer.queue.enqueue import LaneBook
+from mailer.queue.egress import PoolRow
+from mailer.queue.enqueue import LaneKey, lanes_with
 from mailer.queue.pieces import IS, Done, Means, Work, begin, lanes_with_mail, run
 from mailer.queue.selection import Selection
 from mailer.store.tables import lane, recipient, stream
 
 _TRANSACTIONAL = "transactional"
+POOL_TARGET = "pool:"  # before its name, as the deed is recorded; no stream is called so
 
 
 class CannotMove(Exception):
@@ -47,9 +54,66 @@ def move(means: Means, wanted: Selection, doer: Doer, ordered: Move, *, most: in
     action_id = begin(means, deed)
 
     def change(connection: Connection, rows: Sequence[Any]) -> None:
-        _change(connection, means, rows, goals)
+        # Rows of a tenant whose mail began to wait after the look stay where they are.
+        def goal(there: Any) -> LaneKey | None:
+            stream_id = goals.get(there.tenant_id)
+            return None if stream_id is None else (there.tenant_id, stream_id, there.domain, there.pool_id)
 
-    return run(means, wanted, Work(action_id, list(IS), change, spared=ordered.stream), most)
+        _put(connection, means, rows, goal)
+
+    work = Work(action_id, list(IS), change, spares=lambda place: place.stream == ordered.stream)
+    return run(means, wanted, work, most)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveToPool:
+    """pool: its name."""
+
+    pool: str
+    reason: str
+
+
+def move_to_pool(
+    means: Means, wanted: Selection, doer: Doer, ordered: MoveToPool, *, most: int | None = None
+) -> Done:
+    """What waits leaves from the pool until it ends. What was moved there already is left alone.
+
+    For operators. most: recipients, or some more; None: all
+
+    Raises CannotMove: there is no such pool, it is another tenant's, or the mail is broadcast and it is not.
+    """
+    pool = _pool(means, wanted, ordered.pool)
+    target = f"{POOL_TARGET}{pool.name}"
+    action_id = begin(means, Deed(kind=MOVE, doer=doer, wanted=wanted, reason=ordered.reason, target=target))
+
+    def change(connection: Connection, rows: Sequence[Any]) -> None:
+        # What began to wait after the look, and may not leave from there, stays where it is.
+        def goal(there: Any) -> LaneKey | None:
+            is_open = pool.is_open_to(there.tenant_id, there.kind)
+            return (there.tenant_id, there.stream_id, there.domain, pool.id) if is_open else None
+
+        _put(connection, means, rows, goal)
+
+    work = Work(action_id, list(IS), change, spares=lambda place: place.pool_id == pool.id)
+    return run(means, wanted, work, most)
+
+
+def _pool(means: Means, wanted: Selection, name: str) -> PoolRow:
+    """Raises CannotMove."""
+    whose = {(place.tenant_id, place.stream) for place in lanes_with_mail(means, wanted)}
+    with means.store.read() as connection:
+        pools = egress.tables_in(connection).pools.values()
+        pool = next((p for p in pools if p.name == name), None)
+        if pool is None:
+            raise CannotMove(f"there is no pool {name!r}")
+        if any(pool.owner not in (None, tenant_id) for tenant_id, _ in whose):
+            raise CannotMove(f"the pool {name!r} is for another tenant's mail alone")
+        found = select(stream.c.tenant_id, stream.c.name, stream.c.kind)
+        tenants = {tenant_id for tenant_id, _ in whose}
+        kinds = connection.execute(found.where(stream.c.tenant_id.in_(tenants)))
+        if any((t, n) in whose and not pool.is_open_to(t, kind) for t, n, kind in kinds):
+            raise CannotMove("broadcast mail leaves from no transactional pool")
+    return pool
 
 
 def _goals(means: Means, wanted: Selection, name: str) -> Mapping[int, int]:
@@ -71,13 +135,15 @@ def _goals(means: Means, wanted: Selection, name: str) -> Mapping[int, int]:
     return goals
 
 
-def _change(connection: Connection, means: Means, rows: Sequence[Any], goals: Mapping[int, int]) -> None:
-    """Rows of a tenant whose mail began to wait after the look stay where they are."""
-    of_lane = select(lane.c.id, lane.c.tenant_id, lane.c.domain, lane.c.site)
+def _put(
+    connection: Connection, means: Means, rows: Sequence[Any], goal: Callable[[Any], LaneKey | None]
+) -> None:
+    """Into other lanes. goal: of the lane that they are in, with its stream's kind; None: they stay there."""
+    of_lane = select(lane, stream.c.kind).join(stream, stream.c.id == lane.c.stream_id)
     theirs = of_lane.where(lane.c.id.in_({row.lane_id for row in rows}))
-    lanes = {row.id: row for row in connection.execute(theirs) if row.tenant_id in goals}
-    keys = {row.id: (row.tenant_id, goals[row.tenant_id], row.domain) for row in lanes.values()}
-    targets = LaneBook().ids_of(connection, keys.values(), means.new_id)
+    lanes = {row.id: row for row in connection.execute(theirs)}
+    keys = {i: key for i, row in lanes.items() if (key := goal(row)) is not None}
+    targets = lanes_with(connection, keys.values(), means.new_id) if keys else {}
     moved: dict[int, list[int]] = defaultdict(list)
     for row in rows:
         if row.lane_id in keys:

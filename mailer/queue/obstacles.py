@@ -148,6 +148,9 @@ class Look:
             self._streams[lane_id] = (row.id, row.kind)
         return self._streams[lane_id]
 
+    def pool(self, pool_id: int) -> PoolRow | None:
+        return self._tables().pools.get(pool_id)
+
     @property
     def has_pools(self) -> bool:
         return bool(self._tables().pools)
@@ -163,7 +166,8 @@ class Look:
         if not tables.pools or w.place.site is None:
             return None
         stream_id, kind = self.stream_of(w.place.lane_id)
-        pool = egress.pool_for(tables, w.knowledge.rules, w.place.tenant_id, stream_id, w.site, kind=kind)
+        of, chosen = w.place.tenant_id, w.place.pool_id
+        pool = egress.pool_for(tables, w.knowledge.rules, of, stream_id, w.site, kind=kind, chosen=chosen)
         if pool is None:
             return None
         stay = egress.stays_in(self.connection, [w.recipient_id]).get(w.recipient_id)

@@ -131,18 +131,22 @@ def begin(means: Means, deed: Deed) -> int:
         return actions.note(connection, deed, new_id=means.new_id, now=means.now())
 
 
+def _no_lane(_place: Place) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What is done to rows in which states, and which of them are meant beside.
 
-    spared  the name of a stream whose mail is left alone
+    spares  lanes whose mail is left alone
     """
 
     action_id: int
     states: Sequence[RecipientState]
     change: Callable[[Connection, Sequence[Any]], None]
     besides: ColumnElement[bool] | None = None
-    spared: str | None = None
+    spares: Callable[[Place], bool] = _no_lane
 
     def apply(self, connection: Connection, rows: Sequence[Any]) -> int:
         if rows:
@@ -167,7 +171,7 @@ def _changes(means: Means, wanted: Selection, work: Work) -> Iterator[int]:
         yield _change_named(means, wanted, work)
         return
     for page in places(means.store, wanted, means.site_of):
-        lane_ids = [place.lane_id for place in page if place.stream != work.spared]
+        lane_ids = [place.lane_id for place in page if not work.spares(place)]
         for start in range(0, len(lane_ids), _LANES_AT_ONCE):
             for state in work.states:
                 yield from _change_lanes(means, lane_ids[start : start + _LANES_AT_ONCE], state, work)
@@ -179,7 +183,7 @@ def _change_named(means: Means, wanted: Selection, work: Work) -> int:
     with means.store.write() as connection:
         rows = _rows_named(connection, means, wanted, meant, locked=True)
         there = _places(connection, {row.lane_id for row in rows}, means.site_of)
-        return work.apply(connection, [row for row in rows if there[row.lane_id].stream != work.spared])
+        return work.apply(connection, [row for row in rows if not work.spares(there[row.lane_id])])
 
 
 def _rows_named(

@@ -68,22 +68,24 @@ class Selection:
 
 
 class Place(NamedTuple):
-    """A lane with its names. site: None until its domain was resolved."""
+    """A lane with its names. site: None until its domain was resolved. pool_id: as in `lane`."""
 
     lane_id: int
     tenant_id: int
     stream: str
     domain: str
     site: str | None
+    pool_id: int = 0
 
 
 def place_of(row: Any, site_of: SiteOf) -> Place:
     """row: of `PLACES`."""
-    return Place(row.id, row.tenant_id, row.stream, row.domain, site_of(row.domain) or row.site)
+    site = site_of(row.domain) or row.site
+    return Place(row.id, row.tenant_id, row.stream, row.domain, site, row.pool_id)
 
 
-PLACES: Select[tuple[int, int, str, str, str | None]] = select(
-    lane.c.id, lane.c.tenant_id, stream.c.name.label("stream"), lane.c.domain, lane.c.site
+PLACES: Select[tuple[int, int, str, str, str | None, int]] = select(
+    lane.c.id, lane.c.tenant_id, stream.c.name.label("stream"), lane.c.domain, lane.c.site, lane.c.pool_id
 ).join(stream, stream.c.id == lane.c.stream_id)
 
 

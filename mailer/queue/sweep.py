@@ -96,6 +96,7 @@ _OPEN_OF = (
         message.c.ret,
         message.c.envid,
         lane.c.stream_id,
+        lane.c.pool_id,
         message.c.tls,
         stream.c.tls.label("stream_tls"),
     )

@@ -300,7 +300,9 @@ class Claimer:
 
     def _place(self, lane: WaitingLane) -> ReadyLane:
         site = self._site_of(lane.domain) or lane.site or f"{_UNSITED}{lane.domain}"
-        return ReadyLane(lane.lane_id, lane.tenant_id, lane.domain, site, lane.stream_id, lane.kind)
+        return ReadyLane(
+            lane.lane_id, lane.tenant_id, lane.domain, site, lane.stream_id, lane.kind, pool_id=lane.pool_id
+        )
 
     def _learnt(self, lane: ReadyLane) -> Sequence[Ceiling]:
         """The rates that its place was found to take, and that its stream is slowed to there."""

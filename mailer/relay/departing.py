@@ -50,7 +50,7 @@ class Gauges:
 
 @dataclass(slots=True)
 class _Berth:
-    """What all lanes of a stream at a site have in common in one pull.
+    """What all lanes of a stream at a site, with the same pool chosen, have in common in one pull.
 
     usable  IPs here that it may leave from at all; rooms: theirs at the site by id, as far as measured
     fresh   those that new mail is dealt to; staying: that only what must stay is; both by weight
@@ -75,7 +75,7 @@ class Departing:
         self._p = parts
         self._gauges = gauges
         self._monotonic = monotonic
-        self._berths: dict[tuple[int, int, str], _Berth | None] = {}
+        self._berths: dict[tuple[int, int, str, int], _Berth | None] = {}
         self._berth_of: dict[int, _Berth] = {}
         self._caps: dict[tuple[int, str], Cap] = {}
         self._closed: set[str] = set()  # places
@@ -113,7 +113,7 @@ class Departing:
         return self._flows_of.get(flow)
 
     def _meet(self, lane: ReadyLane) -> None:
-        key = (lane.tenant_id, lane.stream_id, lane.site)
+        key = (lane.tenant_id, lane.stream_id, lane.site, lane.pool_id)
         if key not in self._berths:
             self._berths[key] = self._find(lane)
         berth = self._berths[key]
@@ -125,7 +125,7 @@ class Departing:
         book, site = self._p.book, lane.site
         if site.startswith("domain:"):
             return None
-        meant = book.candidates(lane.tenant_id, lane.stream_id, site, kind=lane.kind)
+        meant = book.candidates(lane.tenant_id, lane.stream_id, site, kind=lane.kind, chosen=lane.pool_id)
         if meant is None:
             return None
         wish = Wish(
@@ -176,7 +176,7 @@ class Departing:
         for berth in berths:
             whose, kind = berth.wish.tenant_id, berth.wish.stream_kind
             names = {(whose, place_name(c.egress.name, berth.site), kind) for c in berth.usable}
-            # Another stream's mail for the site may leave from another pool.
+            # Another stream's mail for the site, or what was moved, may leave from another pool.
             self._flows_of.setdefault((whose, berth.site, kind), set()).update(names)
 
     def _room(self, berth: _Berth, egress: Egress, closed: set[tuple[str, str]]) -> Room:

@@ -209,7 +209,11 @@ class _Round:
         site = self._site_of(claimed.domain)
         book = self._p.book
         meant = book.candidates(
-            claimed.tenant_id, claimed.stream_id, site or _UNKNOWN_SITE, kind=claimed.stream_kind
+            claimed.tenant_id,
+            claimed.stream_id,
+            site or _UNKNOWN_SITE,
+            kind=claimed.stream_kind,
+            chosen=claimed.pool_id,
         )
         candidates = meant.candidates if meant else ()
         if site is None and (book.asks_for_site or any(book.is_warming(c.egress.id) for c in candidates)):

@@ -90,16 +90,18 @@ class EgressBook:
         return not self._known.members
 
     def candidates(
-        self, tenant_id: int, stream_id: int, site: str, *, kind: str = TRANSACTIONAL
+        self, tenant_id: int, stream_id: int, site: str, *, kind: str = TRANSACTIONAL, chosen: int = 0
     ) -> Meant | None:
         """The stream's pool: its members, then those of its overflow pool. None: no pool is meant for it.
 
-        The stream's own pool goes before its tenant's, that before the one a provider's rule names, and that
-        before the default one of the stream's kind. Members that are off or elsewhere are among them: a pool
-        without an IP that can send, or without any as yet, is no reason to leave by another.
+        Which pool that is, `egress.pool_for` tells; `chosen` is as there. Members that are off or elsewhere
+        are among them: a pool without an IP that can send, or without any as yet, is no reason to leave by
+        another.
         """
         known = self._known
-        pool = egress.pool_for(known.tables, self._rules, tenant_id, stream_id, site, kind=kind)
+        pool = egress.pool_for(
+            known.tables, self._rules, tenant_id, stream_id, site, kind=kind, chosen=chosen
+        )
         return None if pool is None else Meant(pool.name, known.members[pool.id])
 
     @property

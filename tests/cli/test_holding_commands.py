@@ -17,6 +17,8 @@ from click.testing import CliRunner, Result
 
 from mailer import clock, ids
 from mailer.cli import main
+from mailer.identity import pools
+from mailer.identity.pools import NewPool
 from mailer.queue import claim, verify
 from mailer.store import Store
 from mailer.store.tables import stream
@@ -208,6 +210,23 @@ def test_a_recipient_is_explained_with_what_holds_it(run: Run, room: Mailroom) -
     assert [o["kind"] for o in told["obstacles"]] == ["held", "unresolved"]
     assert f"held: the operator holds recipient {held}: complaints; release {placed['id']}" in story
     assert "held" not in run("explain", other).stdout
+
+
+def test_mail_is_moved_to_a_pool(run: Run, room: Mailroom) -> None:
+    pools.create(room.store, NewPool(name="spare"), new_id=room.new_id, now=clock.now())
+    room.accept(room.message("a.example"), room.message("b.example"))
+    meant = ("move", "--domain", "a.example", "--reason", "the main one is blocked")
+
+    tried = run(*meant, "--to-pool", "spare", "--dry-run")
+    moved = run(*meant, "--to-pool", "spare")
+    nowhere = run(*meant, "--to-pool", "none")
+    both = run(*meant, "--to-pool", "spare", "--to-stream", "news")
+
+    assert (tried.exit_code, moved.exit_code) == (0, 0)
+    assert "to leave from the pool spare" in moved.stdout
+    assert (nowhere.exit_code, both.exit_code) == (1, 1)
+    assert "there is no pool 'none'" in nowhere.stderr
+    assert "say either --to-stream or --to-pool" in both.stderr
 
 
 def test_mail_is_moved_to_another_stream(run: Run, room: Mailroom) -> None:

@@ -233,3 +233,15 @@ async def test_limits_and_rules_by_asyncio(async_operator: AsyncMailer) -> None:
     removed = await async_operator.provider_rules.remove("other")
 
     assert (one.tenant, left.limits, made) == ("globex", [], removed)
+
+
+def test_mail_is_moved_to_a_pool_by_name(operator: Mailer) -> None:
+    _, name = fresh()
+    operator.pools.create(name)
+
+    moved = operator.queue.move("the main one is blocked", to_pool=name, domain="nobody-waits.example")
+    with pytest.raises(InvalidRequest, match="there is no pool"):
+        operator.queue.move("the main one is blocked", to_pool="none", domain="nobody-waits.example")
+
+    assert moved.recipients == 0
+    operator.pools.remove(name)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from mailer import clock
 from mailer.config.load import warmup_rules
 from mailer.events import AttemptState, RecipientState, WaitReason
-from mailer.identity import egress, pools
+from mailer.identity import egress, pools, tenants
 from mailer.identity.pools import NewPool
 from mailer.policy.egress import Stay
 from mailer.policy.limits import Rate
@@ -23,8 +23,11 @@ from mailer.policy.retry import RetrySchedule
 from mailer.policy.sites import SiteRules
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
-from mailer.queue import allowances, incarnations, settle, warming
+from mailer.queue import allowances, incarnations, moving, settle, warming
+from mailer.queue.actions import Doer
 from mailer.queue.claim import Claimed
+from mailer.queue.pieces import Means as Doing
+from mailer.queue.selection import Selection
 from mailer.queue.settle import Heard, Move, Settlement
 from mailer.queue.warming import Start
 from mailer.relay import departing, prospects
@@ -38,7 +41,7 @@ from mailer.relay.pacebook import PaceBook
 from mailer.relay.presence import Presence
 from mailer.relay.trouble import StreamTrouble
 from mailer.relay.verdict import Judge
-from mailer.store.tables import permit, recipient
+from mailer.store.tables import ip_pool, permit, recipient, tenant
 from tests.support.mailroom import DELIVERED, RELEASED, Mailroom, register
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -392,6 +395,91 @@ def test_what_is_pinned_to_an_ip_that_is_gone_leaves_from_another(room: Mailroom
     b.defer(b.pull_all(), Stay(ip(room, ONE), is_pinned=True, is_changed=False))
 
     assert sources(bench(room, here=[TWO]).pull_all()) == {TWO: 3}
+
+
+# ---- what was moved to a pool -----------------------------------------------------------------------------
+
+
+def move_to(room: Mailroom, name: str, **wanted: object) -> None:
+    own = Doing(room.store, room.new_id, room.worker.process_number, clock.now)
+    order = moving.MoveToPool(name, "the main one is blocked")
+    moving.move_to_pool(own, Selection(**wanted), Doer("ann"), order)  # type: ignore[arg-type]
+
+
+def test_moved_mail_leaves_from_the_chosen_pool_within_its_ips_ceiling_and_the_rest_from_its_own(
+    room: Mailroom,
+) -> None:
+    pool(room, ONE)
+    pool(room, THREE, name="spare", is_default=False)
+    accept(room, 8)
+    move_to(room, "spare", domain="slow.example")
+    accept(room, 8)
+    b = bench(room, "messages_per_hour = 3\n")
+
+    claimed = b.pull_all()
+
+    spare = pools.one(room.store, "spare").id
+    assert sources(claimed) == {ONE: 3, THREE: 3}
+    assert {(c.egress and c.egress.name, c.pool_id) for c in claimed} == {(ONE, 0), (THREE, spare)}
+    assert all(c.spend is not None for c in claimed)
+    assert {p for p, n in b.in_hand.by_place().items() if n} == {f"ip:{a}|{SITE}" for a in (ONE, THREE)}
+
+
+def test_moved_mail_leaves_by_the_usual_rule_once_its_pool_is_removed_or_closed_to_it(room: Mailroom) -> None:
+    tenants.create(room.store, "globex", in_doubt="retry", new_id=room.new_id, now=NOW)
+    pool(room, ONE)
+    pool(room, THREE, name="spare", is_default=False)
+    accept(room, 3)
+    move_to(room, "spare")
+    b = bench(room)
+    room.accept(room.message("other.example"))
+    with room.store.write() as c:
+        c.execute(update(ip_pool).where(ip_pool.c.name == "spare").values(tenant_id=globex(room)))
+    closed = b.pull_all()
+    b.release(closed)
+    pools.remove(room.store, "spare")
+    b.later(60)
+
+    assert sources(closed) == {ONE: 4}
+    assert sources(b.pull_all()) == {ONE: 4}
+
+
+def globex(room: Mailroom) -> int:
+    with room.store.read() as connection:
+        return connection.execute(select(tenant.c.id).where(tenant.c.name == "globex")).scalar_one()
+
+
+def test_moved_mail_whose_last_try_was_pinned_to_an_ip_of_its_old_pool_leaves_from_the_new_one(
+    room: Mailroom,
+) -> None:
+    pool(room, ONE)
+    pool(room, THREE, name="spare", is_default=False)
+    accept(room, 3)
+    b = bench(room)
+    b.defer(b.pull_all(), Stay(ip(room, ONE), is_pinned=True, is_changed=False))
+    move_to(room, "spare")
+
+    assert sources(b.pull_all()) == {THREE: 3}
+
+
+def test_mail_leaves_from_a_pool_where_nothing_else_does(room: Mailroom) -> None:
+    """There is no default pool: all other mail leaves by the system's choice."""
+    pool(room, THREE, name="spare", is_default=False)
+    accept(room, 2)
+    move_to(room, "spare")
+    accept(room, 3)
+
+    assert sources(bench(room).pull_all()) == {THREE: 2, None: 3}
+
+
+def test_an_attempt_that_is_adopted_knows_its_pool(room: Mailroom) -> None:
+    pool(room, ONE)
+    pool(room, THREE, name="spare", is_default=False)
+    accept(room, 1)
+    move_to(room, "spare")
+    room.claim()
+
+    assert [c.pool_id for c in bench(room).pull()] == [pools.one(room.store, "spare").id]
 
 
 # ---- what was learnt --------------------------------------------------------------------------------------

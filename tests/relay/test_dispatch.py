@@ -199,6 +199,27 @@ def test_a_pool_without_an_ip_here_makes_its_mail_wait_for_a_named_reason(room: 
     assert settlement.heard.reply == "no IP of the pool main is active and on this host"
 
 
+@pytest.mark.parametrize(
+    ("kind", "pools_kind", "goes"),
+    [("transactional", "transactional", TWO), ("broadcast", "transactional", None)],
+)
+def test_mail_that_was_moved_to_a_pool_leaves_from_there(
+    room: Mailroom, kind: str, pools_kind: str, goes: str | None
+) -> None:
+    """Unless it may not, by what it has become since."""
+    pool(room, "main", ONE, is_default=True)
+    pool(room, "spare", TWO, kind=pools_kind)
+    b = bench(room)
+    spare = pools.one(room.store, "spare").id
+    first, other = (replace(one, stream_kind=kind) for one in b.claim(2))
+    moved = replace(first, pool_id=spare)
+
+    sent = b.assign([moved])
+
+    assert sources(sent) == {goes: 1}
+    assert sources(b.assign([other])) == {ONE if kind == "transactional" else None: 1}
+
+
 # ---- warm-up ----------------------------------------------------------------------------------------------
 
 

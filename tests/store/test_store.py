@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mailer.store import Store, StoreUnavailable, dialect, schema
 from mailer.store.schema import SchemaMismatch
-from mailer.store.tables import message_tag, meta, metadata, tenant
+from mailer.store.tables import lane, message_tag, meta, metadata, tenant
 from mailer.store.types import Instant
 from tests.support.instance import wait_for
 
@@ -98,6 +98,31 @@ def test_an_upgrade_files_the_tags_of_what_was_accepted_before(empty: Store) -> 
     assert sorted(map(tuple, filed)) == [(2, "eu"), (2, "order"), (3, '"quoted"')]
 
 
+def test_an_upgrade_keeps_lanes_without_a_pool_and_the_release_before_makes_more(empty: Store) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with empty.write() as c:
+        config.attributes["connection"] = c
+        command.upgrade(config, "0014_pre_departures")
+        c.execute(_OLD_LANE, {"id": 1, "domain": "a.example"})
+
+    schema.upgrade(empty, epoch="e")
+    with empty.write() as c:
+        c.execute(_OLD_LANE, {"id": 2, "domain": "b.example"})
+        moved = {"tenant_id": 1, "stream_id": 1, "domain": "a.example", "pool_id": 7}
+        c.execute(lane.insert().values(id=3, **moved))
+
+    with empty.read() as c:
+        found = c.execute(select(lane.c.id, lane.c.site, lane.c.pool_id).order_by(lane.c.id)).all()
+    assert [tuple(row) for row in found] == [(1, "mx:a", 0), (2, "mx:a", 0), (3, None, 7)]
+    with pytest.raises(DBAPIError), empty.write() as c:
+        c.execute(_OLD_LANE, {"id": 4, "domain": "a.example"})
+
+
+_OLD_LANE = text(
+    "INSERT INTO lane (id, tenant_id, stream_id, domain, site) VALUES (:id, 1, 1, :domain, 'mx:a')"
+)
 _OLD_MESSAGE = text(
     "INSERT INTO message (id, tenant_id, stream_id, content_id, domain_id, return_path_domain, header_from,"
     " subject, rfc_message_id, door, recipient_count, tags, metadata, accepted_at, due_at)"

@@ -13,6 +13,7 @@ from mailer.accept.http.listing import DomainText
 from mailer.accept.http.shapes import At, MessageId, RecipientId, Shape, id_pattern, shown_as
 from mailer.accept.waiting import Meant
 from mailer.events import RecipientState
+from mailer.identity.pools import NAME_PATTERN as POOL_PATTERN
 from mailer.identity.streams import NAME_PATTERN
 from mailer.queue.backlog import By
 from mailer.queue.selection import Selection
@@ -80,11 +81,22 @@ class RequeueOrder(Order):
 
 
 class MoveOrder(Order):
-    """What waits is sent as mail of another stream."""
+    """What waits is sent as mail of another stream, or leaves from a pool; one of the two is said."""
 
-    to_stream: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = Field(
-        description="Name of the stream to move to; broadcast mail goes to no transactional one"
+    to_stream: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | NotGiven = Field(
+        None, description="Name of the stream to move to; broadcast mail goes to no transactional one"
     )
+    to_pool: Annotated[str, Field(pattern=f"^{POOL_PATTERN}$")] | NotGiven = Field(
+        None,
+        description="Name of the pool that it leaves from until it ends; only for the scope `operate`."
+        " Broadcast mail goes to no transactional one, and nobody's to another tenant's",
+    )
+
+    @model_validator(mode="after")
+    def _says_where(self) -> Self:
+        if (self.to_stream is None) == (self.to_pool is None):
+            raise ValueError("say either to_stream or to_pool")
+        return self
 
 
 class BounceOrder(Order):
@@ -185,7 +197,7 @@ class Action(Shape):
     hold_id: HoldId | None
     until: At | None
     status: str | None = Field(description="Of a bounce")
-    target: str | None = Field(description="The stream that was moved to")
+    target: str | None = Field(description='The stream that was moved to, or "pool:" and the pool\'s name')
     recipients: int = Field(description="That were changed; of a hold, that waited when it was placed")
 
 

@@ -18,7 +18,7 @@ from mailer.accept.waiting import UnknownTenant, WaitingMail
 from mailer.identity import asking
 from mailer.queue.acting import Requeue, verdict
 from mailer.queue.backlog import By, Wanted
-from mailer.queue.moving import Move
+from mailer.queue.moving import Move, MoveToPool
 
 _PATH = "/v1/queue"
 _QUESTION = "actions"
@@ -27,6 +27,7 @@ _HELD = examples(domain={"domain": "example.org", "reason": "their postmaster as
 _REQUEUED = examples(site={"site": "provider:gmx", "reason": "they lifted the block"})
 _MOVED = examples(
     campaign={"stream": "transactional", "to_stream": "broadcast", "reason": "it is a campaign"},
+    pool={"site": "provider:gmx", "to_pool": "spare", "reason": "the main IPs are blocked there"},
 )
 _BOUNCED = examples(
     stream={
@@ -127,13 +128,16 @@ def _add_acting(routes: APIRouter, waiting: WaitingMail, manager: Any) -> None:
         done = waiting.requeue(identity, order.meant(), Requeue(reason=order.reason, faulty=order.faulty))
         return as_json(shapes.Acted.model_validate(done))
 
-    @routes.post("/move", response_model=shapes.Acted, summary="Move mail to another stream")
+    @routes.post("/move", response_model=shapes.Acted, summary="Move mail to another stream, or to a pool")
     def move_mail(
         order: Annotated[shapes.MoveOrder, Body(openapi_examples=_MOVED)], identity: Identity = manager
     ) -> Response:
         """What waits is sent as that stream's mail is: with its retries, by its pool. The message keeps the
-        stream it was sent to."""
-        done = waiting.move(identity, order.meant(), Move(order.to_stream, order.reason))
+        stream it was sent to. Or it leaves from a pool until it ends, whatever its stream's is."""
+        if order.to_pool is not None:
+            done = waiting.move_to_pool(identity, order.meant(), MoveToPool(order.to_pool, order.reason))
+        else:
+            done = waiting.move(identity, order.meant(), Move(order.to_stream or "", order.reason))
         return as_json(shapes.Acted.model_validate(done))
 
     @routes.post("/bounce", response_model=shapes.Acted, summary="End mail that waits")

@@ -53,8 +53,8 @@ def requeue(conditions: Conditions, *, reason: str, faulty: bool) -> Call[Acted]
     return changing("POST", f"{_PATH}/requeue", Acted, wanted, repeatable=True)
 
 
-def move(conditions: Conditions, *, reason: str, to_stream: str) -> Call[Acted]:
-    wanted = {**conditions, "reason": reason, "to_stream": to_stream}
+def move(conditions: Conditions, *, reason: str, to_stream: str | None, to_pool: str | None) -> Call[Acted]:
+    wanted = {**conditions, "reason": reason, **dict(pairs(to_stream=to_stream, to_pool=to_pool))}
     return changing("POST", f"{_PATH}/move", Acted, wanted, repeatable=True)
 
 

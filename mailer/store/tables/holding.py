@@ -43,7 +43,7 @@ action = Table(
     Column("hold_id", Id),  # null unless it is about a hold
     when("until", null=True),  # of the hold
     Column("status", String(12)),  # of a bounce
-    Column("target", String(100)),  # the stream that was moved to
+    Column("target", String(100)),  # the stream that was moved to, or "pool:" and the pool's name
     Column("recipients", Integer, nullable=False),  # that were changed, or, of a hold, waited there
     Index(None, "owner_id", "id"),
 )

@@ -76,7 +76,10 @@ lane = Table(
     Column("stream_id", Id, nullable=False),
     Column("domain", String(255), nullable=False),  # recipient domain, A-label
     Column("site", String(255)),  # null until a worker has resolved the domain
-    UniqueConstraint("tenant_id", "stream_id", "domain"),
+    # The pool that an operator chose for mail that waited; 0: none, as for all mail that is accepted. A pool
+    # that is no more, or is closed to such mail by now, is as none.
+    Column("pool_id", Id, nullable=False, server_default="0"),
+    UniqueConstraint("tenant_id", "stream_id", "domain", "pool_id"),
 )
 
 recipient = Table(

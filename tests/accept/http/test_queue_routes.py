@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from mailer import clock, ids
-from mailer.identity import tenants
+from mailer.identity import pools, tenants
 from mailer.identity.keys import NewKey
+from mailer.identity.pools import NewPool
 from mailer.queue import verify
 from tests.accept.http.conftest import Door, bearer
 from tests.support.mailroom import HEARD_451, HOUR, deferral
@@ -136,6 +137,27 @@ async def test_a_tenant_moves_its_mail_to_another_stream(door: Door) -> None:
         assert refused.json()["errors"][0]["pointer"] == "/to_stream"
 
 
+async def test_an_operator_moves_mail_to_a_pool(door: Door) -> None:
+    await door.send()
+    store, new_id = door.room.store, door.room.new_id
+    pools.create(store, NewPool(name="spare"), new_id=new_id, now=clock.now())
+    order, key = {"tenant": "acme", **WHY}, operators_key(door)
+
+    moved = await ask(door, "POST", "/move", key, json={**order, "to_pool": "spare"})
+    nowhere = await ask(door, "POST", "/move", key, json={**order, "to_pool": "none"})
+    both = await ask(door, "POST", "/move", key, json={**order, "to_pool": "spare", "to_stream": "news"})
+    neither = await ask(door, "POST", "/move", key, json=order)
+    [record] = (await ask(door, "GET", "/actions", key)).json()["actions"]
+
+    assert moved.json()["recipients"] == 1
+    assert (record["kind"], record["target"]) == ("move", "pool:spare")
+    assert fault_of(nowhere) == (422, "invalid-field")
+    assert nowhere.json()["errors"][0]["pointer"] == "/to_pool"
+    for refused in (both, neither):
+        assert refused.status_code == 422
+        assert "say either to_stream or to_pool" in refused.text
+
+
 async def test_a_key_limited_to_streams_moves_nothing_out_of_them(door: Door) -> None:
     await door.send()
     key = door.furnished_key(streams=("news",), scopes=ALL)
@@ -236,6 +258,7 @@ async def test_a_tenant_does_not_release_what_the_operator_holds(door: Door) -> 
         ("POST", "/requeue", {"json": {"tenant": "globex", **WHY}}),
         ("POST", "/bounce", {"json": {"tenant": "globex", **WHY}}),
         ("POST", "/move", {"json": {"tenant": "globex", "to_stream": "broadcast", **WHY}}),
+        ("POST", "/move", {"json": {**EVERYTHING, "to_pool": "spare"}}),
         ("POST", "/requeue", {"json": {**EVERYTHING, "faulty": True}}),
     ],
 )
