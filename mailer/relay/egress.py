@@ -15,6 +15,7 @@ from datetime import datetime
 import structlog
 
 from mailer.policy.egress import TRANSACTIONAL, Candidate, Egress, Room
+from mailer.policy.site_file import DEFAULT
 from mailer.policy.sites import SiteRules
 from mailer.policy.warmplan import OTHER
 from mailer.queue import egress
@@ -35,7 +36,7 @@ def provider_of(rules: SiteRules, site: str) -> str | None:
     if site.startswith(_ROUTE):
         return None
     rule = rules.rule_of(site)
-    return OTHER if rule is None else rule.name
+    return OTHER if rule is None or rule.name == DEFAULT else rule.name
 
 
 @dataclass(frozen=True, slots=True)

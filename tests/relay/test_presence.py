@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from mailer.policy.egress import Egress
+from mailer.policy.sites import SiteRules
+from mailer.relay.egress import provider_of
 from mailer.relay.presence import Presence, asking, confirmed_name, is_on_this_host
 from tests.support.dns_server import DnsServer
 
@@ -151,3 +153,10 @@ def test_a_name_that_went_away_takes_ipv6_with_it() -> None:
 
     assert seen.look_up()
     assert seen.usable(BOTH) == ("203.0.113.5", None)
+
+
+def test_sites_under_the_default_rule_warm_up_as_all_others_together() -> None:
+    rules = SiteRules.parse({"sites.toml": '[default]\nsource = "ours"\nconnections = 5\n'})
+
+    assert provider_of(rules, "mx:mx.small.test") == "other"
+    assert provider_of(rules, "route:127.0.0.1:25") is None
