@@ -83,13 +83,12 @@ class RequeueOrder(Order):
 class MoveOrder(Order):
     """What waits is sent as mail of another stream, or leaves from a pool; one of the two is said."""
 
-    to_stream: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | NotGiven = Field(
-        None, description="Name of the stream to move to; broadcast mail goes to no transactional one"
+    to_stream: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = left_out(
+        "Name of the stream to move to; broadcast mail goes to no transactional one"
     )
-    to_pool: Annotated[str, Field(pattern=f"^{POOL_PATTERN}$")] | NotGiven = Field(
-        None,
-        description="Name of the pool that it leaves from until it ends; only for the scope `operate`."
-        " Broadcast mail goes to no transactional one, and nobody's to another tenant's",
+    to_pool: Annotated[str, Field(pattern=f"^{POOL_PATTERN}$")] = left_out(
+        "Name of the pool that it leaves from until it ends; only for the scope `operate`."
+        " Broadcast mail goes to no transactional one, and nobody's to another tenant's"
     )
 
     @model_validator(mode="after")
