@@ -7,6 +7,7 @@ for a time: all its mail is refused, and for twice as long where that was so wit
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from mailer.protocol.phase import Phase
@@ -19,6 +20,7 @@ _AGAIN_WITHIN = 7 * DAY
 _MOST_DOUBLINGS = 4
 _LEAST_ANSWERS = 50  # fewer tell nothing of a list
 _LEAST_COMPLAINTS = 3
+_BY_CHANCE = 3.0  # standard deviations
 
 
 @dataclass(slots=True)
@@ -84,14 +86,14 @@ class Standing:
         book = self._book(ip, now)
         book.unknown += count
         answers = book.unknown + book.taken
-        if answers >= _LEAST_ANSWERS and book.unknown > self.unknown * answers:
+        if answers >= _LEAST_ANSWERS and _is_over(book.unknown, self.unknown * answers):
             self._lose(book, now)
 
     def complained(self, ip: str, now: float, count: int) -> None:
         """So many people complained."""
         book = self._book(ip, now)
         book.complained += count
-        if book.complained >= _LEAST_COMPLAINTS and book.complained > self.complaints * book.taken:
+        if book.complained >= _LEAST_COMPLAINTS and _is_over(book.complained, self.complaints * book.taken):
             self._lose(book, now)
 
     def _book(self, ip: str, now: float) -> _Book:
@@ -114,3 +116,8 @@ class Standing:
             return
         book.losses = book.losses + 1 if now - book.lost_until < _AGAIN_WITHIN else 0
         book.lost_until = now + self.lasts * 2 ** min(book.losses, _MOST_DOUBLINGS)
+
+
+def _is_over(count: int, expected: float) -> bool:
+    """By more than chance: four unknown recipients of fifty tell nothing of a list with one in a hundred."""
+    return count > expected + _BY_CHANCE * math.sqrt(expected)
