@@ -67,12 +67,17 @@ def test_a_role_that_may_use_one_processor_only_changes_nothing(tmp_path: Path) 
 def test_where_a_sandbox_forbids_it_the_thread_goes_on(
     monkeypatch: pytest.MonkeyPatch, call: str, use: Callable[[], None]
 ) -> None:
+    refused = []
+
     def refuse(*_: object) -> None:
+        refused.append(call)
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, call, refuse)
 
     use()
+
+    assert refused == [call]
 
 
 def test_a_thread_that_steps_back_has_the_highest_nice_value() -> None:

@@ -79,10 +79,6 @@ def _der(certificate: Any) -> bytes:
     return certificate if isinstance(certificate, bytes) else bytes(certificate.public_bytes(_DER))
 
 
-def is_over_tls(protocol: SessionProtocol) -> bool:
-    return protocol.transport is not None and protocol.transport.get_extra_info("ssl_object") is not None
-
-
 def result_with(proof: Proof, demand: Demand) -> str:
     """ "" where a session met `demand`; else the word of RFC 8460 §4.3 that says how it did not.
 
