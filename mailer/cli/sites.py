@@ -23,6 +23,7 @@ from mailer.cli.siterules import rules_here, set_, unset
 if TYPE_CHECKING:
     from mailer.policy.automation import Rule
     from mailer.policy.sites import Provider
+    from mailer.store import Store
 
 
 @click.group()
@@ -91,34 +92,72 @@ def rules(as_json: bool, **given: Any) -> None:
 @data_dir_option
 @json_option
 def slow(as_json: bool, **given: Any) -> None:
-    """Tell which sites are slowed or suspended, since when, until when, and by which rule."""
+    """Tell which sites are slowed or suspended, since when, until when, and by which rule.
+
+    Streams that a rule slowed or holds at a site are told as well.
+    """
+    from mailer import clock
     from mailer.queue import slowness
 
     with open_store(load_settings(**given)) as store:
-        found = slowness.everywhere(store)
+        found = [("", "", site, h) for _, site, h in slowness.everywhere(store)]
+        found += slowness.of_streams(store, now=clock.now())
     if as_json:
-        print_json([{"site": site, **asdict(h)} for _, site, h in found])
+        print_json(
+            [
+                {"site": site, "tenant": tenant or None, "stream": stream or None, **asdict(h)}
+                for tenant, stream, site, h in found
+            ]
+        )
         return
     rows = [
-        [site, h.kind, moment(h.facts["since"]), moment(h.until), h.rule or "-", h.what]
-        for _, site, h in found
+        [
+            site,
+            f"{tenant}/{stream}" if tenant else "(all)",
+            h.kind,
+            moment(h.facts["since"]),
+            moment(h.until),
+            h.rule or "-",
+            h.what,
+        ]
+        for tenant, stream, site, h in found
     ]
-    print_table(["SITE", "STATE", "SINCE", "UNTIL", "RULE", "WHY"], rows)
+    print_table(["SITE", "STREAM", "STATE", "SINCE", "UNTIL", "RULE", "WHY"], rows)
 
 
 @sites.command()
 @click.argument("site")
 @click.option("--egress-ip", help="Only from this address of ours; without it from all.")
+@click.option("--tenant", help="Only what a rule put on this tenant's stream there; needs --stream.")
+@click.option("--stream", help="The tenant's stream.")
 @data_dir_option
-def lift(site: str, egress_ip: str | None, **given: Any) -> None:
-    """Forget what was learnt of SITE, a name as `mailer sites slow` prints it: it is sent all there is."""
+def lift(site: str, egress_ip: str | None, tenant: str | None, stream: str | None, **given: Any) -> None:
+    """Forget what was learnt of SITE, a name as `mailer sites slow` prints it: it is sent all there is.
+
+    With --tenant and --stream only that stream is released, and what was learnt of the site stays.
+    """
+    if (tenant is None) != (stream is None):
+        raise CommandFailed("--tenant and --stream go together")
+    if tenant is not None and egress_ip is not None:
+        raise CommandFailed("a stream is held at a site from all addresses: --egress-ip does not go with it")
+    with open_store(load_settings(**given)) as store:
+        whose = site if tenant is None else f"the stream {tenant}/{stream} at {site}"
+        if not _lifted(store, site, egress_ip, (tenant, stream)):
+            raise CommandFailed(
+                f"{whose} is neither slowed nor suspended; `mailer sites slow` prints what is"
+            )
+    click.echo(f"{whose} is free again")
+
+
+def _lifted(store: Store, site: str, egress_ip: str | None, part: tuple[str | None, str | None]) -> bool:
+    from mailer.identity import streams, tenants
     from mailer.queue import pace
 
-    with open_store(load_settings(**given)) as store:
-        lifted = pace.lift(store, egress_ip, site)
-    if not lifted:
-        raise CommandFailed(f"{site} is neither slowed nor suspended; `mailer sites slow` prints what is")
-    click.echo(f"{site} is free again")
+    tenant, stream = part
+    if tenant is None or stream is None:
+        return pace.lift(store, egress_ip, site) > 0
+    tenant_id = tenants.named(store, tenant).id
+    return pace.release_stream(store, tenant_id, streams.id_of(store, tenant_id, stream), site)
 
 
 @sites.command()

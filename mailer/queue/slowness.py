@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from mailer.policy.governor import StreamPace
 from mailer.policy.pace import State
 from mailer.queue.obstacles import Obstacle
 from mailer.queue.pace import Standing, load_stream, standing_of
 from mailer.store import Store
-from mailer.store.tables import pace, stream_pace
+from mailer.store.tables import pace, stream, stream_pace, tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,29 @@ def everywhere(store: Store) -> list[tuple[str, str, Hindrance]]:
         for row in rows
         for h in of_standing(row.egress_ip, row.site, standing_of(row), for_operator=True)
     ]
+
+
+def of_streams(store: Store, *, now: datetime) -> list[tuple[str, str, str, Hindrance]]:
+    """All streams that are slowed or held at a site: tenant, stream, site, why."""
+    limited = (
+        select(stream_pace, tenant.c.name.label("tenant"), stream.c.name.label("stream"))
+        .join(tenant, tenant.c.id == stream_pace.c.tenant_id)
+        .join(stream, stream.c.id == stream_pace.c.stream_id)
+        .where(or_(stream_pace.c.held_until.is_not(None), stream_pace.c.rate.is_not(None)))
+        .order_by(stream_pace.c.site, tenant.c.name, stream.c.name)
+    )
+    with store.read() as connection:
+        rows = connection.execute(limited).all()
+    return [
+        (row.tenant, row.stream, row.site, replace(h, remedy=_release(row.tenant, row.stream, row.site)))
+        for row in rows
+        for h in _of_stream(load_stream(row), row.site, now)
+    ]
+
+
+def _release(tenant_name: str, stream_name: str, site: str) -> str:
+    mine = f"`mailer sites lift {site} --tenant {tenant_name} --stream {stream_name}`"
+    return f"have this stream send something else there, then {mine}"
 
 
 def of_standing(egress_ip: str, site: str, at: Standing, *, for_operator: bool) -> Sequence[Hindrance]:
