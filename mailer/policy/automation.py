@@ -6,6 +6,7 @@
     code = [421, 45]                    # reply codes, or what they begin with
     status = ["4.7.28", "4.7"]          # enhanced statuses, or what they begin with
     phase = ["rcpt", "end-of-data"]
+    class = ["reputation-block"]        # as the classifier has it (bounceclass.py)
     threshold = 3                       # from so many such replies on
     window = "10m"                      # within so long; s, m, h or d
     action = ["slow"]
@@ -14,7 +15,7 @@
 
 All conditions that a rule names must hold. The first rule that fits decides, those of the provider before
 those for every site, each in the order of the files. An overlay's rule replaces the one of the same name;
-with `action = []` it takes it away.
+with `action = []` it takes it away. Where none fits, slow-down and suspend as the classifier judged hold.
 
     slow               the site takes less: its rate is cut and found anew
     fewer-connections  half as many
@@ -33,6 +34,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from mailer.policy import bounceclass
+from mailer.policy.bounceclass import BounceClass
+from mailer.policy.classifier import Classifier, shipped
 from mailer.policy.classify import status_of
 from mailer.policy.outcome import Accepted, Broken, Outcome, Refused
 from mailer.protocol.phase import Phase
@@ -46,7 +50,7 @@ _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MOST = 10_000
 _LONGEST = timedelta(days=7)
 _REQUIRED = {"action", "source"}
-_CONDITIONS = ("text", "code", "status", "phase")
+_CONDITIONS = ("text", "code", "status", "phase", "class")
 _KEYS = frozenset({"provider", "threshold", "window", "lasts", *_REQUIRED, *_CONDITIONS})
 
 
@@ -76,6 +80,7 @@ class Rule:
     codes: tuple[str, ...]
     statuses: tuple[str, ...]
     phases: frozenset[Phase]
+    classes: frozenset[BounceClass] = frozenset()
     threshold: int
     window: timedelta
     actions: frozenset[Action]
@@ -83,8 +88,9 @@ class Rule:
     source: str
     place: str
 
-    def fits(self, reply: Reply, phase: Phase) -> bool:
-        if self.phases and phase not in self.phases:
+    def fits(self, reply: Reply, phase: Phase, meant: BounceClass) -> bool:
+        """meant: what the classifier makes of the reply."""
+        if (self.phases and phase not in self.phases) or (self.classes and meant not in self.classes):
             return False
         if self.codes and not str(reply.code).startswith(self.codes):
             return False
@@ -93,12 +99,30 @@ class Rule:
         return self.text is None or self.text.search(reply.text) is not None
 
 
+def _judged(name: str, action: Action, *, threshold: int = 1) -> Rule:
+    return Rule(
+        name=name, provider=None, text=None, codes=(), statuses=(), phases=frozenset(), threshold=threshold,
+        window=timedelta(hours=1), actions=frozenset({action}), lasts=timedelta(hours=1),
+        source="the classifier's rules", place="bounces.toml",
+    )  # fmt: skip
+
+
+# What the classifier asks for where no rule says more. One line does not shut a site: the words may be about
+# one message.
+_JUDGED = {
+    bounceclass.Action.SLOW_DOWN: _judged("judged-slow-down", Action.SLOW),
+    bounceclass.Action.SUSPEND: _judged("judged-suspend", Action.SUSPEND, threshold=3),
+}
+
+
 class Automation:
     """The rules in force. Immutable, safe from any thread."""
 
-    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+    def __init__(self, rules: Iterable[Rule] = (), classifier: Classifier | None = None) -> None:
+        """classifier: what refusals mean; None: by the shipped rules."""
+        self._classifier = classifier
         self.rules = tuple(rule for rule in rules if rule.actions)
-        self._by_name = {rule.name: rule for rule in self.rules}
+        self._by_name = {rule.name: rule for rule in (*_JUDGED.values(), *self.rules)}
         general = [rule for rule in self.rules if rule.provider is None]
         of_providers = {rule.provider for rule in self.rules if rule.provider is not None}
         self._of = {
@@ -106,6 +130,11 @@ class Automation:
             for name in of_providers
         }
         self._general = tuple(general)
+
+    @property
+    def classifier(self) -> Classifier:
+        """What refusals mean."""
+        return self._classifier or shipped()
 
     def of(self, provider: str | None) -> Sequence[Rule]:
         """The rules for a provider's sites, in the order in which they are asked."""
@@ -115,8 +144,10 @@ class Automation:
         return self._by_name.get(name)
 
     def match(self, provider: str | None, reply: Reply, phase: Phase) -> Rule | None:
-        """The first rule that fits a refusal."""
-        return next((rule for rule in self.of(provider) if rule.fits(reply, phase)), None)
+        """The first rule that fits a refusal, else what the classifier judged."""
+        judged = self.classifier.of_reply(reply, phase, provider)
+        fitting = (rule for rule in self.of(provider) if rule.fits(reply, phase, judged.bounce_class))
+        return next(fitting, _JUDGED.get(judged.action))
 
 
 class Sign(enum.StrEnum):
@@ -174,6 +205,9 @@ def _faults_of_terms(name: str, values: Mapping[str, Any]) -> list[str]:
         found = values.get(key, [])
         if not isinstance(found, list) or not all(form.fullmatch(str(v)) for v in found):
             faults.append(f"{key} of rule.{name} must be a list of such values or their beginnings")
+    classes = values.get("class", [])
+    if not isinstance(classes, list) or not set(map(str, classes)) <= set(BounceClass):
+        faults.append(f"class of rule.{name} must be a list of: {', '.join(BounceClass)}")
     phases = values.get("phase", [])
     if not isinstance(phases, list) or not set(map(str, phases)) <= set(Phase):
         faults.append(f"phase of rule.{name} must be a list of: {', '.join(Phase)}")
@@ -207,6 +241,7 @@ def _rule(name: str, values: Mapping[str, Any], place: str) -> Rule:
         codes=tuple(str(code) for code in values.get("code", [])),
         statuses=tuple(f"{status}." for status in values.get("status", [])),
         phases=frozenset(Phase(phase) for phase in values.get("phase", [])),
+        classes=frozenset(BounceClass(word) for word in values.get("class", [])),
         threshold=values.get("threshold", 1),
         window=_span(values.get("window", "10m")) or timedelta(0),
         actions=frozenset(Action(action) for action in values["action"]),

@@ -12,15 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from mailer.policy.blame import Blame, blame_of
+from mailer.policy.bounceclass import Blame
 from mailer.policy.brakeplan import BrakeRules, Newcomer, Threshold, Window
-from mailer.policy.classify import status_of
+from mailer.policy.classifier import Judgement
 from mailer.policy.outcome import Outcome, Refused, Unroutable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
 _MOST_CAP = 1_000_000_000  # of any limit
-_OF_SENDER = ((1, 7), (1, 8))  # RFC 3463 §3.2: the sender's own address
 _BAD_ADDRESS = "5.1."  # RFC 3463 §3.2: the address, its domain included, is at fault
 
 
@@ -71,13 +70,11 @@ def start_of(hour: int) -> datetime:
     return _EPOCH + hour * _HOUR
 
 
-def is_hard(outcome: Outcome) -> bool:
+def is_hard(outcome: Outcome, judged: Judgement | None) -> bool:
     """A final no that blames the recipient: an address that should not have been sent to."""
     match outcome:
-        case Refused(reply, phase):
-            is_final = reply.code >= 500 and blame_of(reply, phase) is Blame.RECIPIENT
-            status = status_of(reply, phase)
-            return is_final and (status.subject, status.detail) not in _OF_SENDER
+        case Refused(reply, _):
+            return reply.code >= 500 and judged is not None and judged.blame is Blame.RECIPIENT
         case Unroutable(status, _):
             return status.startswith(_BAD_ADDRESS)
         case _:

@@ -16,7 +16,8 @@ from typing import assert_never
 
 from mailer.events import WaitReason
 from mailer.policy import greylisting
-from mailer.policy.blame import Blame, blame_of
+from mailer.policy.bounceclass import Action, BounceClass
+from mailer.policy.classifier import Judgement, shipped
 from mailer.policy.classify import status_of, wished_delay
 from mailer.policy.greylisting import Habit
 from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused, Unroutable, Unsuitable
@@ -37,6 +38,11 @@ _FIRST_TRIES = 2  # by which a greylist shows itself
 # time in all, a part of that.
 LAST_TRY = timedelta(seconds=30)
 _LAST_TRY_PART = 0.1
+
+# A 5yz that speaks of us or of the host, not of the recipient, is tried again against RFC 5321 §4.2.1, which
+# would have the sender give up: so often in all, since it may mean what it says.
+MOST_TRIES_OF_5YZ = 3
+_TRIED_AGAIN = frozenset({Action.RETRY, Action.RETRY_ELSEWHERE, Action.SLOW_DOWN, Action.SUSPEND})
 
 LOOK_AGAIN = timedelta(minutes=1)  # for an IP, where nobody knows when there will be one
 
@@ -116,6 +122,7 @@ class Facts:
                   against RFC 5321 §4.2.1, which would have the sender give up
     greylisted_at when its site first put it off by greylisting; None: it did not before
     habit         what that site's greylisting took others; None: nobody knows
+    judged        what a refusal means; None: as the shipped rules have it
     """
 
     schedule: RetrySchedule
@@ -128,6 +135,7 @@ class Facts:
     is_our_fault: bool = False
     greylisted_at: datetime | None = None
     habit: Habit | None = None
+    judged: Judgement | None = None
 
 
 def decide(outcome: Outcome, facts: Facts) -> Disposition:
@@ -164,21 +172,23 @@ def is_permanent(reply: Reply, phase: Phase) -> bool:
 def _after_refusal(reply: Reply, phase: Phase, facts: Facts) -> Disposition:
     words = f"{reply.code} {reply.text}".rstrip()
     status = status_of(reply, phase)
-    if is_permanent(reply, phase) and not facts.is_our_fault:
+    judged = facts.judged or shipped().of_reply(reply, phase)
+    again = judged.action in _TRIED_AGAIN and facts.attempts < MOST_TRIES_OF_5YZ
+    if is_permanent(reply, phase) and not (facts.is_our_fault or again):
         # The reply code decides; a 4.y.z beside it is the peer's slip (RFC 3463 §2: same class).
         return Bounce(EnhancedStatus(5, status.subject, status.detail), words)
     status = EnhancedStatus(4, status.subject, status.detail)
     wish = wished_delay(reply) if reply.code // 100 == 4 else None
-    if is_greylisting(reply, phase, facts.greylisted_at, facts.now):
+    if is_greylisting(judged, facts.greylisted_at, facts.now):
         return _defer(facts, WaitReason.REFUSED, status, words, at=_past_greylist(facts, wish))
     at = None if wish is None else facts.now + _bounded(wish, facts)
     return _defer(facts, WaitReason.REFUSED, status, words, at=at)
 
 
-def is_greylisting(reply: Reply, phase: Phase, since: datetime | None, now: datetime) -> bool:
+def is_greylisting(judged: Judgement | None, since: datetime | None, now: datetime) -> bool:
     """Whether a refusal puts off by greylisting. since: the recipient's first one; None: it is this one."""
     too_old = since is not None and greylisting.is_too_old(since, now)
-    return not too_old and blame_of(reply, phase) is Blame.GREYLIST
+    return not too_old and judged is not None and judged.bounce_class is BounceClass.GREYLISTED
 
 
 def _past_greylist(facts: Facts, wish: timedelta | None) -> datetime | None:

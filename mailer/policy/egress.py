@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mailer.events import WaitReason
-from mailer.policy.blame import Blame, blame_of
+from mailer.policy.bounceclass import Blame
+from mailer.policy.classifier import Judgement
 from mailer.policy.outcome import Outcome, Refused
 
 ACTIVE = "active"
@@ -293,20 +294,18 @@ def _before(
     return replace(none, until=min([none.until, *opens]))
 
 
-def stay_after(outcome: Outcome, egress: Egress | None, before: Stay | None) -> Stay | None:
+def stay_after(
+    outcome: Outcome, judged: Judgement | None, egress: Egress | None, before: Stay | None
+) -> Stay | None:
     """What a deferral means for the next attempt's IP; None: any will do.
 
     The IP is changed for blame on our IP alone, once a recipient: whoever was refused for its content, policy
     or authentication would only spoil the next IP.
     """
     was_changed = before is not None and before.is_changed
-    if egress is None or not isinstance(outcome, Refused):
+    if egress is None or judged is None or not isinstance(outcome, Refused):
         return before
-    match blame_of(outcome.reply, outcome.phase):
-        case Blame.GREYLIST:
-            return Stay(egress.id, is_pinned=True, is_changed=was_changed)
-        case Blame.OUR_IP if not was_changed:
-            return Stay(egress.id, is_pinned=False, is_changed=True)
-        case _:
-            # It stays where it was heard: another IP would be told the same.
-            return Stay(egress.id, is_pinned=True, is_changed=was_changed)
+    if judged.blame is Blame.OUR_IP and not was_changed:
+        return Stay(egress.id, is_pinned=False, is_changed=True)
+    # It stays where it was heard: another IP would be told the same, or greylist it anew.
+    return Stay(egress.id, is_pinned=True, is_changed=was_changed)

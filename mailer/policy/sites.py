@@ -32,6 +32,8 @@ from typing import Any
 
 from mailer.policy import site_file
 from mailer.policy.automation import Automation
+from mailer.policy.classifier import Classifier, Judgement
+from mailer.policy.outcome import Accepted, NotTried, Outcome, Refused
 from mailer.policy.site_domains import DomainRules
 from mailer.policy.site_file import ASSUMED, DEFAULT, Provider, SiteFile, SiteRuleError
 from mailer.policy.tls import Wish
@@ -60,11 +62,18 @@ class SiteRules:
         self._in_force = _RuleSet(providers, default, domains or DomainRules(), automation or Automation())
 
     @classmethod
-    def parse(cls, files: Mapping[str, str], own: Mapping[str, Mapping[str, Any]] | None = None) -> SiteRules:
+    def parse(
+        cls,
+        files: Mapping[str, str],
+        own: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        classifier: Classifier | None = None,
+    ) -> SiteRules:
         """Rules from texts of files by name; later files lie over earlier ones.
 
-        own: sections of providers by name that lie over all files; their place is "api". Raises SiteRuleError
-        with all faults of all of them.
+        own         sections of providers by name that lie over all files; their place is "api"
+        classifier  what refusals mean; None: by the shipped rules
+        Raises SiteRuleError with all faults of all of them.
         """
         known = SiteFile()
         faults: list[str] = []
@@ -88,7 +97,7 @@ class SiteRules:
         faults += _claimed_twice(providers)
         if faults:
             raise SiteRuleError(faults)
-        domains, automation = DomainRules(known.wishes), Automation(known.rules.values())
+        domains, automation = DomainRules(known.wishes), Automation(known.rules.values(), classifier)
         return cls(providers, default=default, domains=domains, automation=automation)
 
     def take(self, other: SiteRules) -> None:
@@ -113,6 +122,20 @@ class SiteRules:
     def automation(self) -> Automation:
         """What follows from replies."""
         return self._in_force.automation
+
+    @property
+    def classifier(self) -> Classifier:
+        """What refusals mean."""
+        return self._in_force.automation.classifier
+
+    def judge(self, outcome: Outcome, site: str | None) -> Judgement | None:
+        """What an outcome at a site means; None: it was taken, or never tried."""
+        if isinstance(outcome, (Accepted, NotTried)):
+            return None
+        if not isinstance(outcome, Refused):
+            return self.classifier.of_trouble(outcome)
+        provider = None if site is None else self.provider_name(site)
+        return self.classifier.of_reply(outcome.reply, outcome.phase, provider)
 
     def tls_of(self, domain: str) -> Wish:
         """What is wanted of TLS for a recipient domain (A-label, lower case)."""

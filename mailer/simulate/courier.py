@@ -239,6 +239,7 @@ class Courier:
             now=self._at(self._now),
             draw=self._draw(),
             is_our_fault=self._is_our_fault(heard.outcome),
+            judged=self._ear.rules.judge(heard.outcome, self._ear.site),
             greylisted_at=self._at(began) if attempts else None,
         )
         match decide(heard.outcome, facts):

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 
 from mailer.events import RecipientState, WaitReason
 from mailer.policy import brake
+from mailer.policy.classifier import Judgement
 from mailer.policy.outcome import Accepted, NotTried, Outcome
 from mailer.policy.retry import STANDARD, TRANSACTIONAL
 from mailer.policy.warmup import Counts
@@ -104,8 +105,9 @@ class Fleet:
         self._serial = itertools.count(1)
         self._now = 0.0
         self._judge = Judge(
-            {"transactional": TRANSACTIONAL, "broadcast": STANDARD}, now=self._at, draw=self._draw
-        )
+            {"transactional": TRANSACTIONAL, "broadcast": STANDARD}, now=self._at, draw=self._draw,
+            rules=laws.sites,
+        )  # fmt: skip
         self._desks = [self._desk(n) for n in range(self._conduct.workers)]
 
     @property
@@ -178,6 +180,7 @@ class Fleet:
             book=book,
             rules=laws.warmup,
             no_room=self._judge.without_egress,
+            judge=laws.sites.judge,
             now=lambda: self._at(skew),
             draw=self._draw,
             trouble=StreamTrouble(laws.warmup.health, lambda: self._now),
@@ -279,7 +282,7 @@ class Fleet:
         for (one, sent), outcome in zip(group, outcomes, strict=False):
             report = Report(outcome, site=site, egress_ip=ip)
             desk.dispatcher.note(one, report)
-            self._count(item.who, outcome)
+            self._count(item.who, outcome, self._laws.sites.judge(outcome, site))
             if not isinstance(outcome, Accepted):
                 settlement = self._judge(one, report)
                 if settlement.move.due_at is None:
@@ -309,10 +312,10 @@ class Fleet:
 
     # ---- what is made of it --------------------------------------------------------------------------
 
-    def _count(self, who: int, outcome: Outcome) -> None:
+    def _count(self, who: int, outcome: Outcome, judged: Judgement | None) -> None:
         if isinstance(outcome, Accepted):
             self._add(who, brake.Counts(delivered=1))
-        elif brake.is_hard(outcome):
+        elif brake.is_hard(outcome, judged):
             self._add(who, brake.Counts(bounced=1))
 
     def _add(self, who: int, counts: brake.Counts) -> None:

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from mailer.events import RecipientState
-from mailer.policy.blame import Blame, blame_of
+from mailer.policy.bounceclass import Blame
+from mailer.policy.classifier import shipped
 from mailer.policy.outcome import Accepted, Outcome, Refused
 from mailer.policy.warmup import Verdict
 from mailer.queue import warming
@@ -112,7 +113,7 @@ class Diary(Watcher):
             match outcome:
                 case Accepted():
                     day.accepted += 1
-                case Refused(reply, phase) if blame_of(reply, phase) is Blame.OUR_IP:
+                case Refused(reply, phase) if shipped().of_reply(reply, phase).blame is Blame.OUR_IP:
                     day.blocked += 1
                 case _:
                     day.refused += 1

@@ -9,12 +9,14 @@ import pytest
 import mailer.policy
 from mailer.config.load import site_rules
 from mailer.policy.automation import Action, Automation, Rule, Sign, parse_rule, sign_of
+from mailer.policy.bounceclass import BounceClass
 from mailer.policy.outcome import Accepted, Broken, NotTried, Outcome, Refused
 from mailer.policy.sites import SiteRuleError, SiteRules
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
 
 SHIPPED = site_rules(None)
+TOO_MUCH = Reply(421, ("4.7.28 too much",))
 PROVIDER = '[provider.big]\nmx = ["big.example"]\nsource = "s"\n'
 
 
@@ -39,10 +41,12 @@ def rule(**values: object) -> Rule:
         ({"status": ["4.7.2"]}, False),
         ({"phase": ["rcpt", "mail"]}, True),
         ({"phase": ["end-of-data"]}, False),
+        ({"class": ["greylisted", "rate-limited"]}, True),
+        ({"class": ["greylisted"]}, False),
     ],
 )
 def test_all_that_a_rule_names_must_hold(terms: dict[str, object], fits: bool) -> None:
-    assert rule(**terms).fits(Reply(421, ("4.7.28 too much",)), Phase.RCPT) is fits
+    assert rule(**terms).fits(TOO_MUCH, Phase.RCPT, BounceClass.RATE_LIMITED) is fits
 
 
 def test_a_providers_rules_are_asked_before_those_for_every_site() -> None:

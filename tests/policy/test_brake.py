@@ -13,6 +13,7 @@ from mailer.policy import brake, brakeplan
 from mailer.policy.brake import Counts, Mark
 from mailer.policy.brakeplan import BrakePlanError
 from mailer.policy.outcome import Accepted, Broken, Outcome, Refused, Unroutable
+from mailer.policy.sites import SiteRules
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
 
@@ -155,7 +156,7 @@ def test_hours_are_those_of_utc() -> None:
 )
 def test_a_bounce_is_hard_where_it_blames_the_address(outcome: Outcome, hard: bool) -> None:
     """RFC 3463 §3.2: x.1.y is about the address."""
-    assert brake.is_hard(outcome) is hard
+    assert brake.is_hard(outcome, SiteRules().judge(outcome, None)) is hard
 
 
 def test_a_file_of_the_operators_says_only_what_it_wants_otherwise() -> None:

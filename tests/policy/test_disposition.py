@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mailer.events import WaitReason
 from mailer.policy.disposition import (
+    MOST_TRIES_OF_5YZ,
     Bounce,
     Defer,
     Delivered,
@@ -80,8 +81,31 @@ def test_4yz_is_a_deferral(phase: Phase, code: int) -> None:
 @pytest.mark.parametrize("text", ["too many recipients", "5.2.2 mailbox full"])
 def test_552_to_rcpt_is_a_deferral(text: str) -> None:
     """RFC 5321 §4.5.3.1.10."""
-    assert isinstance(decide(refused(552, text), FACTS), Defer)
-    assert isinstance(decide(refused(552, text, Phase.END_OF_DATA), FACTS), Bounce)
+    assert isinstance(decide(refused(552, text), replace(FACTS, attempts=9)), Defer)
+    assert isinstance(decide(refused(552, text, Phase.END_OF_DATA), replace(FACTS, attempts=9)), Bounce)
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        ("5.7.1 your IP is on a blocklist", True),
+        ("5.7.25 no PTR record", True),
+        ("5.3.0 internal system error", True),
+        ("5.7.1 too many messages this hour", True),
+        ("5.1.1 no such user", False),
+        ("5.7.26 fails DMARC", False),
+        ("5.7.1 this is spam", False),
+        ("5.2.2 mailbox full", False),
+        ("not here", False),
+    ],
+)
+def test_a_5yz_that_does_not_blame_the_recipient_is_tried_again_within_bounds(
+    words: str, again: bool
+) -> None:
+    first, last = (decide(refused(550, words), replace(FACTS, attempts=n)) for n in (1, MOST_TRIES_OF_5YZ))
+
+    assert isinstance(first, Defer) is again
+    assert isinstance(last, Bounce)
 
 
 @given(code=st.integers(200, 499), phase=st.sampled_from(Phase))

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.events import WaitReason
-from mailer.policy.blame import Blame, blame_of
+from mailer.policy.bounceclass import Blame, BounceClass
+from mailer.policy.classifier import shipped
 from mailer.policy.egress import (
     BROADCAST,
     DRAINING,
@@ -28,6 +29,7 @@ from mailer.policy.egress import (
     stay_after,
 )
 from mailer.policy.outcome import Broken, Outcome, Refused
+from mailer.policy.sites import SiteRules
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
 
@@ -330,28 +332,31 @@ def test_no_mail_waits_for_volume_while_an_ip_it_may_use_has_room(
 @pytest.mark.parametrize(
     ("code", "text", "blame"),
     [
-        (450, "4.2.0 <b@example.net>: Recipient address rejected: Greylisted", Blame.GREYLIST),
-        (451, "4.7.1 Greylisting in action, please come back later", Blame.GREYLIST),
+        (450, "4.2.0 <b@example.net>: Recipient address rejected: Greylisted", Blame.REMOTE),
+        (451, "4.7.1 Greylisting in action, please come back later", Blame.REMOTE),
         (421, "4.7.0 [203.0.113.1] unusual rate of mail originating from your IP address", Blame.OUR_IP),
         (421, "4.7.28 Unusual rate of unsolicited mail originating from your IP address", Blame.OUR_IP),
-        (421, "4.7.28 Unusual rate of unsolicited mail originating from your SPF domain", Blame.SENDER),
-        (450, "4.7.28 Mail flood detected", Blame.SENDER),
+        (421, "4.7.28 Unusual rate of unsolicited mail from your SPF domain", Blame.SENDER_CONTENT),
+        (450, "4.7.28 Mail flood detected", Blame.SENDER_CONTENT),
         (550, "5.7.1 Service unavailable; client host [203.0.113.1] blocked using Spamhaus", Blame.OUR_IP),
         (550, "5.7.25 reverse DNS validation failed", Blame.OUR_IP),
         (421, "4.7.0 [TSS04] Messages from 203.0.113.1 temporarily deferred", Blame.OUR_IP),
         (451, "4.7.650 The mail server has been temporarily rate limited due to IP reputation", Blame.OUR_IP),
-        (550, "5.7.26 This mail is unauthenticated", Blame.SENDER),
-        (550, "5.7.23 SPF validation failed", Blame.SENDER),
-        (550, "5.7.1 very low reputation of the sending domain", Blame.SENDER),
-        (554, "5.7.1 Message rejected: spam score too high", Blame.CONTENT),
-        (550, "5.7.1 A URL in this message is listed by SURBL", Blame.CONTENT),
+        (550, "5.7.26 This mail is unauthenticated", Blame.SENDER_CONTENT),
+        (550, "5.7.23 SPF validation failed", Blame.SENDER_CONTENT),
+        (550, "5.7.1 very low reputation of the sending domain", Blame.SENDER_CONTENT),
+        (554, "5.7.1 Message rejected: spam score too high", Blame.SENDER_CONTENT),
+        (550, "5.7.1 A URL in this message is listed by SURBL", Blame.SENDER_CONTENT),
         (550, "5.1.1 no such user", Blame.RECIPIENT),
         (452, "4.2.2 mailbox full", Blame.RECIPIENT),
         (421, "4.3.2 shutting down", Blame.REMOTE),
     ],
 )
 def test_whom_a_refusal_blames(code: int, text: str, blame: Blame) -> None:
-    assert blame_of(Reply(code, (text,)), Phase.RCPT) is blame
+    judged = shipped().of_reply(Reply(code, (text,)), Phase.RCPT)
+
+    assert judged.blame is blame
+    assert (judged.bounce_class is BounceClass.GREYLISTED) is ("greylist" in text.lower())
 
 
 def refused(text: str, code: int = 451) -> Refused:
@@ -374,4 +379,6 @@ def refused(text: str, code: int = 451) -> Refused:
 def test_the_ip_is_changed_for_blame_on_it_alone_and_once(
     outcome: Outcome, before: Stay | None, after: Stay | None
 ) -> None:
-    assert stay_after(outcome, egress(1), before) == after
+    judged = SiteRules().judge(outcome, None)
+
+    assert stay_after(outcome, judged, egress(1), before) == after

@@ -15,8 +15,9 @@ import pytest
 
 from mailer.config.load import brake_rules, site_rules, warmup_rules
 from mailer.events import WaitReason
-from mailer.policy.blame import Blame, blame_of
+from mailer.policy.bounceclass import Blame, BounceClass
 from mailer.policy.brake import Mark
+from mailer.policy.classifier import shipped
 from mailer.policy.outcome import Outcome, Refused
 from mailer.policy.warmup import Verdict
 from mailer.queue import warming, warmup
@@ -150,7 +151,10 @@ class Auditor(Watcher):
 
 
 def _is_greylisted(outcome: Outcome) -> bool:
-    return isinstance(outcome, Refused) and blame_of(outcome.reply, outcome.phase) is Blame.GREYLIST
+    return (
+        isinstance(outcome, Refused)
+        and shipped().of_reply(outcome.reply, outcome.phase).bounce_class is BounceClass.GREYLISTED
+    )
 
 
 def _named(provider: str) -> str:
@@ -325,7 +329,10 @@ def test_a_sender_of_little_volume_comes_to_no_harm(seed: int) -> None:
 
 
 def _blames_us(outcome: Outcome) -> bool:
-    return isinstance(outcome, Refused) and blame_of(outcome.reply, outcome.phase) is Blame.OUR_IP
+    return (
+        isinstance(outcome, Refused)
+        and shipped().of_reply(outcome.reply, outcome.phase).blame is Blame.OUR_IP
+    )
 
 
 # ---- days without mail ------------------------------------------------------------------------------------
