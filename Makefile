@@ -19,13 +19,14 @@ QUIET  := --quiet --progress-bar off
 # otherwise fetch whatever is newest, unhashed, for that one build.
 INSTALL := $(PIP) install $(QUIET) --use-pep517 --no-build-isolation
 
-.PHONY: help setup setup-dev run test test-packages check check-text check-units format bench lock docs
+.PHONY: help setup setup-dev run test test-packages check check-text check-units format fuzz bench lock docs
 
 help:
 	@echo "make run      sets up and starts everything on this machine; data lies in ./$(DATA)"
 	@echo "make test     every test, with real PostgreSQL, Redis and RabbitMQ"
 	@echo "make check    format, lint, types, import contracts, figures, unit tests: under a minute"
 	@echo "make setup    only makes the environment $(VENV)"
+	@echo "make fuzz     damaged input for every parser of what strangers send, for FUZZ_SECONDS=300"
 	@echo "make bench    measures this beside Postfix with OpenDKIM"
 	@echo "make docs     writes docs/settings.md anew"
 	@echo "make lock     resolves the dependencies anew (needs uv)"
@@ -64,6 +65,11 @@ check-units:
 format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+FUZZ_SECONDS ?= 300
+
+fuzz: setup-dev
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest tests/fuzz $(ARGS)
 
 # n >= 20,000 and five rounds in turn: a shared machine wanders by a factor of two between runs.
 BENCH := tests/bench/compare.py tests/bench/product.json --peer postfix -n 20000

@@ -1,0 +1,25 @@
+"""No input makes a parser of reports raise or stall (harness.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.format_targets import FORMAT_TARGETS
+from tests.fuzz.harness import FINDINGS, SECONDS, Target, hammer, judge
+
+
+@pytest.mark.timeout(SECONDS / len(FORMAT_TARGETS) + 120)
+@pytest.mark.parametrize("target", FORMAT_TARGETS, ids=str)
+def test_no_report_makes_its_parser_raise_or_stall(target: Target) -> None:
+    assert hammer(target, SECONDS / len(FORMAT_TARGETS)) > 0
+
+
+def kept() -> list[tuple[Target, Path]]:
+    return [(t, file) for t in FORMAT_TARGETS for file in sorted((FINDINGS / t.name).glob("*.bin"))]
+
+
+@pytest.mark.parametrize(("target", "file"), kept(), ids=lambda each: getattr(each, "stem", str(each)))
+def test_what_was_found_in_a_report_once_does_no_harm(target: Target, file: Path) -> None:
+    judge(target, file.read_bytes())

@@ -1,0 +1,294 @@
+"""Bounces of hosts that write text are read by their form, and by what is left where it has none."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailer.policy.classifier import shipped
+from mailer.report.reading import DeliveryReport, OrdinaryMail, Reading, read
+from mailer.report.reading.forms import shipped_forms
+from tests.report.reading.mails import ORIGINAL, REF, plain_mail, text_bounce
+
+
+def reading(content: bytes) -> Reading:
+    return read(content, classifier=shipped())
+
+
+def told(words: str) -> tuple[str, list[str], str]:
+    """Form, recipients and class."""
+    found = reading(text_bounce(words))
+    assert isinstance(found, DeliveryReport)
+    return found.form, [recipient.address for recipient in found.recipients], found.bounce_class
+
+
+QMAIL = """Hi. This is the qmail-send program at relay.example.
+I'm afraid I wasn't able to deliver your message to the following addresses.
+This is a permanent error; I've given up. Sorry it didn't work out.
+
+<ann@there.example>:
+192.0.2.1 does not like recipient.
+Remote host said: 550 5.1.1 User unknown
+Giving up on 192.0.2.1.
+
+<bob@there.example>:
+User is over the quota. (#5.2.2)
+
+--- Below this line is a copy of the message.
+
+"""
+EXIM = """This message was created automatically by mail delivery software.
+
+A message that you sent could not be delivered to one or more of its
+recipients. This is a permanent error. The following address(es) failed:
+
+  ann@there.example
+    host mx.there.example [192.0.2.1]
+    SMTP error from remote mail server after RCPT TO:<ann@there.example>:
+    550 5.1.1 User unknown
+  bob@there.example
+    (generated from list@relay.example)
+    mailbox is full
+
+------ This is a copy of the message, including all the headers. ------
+
+"""
+POSTFIX = """This is the mail system at host relay.example.
+
+I'm sorry to have to inform you that your message could not
+be delivered to one or more recipients. It's attached below.
+
+For further assistance, please send mail to <postmaster@relay.example>
+
+                   The mail system
+
+<ann@there.example>: host mx.there.example[192.0.2.1] said: 550 5.1.1
+    <ann@there.example>: User unknown (in reply to RCPT TO command)
+
+<bob@there.example>: host mx.there.example[192.0.2.1] said: 552 5.2.2
+    <robert@there.example>: Mailbox full (in reply to RCPT TO command)
+"""
+SENDMAIL = """The original message was received at Mon, 2 Nov 2026 10:00:00 GMT
+from localhost [127.0.0.1]
+
+   ----- The following addresses had permanent fatal errors -----
+<ann@there.example>
+    (reason: 550 5.1.1 User unknown)
+<bob@there.example>
+
+   ----- Transcript of session follows -----
+... while talking to mx.there.example.:
+>>> RCPT To:<ann@there.example>
+<<< 550 5.1.1 User unknown
+550 5.1.1 <ann@there.example>... User unknown
+>>> RCPT To:<bob@there.example>
+<<< 552 5.2.2 Mailbox full
+
+   ----- Message header follows -----
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "words"), [("qmail", QMAIL), ("exim", EXIM), ("postfix", POSTFIX), ("sendmail", SENDMAIL)]
+)
+def test_each_recipient_of_a_form_has_its_own_words(form: str, words: str) -> None:
+    found = reading(text_bounce(words + ORIGINAL))
+
+    assert isinstance(found, DeliveryReport)
+    assert found.form == form
+    assert [(r.address, str(r.judgement.bounce_class)) for r in found.recipients] == [
+        ("ann@there.example", "invalid-mailbox"),
+        ("bob@there.example", "mailbox-full"),
+    ]
+    assert found.original.mailer_ref == REF
+
+
+@pytest.mark.parametrize("form", [QMAIL, EXIM, POSTFIX])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace("\n", "\n> "),
+        lambda text: text.replace("\n", " \n"),
+        lambda text: text.upper().replace("ANN@THERE.EXAMPLE", "ann@there.example"),
+        lambda text: text.replace("following address", "following\naddress"),
+        lambda text: "Dear sender,\n\nyour provider asks you to read this.\n\n" + text,
+    ],
+    ids=["quoted", "blanks", "capitals", "refolded", "preceded"],
+)
+def test_a_form_is_known_though_it_was_reformatted(form: str, damage: object) -> None:
+    assert callable(damage)
+    _, recipients, bounce_class = told(damage(form))
+
+    assert recipients[0] == "ann@there.example"
+    assert bounce_class == "invalid-mailbox"
+
+
+DOMINO = """Your message
+
+  Subject: Hello
+
+was not delivered to:
+
+  ann@there.example
+
+because:
+
+  User ann (ann@there.example) not listed in Domino Directory
+"""
+EXCHANGE = """Your message
+
+  To:      shop@shop.example
+  Subject: Hello
+
+did not reach the following recipient(s):
+
+ann@there.example on Mon, 2 Nov 2026 10:00:00 +0000
+    The recipient name is not recognized
+    MSEXCH:IMS:There:SITE:HOST 0 (000C05A6) Unknown Recipient
+"""
+X400 = EXCHANGE.replace("ann@there.example on", "c=US;a= ;p=There;o=Site;dda:SMTP=ann@there.example; on")
+EXCHANGE_ONLINE = """Delivery has failed to these recipients or groups:
+
+ann@there.example<mailto:ann@there.example>
+The email address you entered couldn't be found.
+
+Diagnostic information for administrators:
+
+ann@there.example
+Remote Server returned '550 5.1.1 RESOLVER.ADR.RecipNotFound; not found'
+"""
+OPENSMTPD = """    Hi!
+
+    An error has occurred while attempting to deliver a message for
+    the following list of recipients:
+
+ann@there.example: 550 5.1.1 User unknown
+
+    Below is a copy of the original message:
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "bounce_class"),
+    [
+        (DOMINO, "invalid-mailbox"),
+        (EXCHANGE, "invalid-mailbox"),
+        (X400, "invalid-mailbox"),
+        (EXCHANGE_ONLINE, "invalid-mailbox"),
+        (OPENSMTPD, "invalid-mailbox"),
+        ("Unable to deliver message to: <ann@there.example>\n550 5.1.1 User unknown\n", "invalid-mailbox"),
+        (">>> RCPT TO:<ann@there.example>\n<<< 550 5.1.1 User unknown\n", "invalid-mailbox"),
+        ("552 5.2.2 the mailbox of ann@there.example is full\n", "mailbox-full"),
+    ],
+)
+def test_other_hosts_are_read(words: str, bounce_class: str) -> None:
+    assert told(words)[1:] == (["ann@there.example"], bounce_class)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        EXIM.replace("This is a permanent error. The following address(es) failed:",
+                     "The message has not yet been delivered to the following addresses:")
+        + "No action is required on your part. Delivery attempts will continue for some time.\n",
+        "THIS IS A WARNING MESSAGE ONLY.\n\nDelivery to the following recipient has been delayed:\n\n"
+        "     ann@there.example\n",
+    ],
+)  # fmt: skip
+def test_a_host_that_goes_on_trying_has_only_delayed_it(words: str) -> None:
+    assert told(words)[2] == "delayed"
+
+
+@pytest.mark.parametrize(
+    ("words", "recipients"),
+    [
+        (
+            "Your mail to ann is not accepted from shop@shop.example: 550 5.7.1 refused\n\n" + ORIGINAL,
+            ["ann@there.example"],
+        ),
+        ("收件人（ann@there.example）不存在。550 Mailbox not found\n", ["ann@there.example"]),
+        ("Recipient address: ann@there.example\nReason: 550 5.1.1 User unknown\n", ["ann@there.example"]),
+        (
+            "User unknown\nann@there.example\n\nMailbox full\nbob@there.example\n",
+            ["ann@there.example", "bob@there.example"],
+        ),
+        ("Contact: help@relay.example\n550 5.1.1 ann@there.example: User unknown\n", ["ann@there.example"]),
+    ],
+)
+def test_the_right_address_is_taken(words: str, recipients: list[str]) -> None:
+    assert told(words)[1] == recipients
+
+
+def test_a_list_for_administrators_says_more_than_that_for_people() -> None:
+    found = reading(text_bounce(EXCHANGE_ONLINE))
+
+    assert isinstance(found, DeliveryReport)
+    assert "550 5.1.1" in found.recipients[0].diagnostic
+
+
+def test_what_was_said_before_the_recipient_was_named_blames_no_recipient() -> None:
+    words = QMAIL.partition("<ann@")[0] + (
+        "<ann@there.example>:\nConnected to 192.0.2.1 but my name was rejected.\n"
+        "Remote host said: 501 5.0.0 Invalid domain name\n"
+    )
+
+    assert told(words)[2] not in {"invalid-domain", "invalid-mailbox"}
+
+
+def test_a_forwarded_bounce_is_read() -> None:
+    content = plain_mail(
+        "From: postmaster@a.example\nReturn-Path: <>\nSubject: F\nContent-Type: multipart/mixed; boundary=x",
+        "--x\n\nSee below.\n--x\nContent-Type: message/rfc822\n\n"
+        + text_bounce(QMAIL).decode().replace("\r\n", "\n")
+        + "\n--x--\n",
+    )
+
+    found = reading(content)
+    assert isinstance(found, DeliveryReport)
+    assert [r.address for r in found.recipients] == ["ann@there.example", "bob@there.example"]
+
+
+def test_a_form_in_html_is_read() -> None:
+    words = (
+        "<html><style>p{}</style><p>Delivery has failed to these recipients or groups:<p>"
+        "<a href='mailto:x@y.example'>ann@there.example</a><br>550 5.1.1 User unknown</html>"
+    )
+
+    assert told(words)[1:] == (["ann@there.example"], "invalid-mailbox")
+
+
+def test_a_bounce_that_names_nobody_is_told_by_the_only_recipient_of_the_original() -> None:
+    assert told("Your mail could not be delivered. 550 5.1.1 User unknown\n\n" + ORIGINAL)[1] == [
+        "ann@there.example"
+    ]
+
+
+def test_a_bounce_without_anybody_still_says_why() -> None:
+    found = reading(text_bounce("Sorry. 552 5.2.2 Mailbox full\n"))
+
+    assert isinstance(found, DeliveryReport)
+    assert found.recipients == ()
+    assert found.bounce_class == "mailbox-full"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        plain_mail("From: Bob <bob@here.example>\nSubject: Hello", QMAIL),
+        plain_mail(
+            "From: Bob <bob@here.example>\nSubject: Hello", "I got this: 550 5.1.1 <x@y.example> unknown\n"
+        ),
+        plain_mail(
+            "From: postmaster@here.example\nSubject: Our new office", "Write to us: office@here.example\n"
+        ),
+        plain_mail(
+            "Resent-From: Bob <bob@here.example>\nFrom: MAILER-DAEMON@relay.example\nSubject: failure notice",
+            QMAIL,
+        ),
+    ],
+)
+def test_a_mail_of_a_person_is_no_bounce(content: bytes) -> None:
+    assert isinstance(reading(content), OrdinaryMail)
+
+
+def test_every_form_has_a_source() -> None:
+    assert all(form.source.strip() for form in shipped_forms())
