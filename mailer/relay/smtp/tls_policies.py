@@ -76,17 +76,18 @@ class TlsPolicies:
 
     async def _demands(self, domain: str, found: MxSet, wanted: Wanted) -> Demands:
         hosts = [exchange.host for exchange in found.exchanges]
+        of_domain = Wanted(self._rules.tls_of(domain), "domain-rule")
+        wants = {host: strictest((wanted, of_domain, self._by_rule(host))) for host in hosts}
+        if all(want.wish is Wish.OPTIONAL for want in wants.values()):
+            # Nothing that could be found matters, and a fetch that fails would be counted for a report: of
+            # the very mail that bears the last one, too (RFC 8460 §5.3).
+            facts = Facts(domain=domain, sts=None, is_mx_secure=found.is_secure)
+            return {host: demand_of(host, None, facts, want) for host, want in wants.items()}
         sts, records = await asyncio.gather(
             self._sts.of(domain), self._tlsa(hosts if found.is_secure else ())
         )
         facts = Facts(domain=domain, sts=sts, is_mx_secure=found.is_secure)
-        of_domain = Wanted(self._rules.tls_of(domain), "domain-rule")
-        return {
-            host: demand_of(
-                host, records.get(host), facts, strictest((wanted, of_domain, self._by_rule(host)))
-            )
-            for host in hosts
-        }
+        return {host: demand_of(host, records.get(host), facts, want) for host, want in wants.items()}
 
     async def _tlsa(self, hosts: Sequence[str]) -> Mapping[str, TlsaFound]:
         """Only for a secure MX set: whoever can forge that need not forge TLSA records (RFC 7672 §2.2.1)."""
