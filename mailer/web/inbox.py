@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mailer.web.hostile import DOWNLOAD_POLICY, FRAME_POLICY, disposition, framed, media_type, safe_name
+from mailer.web.leaving import leaving_of
 from mailer.web.reading import Part, Reading, read
 from mailer.web.shelf import Listing, Shelf, Summary
 from mailer.web.verdict import Lookup, Verdict, verdicts
@@ -152,6 +153,7 @@ class _Pages:
             "is_source_cut": len(data) > _SHOWN_BYTES,
             "verdicts": verdicts(data, self.lookup),
             "attachments": [_attachment_line(key, part) for part in reading.attachments],
+            "leave": leaving_of(reading),
         }
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
-from mailer.compose.verp import read_token
 from mailer.queue.ownership import Owner
 from mailer.report.maildir import arrived_at
 from mailer.web.shelf import Shelf, Summary
@@ -66,17 +65,17 @@ class OwnMail:
     """Read by many threads.
 
     owners_of   tenant and message by recipient id, from the database; may raise StoreUnavailable
-    secrets     those that tokens were signed with
+    read_token  the recipient whose return-path token it is; None: nobody's
     """
 
     def __init__(
         self,
         shelf: Shelf,
-        secrets: Sequence[bytes],
+        read_token: Callable[[str], int | None],
         owners_of: Callable[[Sequence[int]], Mapping[int, Owner]],
     ) -> None:
         self._shelf = shelf
-        self._secrets = secrets
+        self._read_token = read_token
         self._owners_of = owners_of
         self._known: OrderedDict[str, Kept | None] = OrderedDict()
         self._lock = Lock()
@@ -131,4 +130,4 @@ class OwnMail:
     def _recipient_of(self, summary: Summary) -> int | None:
         return_path = summary.return_path.strip("<>")
         token = return_path.partition("@")[0] if return_path else summary.reference
-        return read_token(token, self._secrets)
+        return self._read_token(token)
