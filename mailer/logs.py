@@ -20,6 +20,7 @@ _KINDS = {
     "key_id": "key",
     "endpoint_id": "whe",
     "callback_id": "whc",
+    "returned_id": "ret",
 }
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 

@@ -41,6 +41,13 @@ def run_caller(settings: Settings) -> int:
     return caller.run(settings)
 
 
+def run_returns(settings: Settings) -> int:
+    """The host that takes what comes back."""
+    from mailer.bootstrap import returns
+
+    return returns.run(settings)
+
+
 def run_inbox(settings: Settings) -> int:
     """The sandbox inbox."""
     from mailer.bootstrap import inbox

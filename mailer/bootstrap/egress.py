@@ -67,6 +67,7 @@ def departures_of(
             rules=rules,
             trouble=StreamTrouble(rules.health, clock.monotonic),
             no_room=judge.without_egress,
+            judge=sites.judge,
             now=clock.now,
             draw=clock.draw,
             suspended_until=lambda egress, site: pace_book.closed_until(egress.name, site),

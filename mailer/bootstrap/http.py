@@ -21,23 +21,31 @@ from mailer.accept.committer import Committer
 from mailer.accept.credentials import Authenticator
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.http.body import BodyLimits
+from mailer.accept.http.reportdoor import ReportTakers
 from mailer.accept.intake import Intake, IntakeLimits
+from mailer.accept.leaving import Leaving
 from mailer.accept.rates import KeyRates, RateLimits
 from mailer.accept.smtp.desk import SubmissionDesk
 from mailer.accept.smtp.login import KeyLogin
 from mailer.accept.smtp.room import Room
 from mailer.accept.smtp.sessions import KeySessions
 from mailer.accept.smtp.tls import OwnCertificate, made_certificate
+from mailer.accept.suppressions import Lists
 from mailer.bootstrap import processor
 from mailer.bootstrap.caller import endpoints_of
 from mailer.bootstrap.knowledge import knowledge_of
-from mailer.bootstrap.office import Office, Stop, announce, bell, keep_lease, office
+from mailer.bootstrap.links import links_of
+from mailer.bootstrap.office import Office, Stop, announce, bell, keep_lease, office, suppression_keys
 from mailer.bootstrap.sandbox import inbox_api, inbox_page
-from mailer.bootstrap.site_rules import RulesKeeper
+from mailer.bootstrap.site_rules import rules_keeper
+from mailer.bootstrap.unsubscribe_page import unsubscribe_page
 from mailer.config import Settings
 from mailer.config.load import site_by_route, warmup_rules
+from mailer.identity.installation import secret_of
+from mailer.identity.vault import Vault
 from mailer.listener import Limits, Listener, Rules
 from mailer.queue.pieces import Means
+from mailer.report.posted import PostedReports
 
 _log = structlog.get_logger(__name__)
 
@@ -61,9 +69,10 @@ def run(settings: Settings) -> int:
             now=clock.now,
             ring=ring,
             rates=rates,
+            keys=suppression_keys(settings),
         )
         committer.start()
-        keeper = RulesKeeper(settings.sites_file, own.store, data_dir=settings.data_dir)
+        keeper = rules_keeper(settings, own.store)
         keep_lease(own.lease, stop, keeper.look)
         port = listener.getsockname()[1]
         changes = Changes(
@@ -129,6 +138,9 @@ def _parts(
     stop: Stop,
     ring: Callable[[], None],
 ) -> HttpParts:
+    vault = Vault(secret_of(settings.secret_file, settings.secret))
+    links = links_of(settings, vault)
+    leaving = Leaving(own.store, links)
     intake = Intake(
         committer,
         data_folder=settings.data_dir,
@@ -138,6 +150,7 @@ def _parts(
             recipients=settings.max_recipients,
             free_bytes=settings.free_space_floor_mb * _MIB,
             rates=rates,
+            leaving=leaving,
         ),
         new_id=own.new_id,
         now=clock.now,
@@ -156,6 +169,7 @@ def _parts(
         ),
         ring=ring,
         endpoints=endpoints_of(settings, own),
+        suppressions=Lists(own.store, suppression_keys(settings), new_id=own.new_id, now=clock.now),
         new_id=own.new_id,
         now=clock.now,
         monotonic=clock.monotonic,
@@ -165,10 +179,17 @@ def _parts(
         most_recipients=settings.max_recipients,
         message_bytes=settings.max_message_mb * _MIB,
         host=settings.hostname,
-        routers=inbox_page(settings, own.store),
+        routers=(*inbox_page(settings, own.store), unsubscribe_page(settings, own, links)),
+        leaving=leaving,
         warmup_rules=warmup_rules(),
         apis=inbox_api(settings, own.store, stop.event.is_set),
+        reports=_report_takers(settings, own),
     )
+
+
+def _report_takers(settings: Settings, own: Office) -> ReportTakers:
+    posted = PostedReports(store=own.store, new_id=own.new_id, now=clock.now)
+    return ReportTakers(tls=posted.tls, xarf=posted.xarf, xarf_token=settings.report_token)
 
 
 def _rules(settings: Settings, own: Office, parts: HttpParts, rates: KeyRates) -> Rules:

@@ -1,17 +1,15 @@
-"""The inbox role: a catching MX for the sandbox, which reads what comes back to our return-paths.
+"""The inbox role: a catching MX for the sandbox, and beside it the host that takes what comes back.
 
-The database is asked for nothing else: mail is kept while it is away, and only what came back is put off.
+The inbox asks the database for nothing else than whose a return-path is: mail is kept while it is away, and
+only what came back is put off.
 """
 
 from __future__ import annotations
 
-from mailer import clock
-from mailer.bootstrap.office import Office, Stop, announce, keep_lease, office
+from mailer.bootstrap.office import Stop, announce, keep_lease, office
+from mailer.bootstrap.returns import Taking
 from mailer.config import Settings
-from mailer.identity.installation import recognise, secret_of
-from mailer.identity.vault import Vault
 from mailer.report import inbox
-from mailer.report.returned import ReturnPaths
 
 
 def run(settings: Settings) -> int:
@@ -19,22 +17,18 @@ def run(settings: Settings) -> int:
     stop = Stop()
     stop.on_signals()
     with office(settings, "inbox") as own:
+        taking = Taking.open(settings, own, stop)
         server = inbox.serve_inbox(
             settings.inbox_host,
             settings.inbox_port,
             settings.data_dir / "inbox",
             settings.data_dir / "tls",
-            returns=_return_paths(settings, own),
+            returns=taking.reception,
         )
-        keep_lease(own.lease, stop)
-        announce(settings, "inbox", port=server.port)
+        keep_lease(own.lease, stop, taking.look)
+        announce(settings, "inbox", port=server.port, returns_port=taking.port)
         stop.event.wait()
         server.stop()
+        taking.close()
         own.sign_off()
         return stop.code
-
-
-def _return_paths(settings: Settings, own: Office) -> ReturnPaths:
-    vault = Vault(secret_of(settings.secret_file, settings.secret))
-    recognise(own.store, vault)
-    return ReturnPaths(store=own.store, secrets=(vault.derive("verp"),), new_id=own.new_id, now=clock.now)

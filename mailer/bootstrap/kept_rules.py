@@ -72,10 +72,21 @@ def _read(overlay: Path | None) -> Found:
         raise SiteRuleError([f"{overlay} cannot be read: {error}"]) from None
 
 
-def keep(text: str | None, data_dir: Path) -> None:
+def stamp(file: Path | None) -> tuple[int, int, int] | None:
+    """Differs once the file does. None: it cannot be looked at, or there is none."""
+    if file is None:
+        return None
+    try:
+        at = file.stat()
+    except OSError:
+        return None
+    return at.st_mtime_ns, at.st_size, at.st_ino
+
+
+def keep(text: str | None, data_dir: Path, *, name: str = _COPY) -> None:
     """The copy is this; None: no file is named, and there is none."""
-    copy = data_dir / _COPY
-    part = copy.with_name(f"{_COPY}.{os.getpid()}.part")
+    copy = data_dir / name
+    part = copy.with_name(f"{name}.{os.getpid()}.part")
     try:
         if text is None:
             copy.unlink(missing_ok=True)

@@ -22,14 +22,18 @@ import structlog
 from mailer import clock, logs
 from mailer.bell import Bell, make_app
 from mailer.config import Settings
+from mailer.identity.installation import secret_of
+from mailer.identity.vault import Vault
 from mailer.ids import IdMaker
 from mailer.policy.greylisting import Habit
 from mailer.policy.retry import RetrySchedule
 from mailer.policy.sites import SiteRules
+from mailer.policy.suppressionkey import PURPOSE, Keys
 from mailer.queue import incarnations
 from mailer.queue.incarnations import Registration
 from mailer.relay import journal
 from mailer.relay.lease import Lease
+from mailer.relay.lessons import Lessons
 from mailer.relay.recovery import Recoverer
 from mailer.relay.verdict import Judge
 from mailer.store import Store, schema
@@ -190,6 +194,8 @@ def judge_of(
     settings: Settings,
     rules: SiteRules,
     habit_of: Callable[[str], Habit | None] = lambda _site: None,
+    *,
+    store: Store,
 ) -> Judge:
     """The policy of outcomes, by stream kind. habit_of: what a site's greylisting takes."""
     delays = tuple(settings.retry_delays)
@@ -204,7 +210,13 @@ def judge_of(
         delay_patience=settings.delay_notice_after,
         rules=rules,
         habit_of=habit_of,
+        lessons=Lessons(store, suppression_keys(settings), rules),
     )
+
+
+def suppression_keys(settings: Settings) -> Keys:
+    """By what entries of suppression lists are found."""
+    return Keys(Vault(secret_of(settings.secret_file, settings.secret)).derive(PURPOSE))
 
 
 def recoverer_of(own: Office, judge: Judge) -> Recoverer:

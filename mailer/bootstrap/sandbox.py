@@ -11,6 +11,7 @@ from mailer import clock
 from mailer.config import Settings
 from mailer.identity import custody
 from mailer.identity.installation import recognise, secret_of
+from mailer.identity.return_paths import TokenKeeper
 from mailer.identity.vault import Vault
 from mailer.queue.ownership import owners_of
 from mailer.store import Store
@@ -36,7 +37,13 @@ def inbox_api(settings: Settings, store: Store, is_closing: Callable[[], bool]) 
     vault = Vault(secret_of(settings.secret_file, settings.secret))
     recognise(store, vault)  # with another secret nobody's mail would be found, without a word
     shelf = Shelf(settings.data_dir / "inbox")
-    mail = OwnMail(shelf, (vault.derive("verp"),), partial(owners_of, store))
+    tokens = TokenKeeper(store, vault, monotonic=clock.monotonic)
+
+    def read_token(token: str) -> int | None:
+        tokens.look()
+        return tokens.keys().read(token)
+
+    mail = OwnMail(shelf, read_token, partial(owners_of, store))
     waiting = WaitingRoom(mail, monotonic=clock.monotonic, is_closing=is_closing)
     return (InboxApi(mail, waiting, _books(store)),)
 

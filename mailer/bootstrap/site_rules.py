@@ -13,6 +13,8 @@ import structlog
 
 from mailer.bootstrap import kept_rules
 from mailer.bootstrap.kept_rules import Found
+from mailer.bootstrap.refusals import RefusalKeeper
+from mailer.config import Settings
 from mailer.config.load import site_files
 from mailer.policy.sites import SiteRuleError, SiteRules
 from mailer.queue import ownrules
@@ -33,6 +35,13 @@ def rules_in_force(found: Found, own: OwnRules) -> SiteRules:
         return found.rules
 
 
+def rules_keeper(settings: Settings, store: Store) -> RulesKeeper:
+    """As the settings name its files."""
+    return RulesKeeper(
+        settings.sites_file, store, data_dir=settings.data_dir, refusals=settings.bounce_rules_file
+    )
+
+
 class RulesKeeper:
     """`look` about once a second, by threads that may wait; `rules` from any.
 
@@ -40,20 +49,31 @@ class RulesKeeper:
     that were kept in the data folder.
     """
 
-    def __init__(self, overlay: Path | None, store: Store, *, data_dir: Path | None = None) -> None:
-        """data_dir: where a copy of the last good file is kept; None: nowhere."""
+    def __init__(
+        self,
+        overlay: Path | None,
+        store: Store,
+        *,
+        data_dir: Path | None = None,
+        refusals: Path | None = None,
+    ) -> None:
+        """data_dir: where copies of the last good files are kept; None: nowhere.
+
+        refusals  the operator's rules on what refusals mean; None: there are none
+        """
+        self._refusals = RefusalKeeper(refusals, data_dir)
         self._overlay = overlay
         self._data_dir = data_dir
         self._store = store
         self._lock = threading.Lock()
-        self._looked_at: _Stamp = _stamp(overlay)
+        self._looked_at: _Stamp = kept_rules.stamp(overlay)
         self._read: _Stamp | object = self._looked_at
         found = kept_rules.find(overlay, data_dir)
         self._files: Mapping[str, str] = found.files
         self._own: OwnRules = {}
         self._is_refused = bool(found.faults)
         self._told: Sequence[str] = ()
-        self.rules = found.rules
+        self.rules = SiteRules.parse(found.files, classifier=self._refusals.classifier)
         if found.faults:
             self._tell(SiteRuleError(found.faults))
             _log.error("sites.started_without_file", reason=found.warning(overlay))
@@ -88,11 +108,13 @@ class RulesKeeper:
                 _log.info("sites.own_rules_taken", rules=sorted(own))
             if self._is_refused:
                 self._read = _NEVER  # the file may go with these
+        if self._refusals.look():
+            self._take(self._files)
         if self._is_file_changed():
             self._read_file()
 
     def _is_file_changed(self) -> bool:
-        seen = _stamp(self._overlay)
+        seen = kept_rules.stamp(self._overlay)
         stands_still, self._looked_at = seen == self._looked_at, seen
         return seen != self._read and stands_still
 
@@ -104,7 +126,7 @@ class RulesKeeper:
         except SiteRuleError as error:
             self._tell(error)
             return
-        if _stamp(self._overlay) != self._read:
+        if kept_rules.stamp(self._overlay) != self._read:
             return  # it was written to meanwhile: the next look finds it changed again
         if self._take(files):
             self._is_refused, self._told = False, ()
@@ -114,7 +136,7 @@ class RulesKeeper:
     def _take(self, files: Mapping[str, str]) -> bool:
         """Whether these files under the rules of the database were taken."""
         try:
-            self.rules.take(SiteRules.parse(files, self._own))
+            self.rules.take(SiteRules.parse(files, self._own, classifier=self._refusals.classifier))
         except SiteRuleError as error:
             self._tell(error)
             return False
@@ -126,14 +148,3 @@ class RulesKeeper:
         if error.faults != self._told:
             self._told = error.faults
             _log.error("sites.rules_refused", file=str(self._overlay), faults=list(error.faults))
-
-
-def _stamp(file: Path | None) -> _Stamp:
-    """Differs once the file does. None: it cannot be looked at, or there is none."""
-    if file is None:
-        return None
-    try:
-        at = file.stat()
-    except OSError:
-        return None
-    return at.st_mtime_ns, at.st_size, at.st_ino

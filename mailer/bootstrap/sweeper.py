@@ -9,8 +9,19 @@ from functools import partial
 import structlog
 
 from mailer import clock
-from mailer.bootstrap.office import Office, Stop, announce, bell, judge_of, keep_lease, office, recoverer_of
-from mailer.bootstrap.site_rules import RulesKeeper
+from mailer.bootstrap.office import (
+    Office,
+    Stop,
+    announce,
+    bell,
+    judge_of,
+    keep_lease,
+    office,
+    recoverer_of,
+    suppression_keys,
+)
+from mailer.bootstrap.reports import tls_reporter
+from mailer.bootstrap.site_rules import rules_keeper
 from mailer.config import Settings
 from mailer.config.load import brake_rules, site_by_route, warmup_rules
 from mailer.identity import operator
@@ -21,6 +32,7 @@ from mailer.queue import brake, newcomers
 from mailer.queue.newcomers import Grown
 from mailer.queue.pieces import Means
 from mailer.queue.streamnews import Change
+from mailer.queue.suppressing import Suppressing
 from mailer.relay.notices import NoticeMaker
 from mailer.relay.recovery import Watch
 from mailer.relay.sweeper import Sweeper, SweeperParts
@@ -34,12 +46,13 @@ def run(settings: Settings) -> int:
     stop = Stop()
     stop.on_signals()
     with office(settings, "sweeper") as own, bell(settings) as ring:
-        keeper = RulesKeeper(settings.sites_file, own.store, data_dir=settings.data_dir)
+        keeper = rules_keeper(settings, own.store)
         sweeper = Sweeper(
             SweeperParts(
                 store=own.store,
-                recoverer=recoverer_of(own, judge_of(settings, keeper.rules)),
+                recoverer=recoverer_of(own, judge_of(settings, keeper.rules, store=own.store)),
                 notices=_notices(settings, own),
+                suppressing=Suppressing(suppression_keys(settings), own.registration.process_number),
                 watch=Watch(lease_seconds=settings.lease_seconds, monotonic=clock.monotonic),
                 new_id=own.new_id,
                 process_number=own.registration.process_number,
@@ -48,11 +61,14 @@ def run(settings: Settings) -> int:
                 brake=_brake(settings, own),
                 grow=_grow(settings, own),
                 also=FanOut(own.new_id, clock.now),
+                tls_reporter=tls_reporter(settings, own),
                 now=clock.now,
                 monotonic=clock.monotonic,
                 sweep_seconds=settings.sweep_seconds,
                 idempotency=timedelta(hours=settings.idempotency_hours),
                 retention=timedelta(days=settings.retention_days),
+                returned_kept=timedelta(days=settings.returns_days),
+                reports_retention=timedelta(days=settings.reports_retention_days),
                 stall_seconds=settings.lease_seconds / 2,
             )
         )

@@ -13,6 +13,7 @@ from mailer import clock, tasks
 from mailer.bell import make_app
 from mailer.bootstrap import processor
 from mailer.bootstrap.egress import departures_of
+from mailer.bootstrap.links import links_of
 from mailer.bootstrap.office import (
     EXIT_FENCED,
     Office,
@@ -21,12 +22,14 @@ from mailer.bootstrap.office import (
     office,
     recoverer_of,
     step_back,
+    suppression_keys,
 )
-from mailer.bootstrap.site_rules import RulesKeeper
+from mailer.bootstrap.site_rules import RulesKeeper, rules_keeper
 from mailer.bootstrap.tls import TlsKnowledge, tls_policies
 from mailer.config import Settings, role_name
 from mailer.identity import custody
 from mailer.identity.installation import secret_of
+from mailer.identity.return_paths import TokenKeeper
 from mailer.identity.vault import Vault
 from mailer.outward import addresses
 from mailer.policy.sites import SiteRules
@@ -55,9 +58,9 @@ def run(settings: Settings, index: int) -> int:
     if settings.one_processor:
         processor.stay_on_one(index, settings.data_dir)
     with office(settings, "worker") as own:
-        keeper = RulesKeeper(settings.sites_file, own.store, data_dir=settings.data_dir)
-        greylists = GreylistBook(own.store, monotonic=clock.monotonic, now=clock.now)
-        judge = judge_of(settings, keeper.rules, greylists.habit)
+        keeper = rules_keeper(settings, own.store)
+        greylists = GreylistBook(own.store, monotonic=clock.monotonic, now=clock.now, rules=keeper.rules)
+        judge = judge_of(settings, keeper.rules, greylists.habit, store=own.store)
         # What a predecessor on this host left open is settled before anything new is claimed.
         recoverer_of(own, judge).recover_orphans()
         known = TlsKnowledge(own.store)
@@ -98,7 +101,9 @@ def _parts(
     ring_of_keys = KeyRing(
         lambda domain_id: custody.signing_keys(own.store, vault, domain_id), clock.monotonic
     )
-    signer = Signer(own.store, ring_of_keys, token_secret=vault.derive("verp"), now=clock.now)
+    tokens = TokenKeeper(own.store, vault, monotonic=clock.monotonic)
+    links = links_of(settings, vault)
+    signer = Signer(own.store, ring_of_keys, token_keys=tokens.keys, now=clock.now, links=links)
     kept = Journal(own.journals, own.registration.id, own.lease.is_fresh)
     rules = keeper.rules
     smtp = _smtp_settings(settings, rules)
@@ -111,6 +116,7 @@ def _parts(
 
     def synchronise() -> None:
         keeper.look()
+        tokens.look()
         known.synchronise(clock.now())
         departures.synchronise()
         pace_book.synchronise(clock.now())
@@ -129,6 +135,7 @@ def _parts(
         go_free=processor.run_anywhere if settings.one_processor else lambda: None,
         synchronise=synchronise,
         judge=judge,
+        keys=suppression_keys(settings),
         pace_book=pace_book,
         greylists=greylists,
         connects=connects,

@@ -25,6 +25,7 @@ def known(error: Exception) -> Fault | None:
     from mailer.config import ConfigError
     from mailer.identity.names import IdentityError
     from mailer.identity.vault import SealBroken
+    from mailer.policy.bouncerules import BounceRuleError
     from mailer.policy.brakeplan import BrakePlanError
     from mailer.policy.sites import SiteRuleError
     from mailer.queue.holds import TooManyHolds
@@ -35,7 +36,7 @@ def known(error: Exception) -> Fault | None:
     match error:
         case ConfigError():
             return Fault("\nmailer: ".join(error.problems), BAD_SETTINGS)
-        case SiteRuleError() | ScriptError():
+        case SiteRuleError() | BounceRuleError() | ScriptError():
             return Fault("\nmailer: ".join(error.faults), BAD_SETTINGS)
         case StoreUnavailable():
             return Fault(f"the database does not answer: {_first_line(error)}", FAILED)

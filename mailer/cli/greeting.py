@@ -16,7 +16,7 @@ from mailer.config.values import reachable
 class Facts:
     """What there is to tell.
 
-    smtp_port    with STARTTLS; smtps_port: with implicit TLS
+    smtp_port    with STARTTLS; smtps_port: with implicit TLS; returns_port: of what comes back
     api_key      None if revoked
     key_is_kept  true if it was made up, and lies in the data folder
     domain       None if there is none yet
@@ -28,6 +28,7 @@ class Facts:
     smtp_host: str
     smtp_port: int
     smtps_port: int
+    returns_port: int
     api_key: str | None
     key_is_kept: bool
     domain: str | None
@@ -48,6 +49,7 @@ def as_json(facts: Facts) -> str:
             "smtp_host": facts.smtp_host,
             "smtp_port": facts.smtp_port,
             "smtps_port": facts.smtps_port,
+            "returns_port": facts.returns_port,
             "api_key": facts.api_key,
             "domain": facts.domain,
             "inbox_url": facts.inbox_url,
@@ -65,6 +67,7 @@ def as_text(facts: Facts) -> str:
         f"  API docs  {facts.http_url}/docs, as OpenAPI at {facts.http_url}/openapi.json",
         f"  SMTP      {facts.smtp_host}:{facts.smtp_port} (STARTTLS), {facts.smtps_port} (implicit TLS);"
         " any user name, the API key as password",
+        f"  Returns   port {facts.returns_port}: bounces, complaints and reports, by SMTP",
         *([f"  Inbox     {facts.inbox_url}"] if facts.inbox_url else []),
         f"  Domain    {facts.domain or 'none yet: `mailer domain create`'}",
         f"  API key   {facts.api_key or 'revoked: `mailer key create` makes another'}",

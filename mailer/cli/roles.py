@@ -90,12 +90,27 @@ def caller(follow: int | None, **given: Any) -> None:
 def inbox(follow: int | None, **given: Any) -> None:
     """Run the sandbox inbox: an SMTP server that takes everything and keeps it in the data folder.
 
-    It also plays the recipients at simulator.mailer.test, and reads what they send back.
+    It also plays the recipients at simulator.mailer.test, and is the host that takes what they send back.
     """
     settings = _begin(follow, given)
     from mailer import bootstrap
 
     _end(bootstrap.run_inbox(settings))
+
+
+@click.command()
+@data_dir_option
+@_follow
+def returns(follow: int | None, **given: Any) -> None:
+    """Run the host that takes what comes back: bounces, complaints, reports, mail to postmaster and abuse.
+
+    The MX records of the return-path domains lead to it, on port 25. It takes mail for addresses of ours
+    only; what it took is on disk before it answers, and read right after. Several may run beside each other.
+    """
+    settings = _begin(follow, given)
+    from mailer import bootstrap
+
+    _end(bootstrap.run_returns(settings))
 
 
 def _begin(follow: int | None, given: dict[str, Any]) -> Any:

@@ -27,7 +27,7 @@ def check_config(as_json: bool, explain: bool, markdown: bool, **given: Any) -> 
     not printed, nor passwords in URLs.
     """
     from mailer.config import Settings, describe
-    from mailer.config.load import site_rules
+    from mailer.config.load import refusal_rules, site_rules
 
     if markdown:
         click.echo(describe.markdown(Settings))
@@ -35,6 +35,7 @@ def check_config(as_json: bool, explain: bool, markdown: bool, **given: Any) -> 
     settings = load_settings(**given)
     if settings.sites_file is not None:
         site_rules(settings.sites_file)  # its faults are this command's; processes start without it
+    refusal_rules(settings.bounce_rules_file)  # likewise
     for warning in settings.warnings:
         click.echo(f"mailer: {warning}", err=True)
     settings_lines = describe.lines(Settings)

@@ -237,6 +237,7 @@ def _rule_as_json(rule: Rule) -> dict[str, object]:
         "code": list(rule.codes),
         "status": [status.removesuffix(".") for status in rule.statuses],
         "phase": sorted(rule.phases),
+        "class": sorted(rule.classes),
         "threshold": rule.threshold,
         "window_seconds": rule.window.total_seconds(),
         "action": sorted(rule.actions),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _READY_SECONDS = 60.0
 _HTTP = "http"
 _INBOX = "inbox"
+_RETURNS = "returns"
 
 
 @click.command()
@@ -48,10 +49,10 @@ def up(as_json: bool, live: bool, **given: Any) -> None:
     API key; later starts find all as it was. The key made up at the first start is kept in
     bootstrap.json of the data folder, readable by its owner only, and shown again at every start.
 
-    With --json one line says when all is ready: http_url, smtp_host, smtp_port, smtps_port, api_key,
-    domain, inbox_url and the pids of the roles; logs then go to the folder log/ of the data folder. A role
-    that dies is started again. Ctrl-C stops all; sessions whose message is just being taken are awaited up
-    to 50 seconds, a second Ctrl-C does not wait.
+    With --json one line says when all is ready: http_url, smtp_host, smtp_port, smtps_port, returns_port,
+    api_key, domain, inbox_url and the pids of the roles; logs then go to the folder log/ of the data folder.
+    A role that dies is started again. Ctrl-C stops all; sessions whose message is just being taken are
+    awaited up to 50 seconds, a second Ctrl-C does not wait.
     """
     settings = load_settings(**given, mode="live" if live else None)
     settings = _side_by_side(settings)
@@ -61,6 +62,7 @@ def up(as_json: bool, live: bool, **given: Any) -> None:
         check_port(settings.smtp_host, settings.smtp_port, "MAILER_SMTP_PORT (--smtp-port)")
         check_port(settings.smtp_host, settings.smtps_port, "MAILER_SMTPS_PORT (--smtps-port)")
         check_port(settings.inbox_host, settings.inbox_port, "MAILER_INBOX_PORT")
+        check_port(settings.returns_host, settings.returns_port, "MAILER_RETURNS_PORT")
         prepared = prepare(settings)
         sys.exit(_Instance(settings, prepared, signals, as_json).run())
 
@@ -73,15 +75,22 @@ def _side_by_side(settings: Settings) -> Settings:
     """
     names = ["inbox_port"]
     if settings.is_set("http_port"):
-        names += ["smtp_port", "smtps_port"]
+        names += ["smtp_port", "smtps_port", "returns_port"]
     return settings.model_copy(update={name: 0 for name in names if not settings.is_set(name)})
 
 
 @dataclass(frozen=True, slots=True)
 class _Roles:
-    inbox: Child | None
+    inbox: Child | None  # takes what comes back as well; in live mode a role of its own does
+    returns: Child | None
     http: Child
     others: tuple[Child, ...]  # the sweeper, the caller and the workers
+
+    @property
+    def takes_returns(self) -> Child:
+        taking = self.inbox or self.returns
+        assert taking is not None
+        return taking
 
     @property
     def all(self) -> tuple[Child, ...]:
@@ -90,7 +99,7 @@ class _Roles:
     @property
     def early(self) -> tuple[Child, ...]:
         """Those that end before the inbox, which still answers their last sessions."""
-        return (self.http, *self.others)
+        return (self.http, *self.others, *((self.returns,) if self.returns else ()))
 
 
 class _Instance:
@@ -123,9 +132,11 @@ class _Instance:
         indexes = range(1, self._settings.workers + 1)
         workers = [self._child(role_name("worker", i), "worker", "--index", str(i)) for i in indexes]
         # In live mode nothing goes to the inbox.
-        inbox = None if self._settings.is_live else self._child(_INBOX, _INBOX)
+        is_live = self._settings.is_live
+        inbox = None if is_live else self._child(_INBOX, _INBOX)
+        returns = self._child(_RETURNS, _RETURNS) if is_live else None
         beside = [self._child(name, name) for name in ("sweeper", "caller")]
-        return _Roles(inbox, self._child(_HTTP, _HTTP), (*beside, *workers))
+        return _Roles(inbox, returns, self._child(_HTTP, _HTTP), (*beside, *workers))
 
     def _child(self, name: str, *arguments: str) -> Child:
         run_dir, log_dir = self._settings.run_dir, self._settings.log_dir
@@ -149,10 +160,11 @@ class _Instance:
             # Workers send there, so they start when its port is known.
             self._await([inbox])
             more = {"MAILER_INBOX_PORT": str(_port(inbox))}
-            self._supervisor.pin(inbox, **more)
-        for child in self._roles.others:
+        for child in (*self._roles.others, *((self._roles.returns,) if self._roles.returns else ())):
             self._supervisor.start(child, {**environ, **more})
         self._await(self._roles.all)
+        taking = self._roles.takes_returns
+        self._supervisor.pin(taking, **more, MAILER_RETURNS_PORT=str(_port(taking, "returns_port")))
         self._supervisor.pin(
             http_door,
             MAILER_HTTP_PORT=str(_port(http_door)),
@@ -193,6 +205,7 @@ class _Instance:
             smtp_host=reachable(self._settings.smtp_host),
             smtp_port=_port(self._roles.http, "smtp_port"),
             smtps_port=_port(self._roles.http, "smtps_port"),
+            returns_port=_port(self._roles.takes_returns, "returns_port"),
             api_key=self._prepared.api_key,
             key_is_kept=not self._settings.is_set("api_key"),
             domain=self._prepared.domain,

@@ -12,12 +12,15 @@ from urllib.parse import quote
 from pydantic import BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
+from mailer.compose.address import AddressError, parse_addr_spec
 from mailer.config import describe
 from mailer.config.values import is_loopback, parse_path
 from mailer.identity.keys import MalformedKey, parse_key
 from mailer.identity.names import BadName, parse_domain
 from mailer.policy import brakeplan, warmplan
+from mailer.policy.bouncerules import BounceRuleError
 from mailer.policy.brakeplan import BrakePlanError, BrakeRules
+from mailer.policy.classifier import Classifier, shipped, shipped_files
 from mailer.policy.routing import RouteError, RouteTable
 from mailer.policy.sites import SiteRuleError, SiteRules
 from mailer.policy.warmplan import WarmupRules
@@ -29,6 +32,10 @@ _S = TypeVar("_S", bound="Settings")
 
 PREFIX = "MAILER_"
 SANDBOX_OPERATOR = "operator.mailer.test"  # .test is nobody's (RFC 6761 §6.2)
+NO_PUBLIC_URL = (
+    "MAILER_PUBLIC_URL is not set: mail of broadcast streams has no link to unsubscribe by, which Gmail and "
+    "Yahoo demand of whoever sends many (docs/unsubscribe.md)"
+)
 _OWN_WORDS = "value_error"  # pydantic's type of what our parsers raise
 _COMPUTED = "default_factory_not_called"  # only follows from another fault
 
@@ -84,6 +91,16 @@ def _sentence(model: type[Settings], fault: ErrorDetails, given: Mapping[str, ob
     return f"{line.variable} must be {line.kind}{shown} (example: {line.example})"
 
 
+def _of_public_url(settings: Settings) -> list[str]:
+    url = settings.public_url
+    if not settings.is_live or url is None or url.startswith("https://"):
+        return []
+    return [
+        "MAILER_PUBLIC_URL must begin with https:// in live mode: no mail reader posts to anything else"
+        " (RFC 8058 §3.1)"
+    ]
+
+
 def check_together(settings: Settings) -> None:
     """What no single setting can tell. Raises ConfigError."""
     problems = []
@@ -98,14 +115,20 @@ def check_together(settings: Settings) -> None:
             "MAILER_SMTP_AUTH_IN_CLEAR needs MAILER_MODE=sandbox and a MAILER_SMTP_HOST such as 127.0.0.1:"
             " over a network, an API key sent without TLS is everybody's"
         )
+    problems += _of_public_url(settings)
     if settings.max_request_mb < settings.max_message_mb:
         problems.append("MAILER_MAX_REQUEST_MB must not be smaller than MAILER_MAX_MESSAGE_MB")
     if settings.byte_budget_mb < settings.max_request_mb:
         problems.append("MAILER_BYTE_BUDGET_MB must not be smaller than MAILER_MAX_REQUEST_MB")
     if settings.sweep_seconds > settings.lease_seconds / 2:
         problems.append("MAILER_SWEEP_SECONDS must not be longer than half of MAILER_LEASE_SECONDS")
+    if settings.report_token is not None and len(settings.report_token) < _TOKEN_CHARS:
+        problems.append(f"MAILER_REPORT_TOKEN must have {_TOKEN_CHARS} characters at least")
     if problems:
         raise ConfigError(problems)
+
+
+_TOKEN_CHARS = 20
 
 
 def to_environ(settings: Settings) -> dict[str, str]:
@@ -114,12 +137,17 @@ def to_environ(settings: Settings) -> dict[str, str]:
 
 
 def warnings(settings: Settings) -> tuple[str, ...]:
-    if settings.operator_domain is not None:
-        return ()
-    return (
-        "neither MAILER_OPERATOR_DOMAIN nor a full MAILER_HOSTNAME is set: submitters by SMTP get no notices "
-        "of failure",
-    )
+    found = []
+    if settings.operator_domain is None:
+        found.append(
+            "neither MAILER_OPERATOR_DOMAIN nor a full MAILER_HOSTNAME is set: submitters by SMTP get no "
+            "notices of failure"
+        )
+        if settings.operator_mailbox is not None:
+            found.append("mail to postmaster@ and abuse@ is kept, and not passed on: nobody can send it")
+    if settings.public_url is None:
+        found.append(NO_PUBLIC_URL)
+    return tuple(found)
 
 
 def operator_domain(is_sandbox: bool, hostname: str) -> str | None:
@@ -156,6 +184,27 @@ def site_files(overlay: Path | None) -> dict[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             raise SiteRuleError([f"{overlay} cannot be read: {error}"]) from None
     return files
+
+
+def refusal_rules(overlay: Path | None) -> Classifier:
+    """What refusals mean: the shipped rules under the operator's own.
+
+    Raises BounceRuleError, naming the file and line of every fault.
+    """
+    if overlay is None:
+        return shipped()
+    return Classifier.parse(shipped_files(), bounce_texts(overlay))
+
+
+def bounce_texts(*files: Path) -> dict[str, str]:
+    """Texts of an operator's files by name. Raises BounceRuleError: one cannot be read."""
+    texts = {}
+    for file in files:
+        try:
+            texts[str(file)] = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BounceRuleError([f"{file} cannot be read: {error}"]) from None
+    return texts
 
 
 def site_by_route(settings: Settings) -> Callable[[str], str | None]:
@@ -216,6 +265,23 @@ def _parse_domain(value: object) -> str | None:
         raise ValueError(f"must be a domain name such as example.org: {error}") from None
 
 
+def _parse_domains(value: object) -> tuple[str, ...]:
+    """A-labels in lower case, each once."""
+    items = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, Iterable) else []
+    found = [_parse_domain(item.strip()) for item in map(str, items) if item.strip()]
+    return tuple(dict.fromkeys(domain for domain in found if domain is not None))
+
+
+def _parse_mailbox(value: object) -> str | None:
+    """An addr-spec."""
+    if value is None or value == "":
+        return None
+    try:
+        return parse_addr_spec(str(value)).addr_spec
+    except AddressError as error:
+        raise ValueError(f"must be an address such as hostmaster@example.org: {error}") from None
+
+
 def _parse_api_key(value: object) -> str | None:
     if value is None or value == "":
         return None
@@ -229,4 +295,6 @@ def _parse_api_key(value: object) -> str | None:
 Routes = Annotated[str, BeforeValidator(_parse_routes)]
 BrakeFile = Annotated[Path | None, BeforeValidator(_parse_brake_file)]
 DomainName = Annotated[str | None, BeforeValidator(_parse_domain)]
+DomainNames = Annotated[tuple[str, ...], BeforeValidator(_parse_domains)]
+OptionalMailbox = Annotated[str | None, BeforeValidator(_parse_mailbox)]
 BootstrapKey = Annotated[str | None, BeforeValidator(_parse_api_key)]

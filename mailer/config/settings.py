@@ -15,6 +15,7 @@ from mailer.config.table.delivery import Delivery
 from mailer.config.table.doors import Doors
 from mailer.config.table.keeping import Keeping
 from mailer.config.table.places import Places
+from mailer.config.table.returning import Returning
 from mailer.config.table.sending import SANDBOX_DOMAIN, Mode, Sending
 from mailer.config.table.workers import Workers
 from mailer.config.values import reachable
@@ -28,7 +29,7 @@ def role_name(role: str, index: int = 1) -> str:
     return role if index == 1 else f"{role}-{index}"
 
 
-class Settings(Keeping, Delivery, Workers, Doors, Sending, Places):
+class Settings(Keeping, Returning, Delivery, Workers, Doors, Sending, Places):
     """Every value is resolved: what was not set has its default, some of them computed from the others.
 
     The parts stand in reverse: the last one is read first, and defaults may be computed from what is above.

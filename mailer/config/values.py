@@ -19,6 +19,8 @@ Network = IPv4Network | IPv6Network
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.ASCII)
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.ASCII | re.IGNORECASE)
+_NOT_IN_PUBLIC_URL = re.compile(r"[^!-~]|[?#@<>\"'\\^`{|},]")  # RFC 3986 §2; a comma would end it in a list
+_PUBLIC_URL_CHARS = 200
 _MAX_DURATION = timedelta(days=3650)
 SECRET_BYTES = 32
 
@@ -146,6 +148,24 @@ def parse_database_url(value: object) -> str:
     )
 
 
+def parse_public_url(value: object) -> str | None:
+    """A URL that others reach us by, ASCII, without a slash at its end; empty: there is none."""
+    text = str(value or "").strip().rstrip("/")
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or _NOT_IN_PUBLIC_URL.search(text) or len(text) > _PUBLIC_URL_CHARS:
+        raise ValueError(
+            f"must be a URL of at most {_PUBLIC_URL_CHARS} characters without user, query and fragment,"
+            f" such as https://mail.example.org, not {text[:_PUBLIC_URL_CHARS]!r}"
+        )
+    return text
+
+
 def parse_broker_url(value: object) -> str:
     schemes = ("bell", "amqp", "amqps", "redis", "rediss")
     scheme, found, _ = str(value).partition("://")
@@ -191,5 +211,6 @@ Secret = Annotated[bytes | None, _by(parse_secret)]
 Hostname = Annotated[str, _by(parse_hostname)]
 Folder = Annotated[Path, _by(parse_folder)]
 OptionalPath = Annotated[Path | None, _by(parse_path)]
+PublicUrl = Annotated[str | None, _by(parse_public_url)]
 DatabaseUrl = Annotated[str, _by(parse_database_url)]
 BrokerUrl = Annotated[str, _by(parse_broker_url)]

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
 from mailer.events import EventType
+from mailer.policy.bounceclass import Blame
 from mailer.policy.brake import Counts, hour_of
 from mailer.store import Store, dialect
 from mailer.store.bare import Hot, bare, names_of
-from mailer.store.tables import brake_count, lane, recipient
+from mailer.store.tables import brake_count
 
 StreamKey = tuple[int, int]  # tenant id, stream id
 
@@ -51,20 +53,24 @@ def count(
 
 
 def heard(
-    connection: Connection, recipient_id: int, kind: EventType, facts: Mapping[str, str], *, now: datetime
+    connection: Connection, key: StreamKey, kind: EventType, facts: Mapping[str, Any], *, now: datetime
 ) -> None:
-    """Counts what was heard of a recipient after it left: a complaint, or a hard bounce by a DSN."""
-    is_hard = kind is EventType.BOUNCED and facts.get("status", "").startswith(_HARD)
+    """Counts what was heard of a stream's recipient after it left: a complaint, or a hard bounce by a DSN.
+
+    key  tenant id, stream id
+    """
+    is_hard = kind is EventType.BOUNCED and _blames_recipient(facts)
     if kind is not EventType.COMPLAINED and not is_hard:
         return
-    found = (
-        select(recipient.c.tenant_id, lane.c.stream_id)
-        .join(lane, lane.c.id == recipient.c.lane_id)
-        .where(recipient.c.id == recipient_id)
-    )
-    tenant_id, stream_id = connection.execute(found).one()
     heard_now = Counts(bounced=int(is_hard), complained=int(not is_hard))
-    count(connection, {(tenant_id, stream_id): heard_now}, process_number=HEARD_AFTERWARDS, now=now)
+    count(connection, {key: heard_now}, process_number=HEARD_AFTERWARDS, now=now)
+
+
+def _blames_recipient(facts: Mapping[str, Any]) -> bool:
+    """By the classifier; by the status where nobody asked it."""
+    if "blame" in facts:
+        return bool(facts["blame"] == Blame.RECIPIENT)
+    return str(facts.get("status", "")).startswith(_HARD)
 
 
 def hours_of(connection: Connection, key: StreamKey, *, after: int) -> dict[int, Counts]:

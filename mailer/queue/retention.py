@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select, update
 
 from mailer import ids
 from mailer.events import FINAL_STATES, NoticeState
@@ -29,14 +29,19 @@ from mailer.store.tables import (
     feedback,
     folded,
     greylisted,
+    lane,
     message,
     message_tag,
     notice,
+    past_recipient,
     recipient,
+    suppressed,
     tenant_log,
 )
 
 _FINAL = sorted(FINAL_STATES)
+# Mail that no host may have got is complained of by nobody.
+_WAS_TRIED = or_(recipient.c.state == "delivered", recipient.c.in_doubt)
 
 
 def _old_messages() -> Select[tuple[int, int, int, list[str], str, Any]]:
@@ -117,13 +122,32 @@ def _drop(connection: Connection, going: Sequence[int], content_ids: Sequence[in
     connection.execute(delete(attempt).where(attempt.c.message_id.in_(going)))
     connection.execute(delete(notice).where(notice.c.message_id.in_(going)))
     theirs = select(recipient.c.id).where(recipient.c.message_id.in_(going))
-    connection.execute(delete(feedback).where(feedback.c.recipient_id.in_(theirs)))
+    _remember(connection, going)
     connection.execute(delete(egress_stay).where(egress_stay.c.recipient_id.in_(theirs)))
+    connection.execute(delete(suppressed).where(suppressed.c.recipient_id.in_(theirs)))
     connection.execute(delete(greylisted).where(greylisted.c.recipient_id.in_(theirs)))
     connection.execute(delete(recipient).where(recipient.c.message_id.in_(going)))
     connection.execute(delete(message).where(message.c.id.in_(going)))
     shared = select(message.c.content_id).where(message.c.content_id == content.c.id).exists()
     connection.execute(delete(content).where(content.c.id.in_(content_ids), ~shared))
+
+
+def _remember(connection: Connection, going: Sequence[int]) -> None:
+    """Of whom somebody may still complain (mailer/queue/returned.py): whose return-path was ours."""
+    rest = (
+        select(
+            recipient.c.id, recipient.c.message_id, recipient.c.tenant_id, lane.c.stream_id,
+            recipient.c.address, message.c.return_path_domain, recipient.c.version,
+            func.coalesce(recipient.c.settled_at, recipient.c.first_due_at),
+        )
+        .join(message, message.c.id == recipient.c.message_id)
+        .join(lane, lane.c.id == recipient.c.lane_id)
+        .where(recipient.c.message_id.in_(going), message.c.return_path_domain != "", _WAS_TRIED)
+    )  # fmt: skip
+    columns = [column.name for column in past_recipient.c]
+    connection.execute(past_recipient.insert().from_select(columns, rest))
+    others = select(recipient.c.id).where(recipient.c.message_id.in_(going), ~_WAS_TRIED)
+    connection.execute(delete(feedback).where(feedback.c.recipient_id.in_(others)))
 
 
 def _drop_tags(connection: Connection, going: Sequence[Any]) -> None:

@@ -20,6 +20,7 @@ from mailer.store.tables import (
     content,
     event,
     event_new,
+    feedback,
     folded,
     incarnation,
     lane,
@@ -27,12 +28,16 @@ from mailer.store.tables import (
     message_tag,
     notice,
     recipient,
+    returned_content,
+    returned_mail,
+    suppressed,
     tenant,
     tenant_log,
     usage,
 )
 
 _FINAL: list[str] = sorted(FINAL_STATES)
+_HEARD_BOUNCES = ("bounced", "bounced_elsewhere")  # mailer/report/consequences.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,10 @@ def _attempts_miscounted() -> Select[tuple[int]]:
 
 
 def _recipients_told_wrongly() -> Select[tuple[int]]:
-    """One event for every version; one final event exactly when the state is final."""
+    """One event for every version; one final event exactly when the state is final.
+
+    A bounce that came back later is told by the same word, and on record as heard.
+    """
     both = union_all(
         select(event.c.recipient_id, event.c.type, event.c.version),
         select(event_new.c.recipient_id, event_new.c.type, event_new.c.version),
@@ -200,6 +208,12 @@ def _recipients_told_wrongly() -> Select[tuple[int]]:
         .subquery()
     )
     is_final = case((recipient.c.state.in_(_FINAL), 1), else_=0)
+    heard = (
+        select(func.count())
+        .where(feedback.c.recipient_id == recipient.c.id, feedback.c.type.in_(_HEARD_BOUNCES))
+        .correlate(recipient)
+        .scalar_subquery()
+    )
     return (
         select(recipient.c.id)
         .outerjoin(told, told.c.recipient_id == recipient.c.id)
@@ -208,7 +222,7 @@ def _recipients_told_wrongly() -> Select[tuple[int]]:
                 told.c.n.is_(None),
                 told.c.n != recipient.c.version,
                 told.c.versions != recipient.c.version,
-                told.c.finals != is_final,
+                told.c.finals != is_final + heard,
             )
         )
     )
@@ -269,9 +283,26 @@ def _notices_astray() -> Select[tuple[int]]:
     )
 
 
+def _returned_astray() -> Select[tuple[int]]:
+    """Each has what came; one that is held, a reader that is known."""
+    came = select(returned_content.c.id).where(returned_content.c.id == returned_mail.c.content_id).exists()
+    known = select(incarnation.c.id).where(incarnation.c.id == returned_mail.c.holder).exists()
+    is_held = returned_mail.c.state == "held"
+    return select(returned_mail.c.id).where(or_(~came, and_(is_held, ~known)))
+
+
+def _stopped_and_not_suppressed() -> Select[tuple[int]]:
+    return (
+        select(suppressed.c.recipient_id)
+        .outerjoin(recipient, recipient.c.id == suppressed.c.recipient_id)
+        .where(or_(recipient.c.id.is_(None), recipient.c.state != RecipientState.SUPPRESSED))
+    )
+
+
 _CHECKS: dict[str, Callable[[], Select[tuple[int]]]] = {
     "every message has the recipients it was accepted with": _messages_short_of_recipients,
     "every message has its content": _messages_without_content,
+    "every mail that came back is kept, and read by a known reader": _returned_astray,
     "every recipient has a lane": _recipients_without_lane,
     "leased recipients have one open attempt, others have no holder": _leases_out_of_order,
     "every open attempt belongs to a leased recipient": _open_attempts_of_nobody,
@@ -281,6 +312,7 @@ _CHECKS: dict[str, Callable[[], Select[tuple[int]]]] = {
     "event numbers have no gaps": _logs_with_gaps,
     "whatever waits says why": _waiting_without_a_reason,
     "messages are found by their tags": _messages_tagged_wrongly,
+    "whom a suppression stopped is suppressed": _stopped_and_not_suppressed,
     "every notice has whom it tells of, and what carried it": _notices_astray,
     **callbacks.CHECKS,
 }

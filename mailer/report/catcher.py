@@ -1,5 +1,5 @@
 """The desk of the catching MX: every recipient is taken and kept, but for those that a developer asked to
-misbehave; mail for a return-path is read as well."""
+misbehave; mail for a return-path is taken back as well."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mailer.listener import (
     Unanswered,
     reply,
 )
+from mailer.report.desk import Reception
 from mailer.report.maildir import Delivery, Maildir
 from mailer.report.replier import Replier
 from mailer.report.replies import Original, reply_of
-from mailer.report.returned import ReturnPaths
 from mailer.report.simulator import Simulator, is_simulated, manner_of
 from mailer.report.trace import Arrival, trace_fields
 from mailer.store import StoreUnavailable
@@ -42,7 +42,7 @@ class Fittings:
 
     host     its name in the trace
     now      the wall clock
-    returns  reads mail for our return-paths; None: it is kept like any other
+    returns  takes mail for our return-paths as well; None: it is kept like any other
     """
 
     host: str
@@ -50,7 +50,7 @@ class Fittings:
     now: Callable[[], datetime]
     simulator: Simulator
     replier: Replier
-    returns: ReturnPaths | None = None
+    returns: Reception | None = None
 
 
 class CatchingDesk:
@@ -78,7 +78,7 @@ class CatchingDesk:
             await asyncio.sleep(silence)
         try:
             # Before it is kept: where it cannot be noted the sender comes again, and it is kept once.
-            await self._read_returned(paths, transaction.content)
+            await self._take_returned(session, transaction)
             keys = self._keep(session, transaction)
         except StoreUnavailable as error:
             _log.warning("report.put_off", cause=str(error))
@@ -91,15 +91,11 @@ class CatchingDesk:
             raise Unanswered
         return reply(250, "2.0.0", f"Kept as {keys[0]}")
 
-    async def _read_returned(self, paths: Sequence[Path], content: bytes) -> None:
-        """Raises StoreUnavailable."""
+    async def _take_returned(self, session: Session, transaction: Transaction) -> None:
+        """What bears a token of ours came back: it is kept to be read as well. Raises StoreUnavailable."""
         returns = self._fittings.returns
-        if returns is None:
-            return
-        for path in paths:
-            recipient_id = returns.owner_of(path.local)
-            if recipient_id is not None:
-                await asyncio.to_thread(returns.take, recipient_id, path.domain, content)
+        if returns is not None:
+            await asyncio.to_thread(returns.take_tokens, session, transaction)
 
     def _keep(self, session: Session, transaction: Transaction) -> list[str]:
         """A copy a recipient, each with its own trace: that of one does not tell of the others."""

@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mailer.listener import Path, ServerReply, reply
+from mailer.policy.suppression import SIMULATED
 
-DOMAIN = "simulator.mailer.test"  # .test is nobody's (RFC 6761 §6.2)
+DOMAIN = SIMULATED  # .test is nobody's (RFC 6761 §6.2)
 _V = TypeVar("_V")
 
 _REMEMBERED = 100_000

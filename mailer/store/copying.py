@@ -1,4 +1,4 @@
-"""A row with a large value, sent to PostgreSQL in pieces: COPY in its binary format.
+"""Rows sent to PostgreSQL by COPY in its binary format: one with a large value in pieces, or many at once.
 
 As a parameter of a statement the value would stand in memory three times, as it is, in the driver's parameter
 and in the buffer of libpq, which never shrinks again.
@@ -7,12 +7,13 @@ and in the buffer of libpq, which never shrinks again.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import psycopg
 from sqlalchemy import BigInteger, Boolean, Connection, Integer, Table
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeDecorator
 
 from mailer.store import dialect
 
@@ -25,12 +26,22 @@ _NULL = struct.pack("!i", -1)
 
 def insert_in_pieces(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
     """`row`, a value for each column of `table`, is inserted. Raises what SQLAlchemy would."""
+    _copy(connection, table, _pieces(table, row))
+
+
+def insert_rows(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Each with a value for each column of `table`, in their order, of integers and short texts. Raises what
+    SQLAlchemy would."""
+    _copy(connection, table, _blocks(table, rows))
+
+
+def _copy(connection: Connection, table: Table, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
     names = ", ".join(column.name for column in table.columns)
     statement = f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)"
     driver: Any = connection.connection.driver_connection
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for piece in _pieces(table, row):
+            for piece in pieces:
                 copy.write(piece)
     except psycopg.Error as error:
         dialect.hide_values(error)
@@ -38,6 +49,40 @@ def insert_in_pieces(connection: Connection, table: Table, row: Mapping[str, Any
             statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=driver.closed
         )
         raise wrapped from error
+
+
+def _blocks(table: Table, rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes | bytearray]:
+    head, null = struct.pack("!h", len(table.columns)), _NULL
+    packers = [(c.name, _of_short(c.type)) for c in table.columns]
+    yield _HEAD
+    block = bytearray()
+    for row in rows:
+        block += head
+        for name, pack in packers:
+            value = row[name]
+            block += null if value is None else pack(value)
+        if len(block) >= _PIECE:
+            yield block
+            block = bytearray()
+    yield block + _TAIL
+
+
+def _of_short(kind: Any) -> Callable[[Any], bytes]:
+    """What writes a value of a column with its length in front."""
+    if isinstance(kind, TypeDecorator):
+        kind = kind.impl
+    if isinstance(kind, BigInteger):
+        long = struct.Struct("!iq").pack
+        return lambda value: long(8, value)
+    if isinstance(kind, Integer):
+        short = struct.Struct("!ii").pack
+        return lambda value: short(4, value)
+    return _text
+
+
+def _text(value: str) -> bytes:
+    octets = value.encode()
+    return len(octets).to_bytes(4) + octets
 
 
 def _pieces(table: Table, row: Mapping[str, Any]) -> Iterator[bytes | memoryview]:

@@ -124,6 +124,34 @@ def listed(connection: Connection, values: Collection[int] | Collection[str]) ->
     return msgspec.json.encode(values).decode() if is_sqlite(connection) else list(values)
 
 
+class StartsWith(ColumnElement[bool]):
+    """Whether a column's text begins with a prefix, by an index: of PostgreSQL one with text_pattern_ops."""
+
+    inherit_cache = False
+
+    def __init__(self, column: ColumnElement[Any], prefix: str) -> None:
+        self.column = column
+        self.first: BindParameter[Any] = bindparam(None, prefix)
+        self.behind: BindParameter[Any] = bindparam(None, prefix + "\U0010ffff")
+
+
+@compiles(StartsWith, "sqlite")
+def _starts_with_sqlite(element: StartsWith, compiler: SQLCompiler, **kwargs: Any) -> str:
+    column, first, behind = _parts_of(element, compiler, kwargs)
+    return f"({column} >= {first} AND {column} < {behind})"
+
+
+@compiles(StartsWith, "postgresql")
+def _starts_with_postgresql(element: StartsWith, compiler: SQLCompiler, **kwargs: Any) -> str:
+    """Octet by octet: other comparisons go by the language of the database."""
+    column, first, behind = _parts_of(element, compiler, kwargs)
+    return f"({column} ~>=~ {first} AND {column} ~<~ {behind})"
+
+
+def _parts_of(element: StartsWith, compiler: SQLCompiler, kwargs: dict[str, Any]) -> list[str]:
+    return [compiler.process(part, **kwargs) for part in (element.column, element.first, element.behind)]
+
+
 class ListLength(ColumnElement[int]):
     """How many members the JSON list in a column has."""
 

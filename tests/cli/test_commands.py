@@ -273,6 +273,14 @@ def test_domains_are_made_listed_and_revoked(ready: Run) -> None:
     )
 
 
+def test_the_records_of_a_domain_come_with_a_word_about_links_to_unsubscribe(ready: Run) -> None:
+    command = ("domain", "records", "sandbox.mailer.test", "--mx", "mail.example.org")
+    live = {"MAILER_MODE": "live", "MAILER_HOSTNAME": "mail.example.org"}
+
+    assert "MAILER_PUBLIC_URL" in ready(*command, **live).stderr
+    assert "MAILER_PUBLIC_URL" not in ready(*command).stderr
+
+
 def test_the_records_of_a_domain_are_those_its_keys_sign_under(ready: Run) -> None:
     told = ready("domain", "records", "sandbox.mailer.test", "--mx", "mail.example.org", "--format", "json")
 
@@ -280,14 +288,26 @@ def test_the_records_of_a_domain_are_those_its_keys_sign_under(ready: Run) -> No
     dkim = [value for (_, name), value in records.items() if "._domainkey.sandbox.mailer.test" in name]
     assert [value[:15] for value in sorted(dkim)] == ["v=DKIM1; k=ed25", "v=DKIM1; k=rsa;"]
     assert records["MX", "bounce.sandbox.mailer.test"] == "10 mail.example.org."
-    assert records["TXT", "_dmarc.sandbox.mailer.test"] == "v=DMARC1; p=none"
+    reports = "mailto:dmarc-reports@bounce.sandbox.mailer.test"
+    assert records["TXT", "_dmarc.sandbox.mailer.test"] == f"v=DMARC1; p=none; rua={reports}; ruf={reports}"
+
+
+def test_reports_are_asked_for_elsewhere_or_not_at_all(ready: Run) -> None:
+    def dmarc(*options: str) -> str:
+        told = ready("domain", "records", "sandbox.mailer.test", "--format", "json", *options)
+        return next(r["value"] for r in answer(told) if r["name"].startswith("_dmarc."))
+
+    assert dmarc("--no-reports") == "v=DMARC1; p=none"
+    assert dmarc("--dmarc-reports-to", "d@x.example").endswith(
+        "rua=mailto:d@x.example; ruf=mailto:d@x.example"
+    )
 
 
 def test_the_zone_file_is_read_by_another_parser(ready: Run) -> None:
     told = ready("domain", "records", "sandbox.mailer.test", "--mx", "mail.example.org", "--format", "zone")
 
     zone = dns.zone.from_text(told.stdout, origin="sandbox.mailer.test.")
-    assert len(list(zone.iterate_rdatas("TXT"))) == 4
+    assert len(list(zone.iterate_rdatas("TXT"))) == 5
 
 
 def test_a_host_without_a_public_name_is_pointed_out(ready: Run) -> None:

@@ -91,9 +91,12 @@ def test_shipped_scripts_are_listed(run: Run) -> None:
 
 
 def test_an_own_rule_changes_what_is_learnt(run: Run, script: str, tmp_path: Path) -> None:
-    """The proving ground for rules: with the shipped ones taken away nothing is learnt from the replies."""
+    """The proving ground for rules: where one says that no reply is about us, nothing is learnt from them."""
     own = tmp_path / "sites.toml"
-    own.write_text('[rule.rate-said-with-4yz]\naction = []\nsource = "tried"\n')
+    own.write_text(
+        '[rule.rate-said-with-4yz]\naction = []\nsource = "tried"\n'
+        '[rule.nothing-about-us]\ncode = [4]\naction = ["retry"]\nsource = "tried"\n'
+    )
 
     found = answer(run("simulate", "run", "--script", script, "--json", MAILER_SITES_FILE=str(own)))
 

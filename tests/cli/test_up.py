@@ -87,7 +87,7 @@ def await_death(pidfd: int) -> None:
 
 def test_one_line_tells_a_program_all_it_needs(instance: Instance) -> None:
     assert set(instance.facts) == {
-        *("http_url", "smtp_host", "smtp_port", "smtps_port"),
+        *("http_url", "smtp_host", "smtp_port", "smtps_port", "returns_port"),
         *("api_key", "domain", "inbox_url", "pids"),
     }
     assert set(instance.facts["pids"]) == {"http", "worker", "sweeper", "caller", "inbox"}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mailer.report.inbox import InboxServer, serve_inbox
+from mailer.report.inbox import serve_inbox
+from mailer.report.serving import Server
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def inbox(folder: Path, tmp_path: Path) -> Iterator[InboxServer]:
+def inbox(folder: Path, tmp_path: Path) -> Iterator[Server]:
     server = serve_inbox("127.0.0.1", 0, folder, tmp_path / "tls")
     yield server
     server.stop()

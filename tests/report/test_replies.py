@@ -10,7 +10,11 @@ from email.parser import BytesParser
 import pytest
 
 from mailer.events import EventType
-from mailer.report.recognised import recognise
+from mailer.policy.classifier import shipped
+from mailer.queue.returned import Known
+from mailer.report import reading
+from mailer.report.consequences import consequence_of
+from mailer.report.destinations import Kind
 from mailer.report.replies import Original, reply_of
 from mailer.report.simulator import Manner
 
@@ -81,6 +85,12 @@ def test_a_wish_to_leave_is_a_mail_of_a_person() -> None:
     assert (parsed["Subject"], parsed["Auto-Submitted"]) == ("unsubscribe", None)
 
 
+KNOWN = Known(
+    id=1, message_id=2, tenant_id=3, stream_id=4, address="a@b.example", return_path_domain="c.example",
+    version=2, settled_at=NOON,
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("manner", "event"),
     [
@@ -105,7 +115,9 @@ def test_it_is_recognised_whatever_it_answers(manner: Manner, event: EventType, 
     sent = reply_of(manner, original(content), NOON)
 
     assert sent is not None
-    found = recognise(sent.content)
+    found = consequence_of(
+        reading.read(sent.content, classifier=shipped()), Kind.RETURN_PATH, KNOWN, now=NOON
+    )
     assert found is not None
     assert found.type == event
     assert len(sent.content) < 70_000

@@ -10,7 +10,8 @@ from pathlib import Path as FilePath
 import pytest
 
 from mailer.listener import Path
-from mailer.report.inbox import Habits, InboxServer, serve_inbox
+from mailer.report.inbox import Habits, serve_inbox
+from mailer.report.serving import Server
 from mailer.report.simulator import DOMAIN, Manner, Patience, Simulator, manner_of
 
 CONTENT = b"Subject: hello\r\n\r\nhi\r\n"
@@ -29,14 +30,14 @@ class Clock:
 
 
 @pytest.fixture
-def inbox(folder: FilePath, tmp_path: FilePath) -> Iterator[InboxServer]:
+def inbox(folder: FilePath, tmp_path: FilePath) -> Iterator[Server]:
     habits = Habits(patience=PATIENCE, reply_delays=())
     server = serve_inbox("127.0.0.1", 0, folder, tmp_path / "tls", habits=habits)
     yield server
     server.stop()
 
 
-def answers(inbox: InboxServer, recipient: str, sender: str = SENDER) -> list[str]:
+def answers(inbox: Server, recipient: str, sender: str = SENDER) -> list[str]:
     """The replies to RCPT and to the final dot; the latter if it comes to that."""
     with smtplib.SMTP("127.0.0.1", inbox.port, local_hostname="c.example", timeout=10) as client:
         client.ehlo()
@@ -70,7 +71,7 @@ def kept(folder: FilePath) -> int:
         ("+success", ["550 5.1.1"]),
     ],
 )
-def test_each_answers_as_its_name_says(inbox: InboxServer, local: str, beginnings: list[str]) -> None:
+def test_each_answers_as_its_name_says(inbox: Server, local: str, beginnings: list[str]) -> None:
     heard = answers(inbox, f"{local}@Simulator.MAILER.test")
 
     assert [reply[: len(b)] for reply, b in zip(heard, beginnings, strict=True)] == beginnings
@@ -79,14 +80,14 @@ def test_each_answers_as_its_name_says(inbox: InboxServer, local: str, beginning
 @pytest.mark.parametrize(
     "domain", ["example.org", "sub.simulator.mailer.test", "simulator.mailer.test.example"]
 )
-def test_the_names_mean_nothing_elsewhere(inbox: InboxServer, folder: FilePath, domain: str) -> None:
+def test_the_names_mean_nothing_elsewhere(inbox: Server, folder: FilePath, domain: str) -> None:
     heard = answers(inbox, f"bounce@{domain}")
 
     assert heard[1].startswith("250 ")
     assert kept(folder) == 1
 
 
-def test_what_was_refused_is_not_kept(inbox: InboxServer, folder: FilePath) -> None:
+def test_what_was_refused_is_not_kept(inbox: Server, folder: FilePath) -> None:
     for local in ("bounce", "full", "defer", "greylist"):
         answers(inbox, f"{local}@{DOMAIN}")
 
@@ -94,7 +95,7 @@ def test_what_was_refused_is_not_kept(inbox: InboxServer, folder: FilePath) -> N
 
 
 def test_one_that_hangs_up_has_kept_the_message_and_answers_the_next_time(
-    inbox: InboxServer, folder: FilePath
+    inbox: Server, folder: FilePath
 ) -> None:
     """RFC 1047 §2: the answer is lost, the message is not; so the retry makes it two."""
     with pytest.raises(smtplib.SMTPServerDisconnected):
@@ -107,7 +108,7 @@ def test_one_that_hangs_up_has_kept_the_message_and_answers_the_next_time(
     assert kept(folder) == 3
 
 
-def test_the_drop_comes_without_a_single_octet(inbox: InboxServer) -> None:
+def test_the_drop_comes_without_a_single_octet(inbox: Server) -> None:
     script = (
         f"EHLO c\r\nMAIL FROM:<{SENDER}>\r\nRCPT TO:<drop-after-dot@{DOMAIN}>\r\nDATA\r\nx\r\n.\r\nNOOP\r\n"
     )

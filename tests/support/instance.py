@@ -61,6 +61,7 @@ class Ready:
     smtp_host: str
     smtp_port: int
     smtps_port: int
+    returns_port: int
     api_key: str
     domain: str
     inbox_url: str

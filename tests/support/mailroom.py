@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from mailer import clock, ids
 from mailer.events import AttemptState, EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
+from mailer.policy.suppressionkey import Keys
 from mailer.queue import claim, enqueue, incarnations, settle
-from mailer.queue.claim import Claimed
+from mailer.queue.claim import Claimed, Terms
 from mailer.queue.enqueue import Earlier, LaneBook, NewContent, NewMessage, NewRecipient
 from mailer.queue.incarnations import Registration
 from mailer.queue.settle import Heard, Move, Settlement
+from mailer.queue.suppressing import Suppressing
 from mailer.store import Store
 from mailer.store.tables import sending_domain, stream, tenant
 
@@ -121,7 +123,12 @@ class Mailroom:
         return claim.claim(
             self.store, me or self.worker.id, {lane.lane_id: quota for lane in lanes},
             max_bytes=max_bytes, new_id=self.new_id, now=clock.now(),
+            terms=Terms(suppressing=self.suppressing),
         )  # fmt: skip
+
+    @property
+    def suppressing(self) -> Suppressing:
+        return Suppressing(KEYS, self.worker.process_number)
 
     def settle(
         self, claimed: list[Claimed], move: Move, heard: Heard = HEARD_250, *, me: int | None = None
@@ -144,3 +151,4 @@ def register(store: Store, role: str = "worker", host: str = "here") -> Registra
 
 
 HOUR = timedelta(hours=1)
+KEYS = Keys(b"k" * 32)  # of entries of suppression lists

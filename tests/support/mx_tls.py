@@ -46,6 +46,7 @@ class World:
     results: CountedResults = field(default_factory=lambda: CountedResults(clock.now))
     memory: RecentTls = field(default_factory=RecentTls)
     sets: dict[str, MxSet] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)  # domains whose MTA-STS policy was asked for
 
     async def find(self, domain: str) -> MxSet | Unroutable:
         found = tuple(Exchange(10 * n, host) for n, host in enumerate(self.hosts, 1))
@@ -72,6 +73,7 @@ class _Sts:
         self._world = world
 
     async def of(self, domain: str) -> StsPolicy | None:
+        self._world.asked.append(domain)
         return self._world.sts.get(domain)
 
     async def close(self) -> None:

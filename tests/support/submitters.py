@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from mailer import clock
 from mailer.compose import dkim
+from mailer.compose.verp import constant_keys
 from mailer.identity import custody, operator
 from mailer.identity.vault import Vault
 from mailer.ids import IdMaker
@@ -115,7 +116,7 @@ class Submitters:
         """The DSNs as they go on the wire, signed."""
         store = self.room.store
         keys = KeyRing(lambda i: custody.signing_keys(store, self.vault, i), clock.monotonic)
-        signer = Signer(store, keys, token_secret=bytes(32), now=clock.now)
+        signer = Signer(store, keys, token_keys=lambda: constant_keys(bytes(32)), now=clock.now)
         return [_signed(signer, c) for c in self.room.claim()]
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mailer import clock
 from mailer.compose.dkim import Algorithm, SigningKey
+from mailer.compose.verp import constant_keys
 from mailer.config.load import warmup_rules
 from mailer.policy.retry import RetrySchedule
 from mailer.policy.sites import SiteRules
@@ -34,7 +35,7 @@ from mailer.relay.smtp.settings import Mode
 from mailer.relay.trouble import StreamTrouble
 from mailer.relay.verdict import Judge
 from mailer.relay.worker import Worker, WorkerParts
-from tests.support.mailroom import Mailroom
+from tests.support.mailroom import KEYS, Mailroom
 from tests.support.smtp_client import settings
 
 SCHEDULE = RetrySchedule(delays=(timedelta(seconds=1),), give_up_after=timedelta(days=9000))
@@ -99,11 +100,14 @@ async def working(
                 room.store, sites, most_of=lambda _: 20, monotonic=clock.monotonic, now=now
             ),
             signer=Signer(
-                room.store, KeyRing(lambda _: DOMAIN, clock.monotonic), token_secret=b"t" * 32, now=clock.now
+                room.store,
+                KeyRing(lambda _: DOMAIN, clock.monotonic),
+                token_keys=lambda: constant_keys(b"t" * 32),
+                now=clock.now,
             ),
             dispatcher=dispatcher, greylists=greylists, make_carrier=carrier, step_back=lambda: None,
             go_free=lambda: None,
-            synchronise=synchronise, judge=judge, new_id=room.new_id, now=now,
+            synchronise=synchronise, judge=judge, keys=KEYS, new_id=room.new_id, now=now,
             monotonic=clock.monotonic, limits=ClaimLimits(rules=sites), signer_threads=1, sweep_seconds=0.1,
             idle_permit_seconds=60.0,
         )

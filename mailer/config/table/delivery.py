@@ -41,6 +41,19 @@ class Delivery(BaseModel):
         "MAILER-DAEMON; a sending domain of the tenant operator. Without one none is sent.",
         unit="a domain", example="mail.example.org",
     )  # fmt: skip
+    tls_reports: bool = setting(
+        True, "In live mode, whether owners of recipient domains that ask for it (RFC 8460) are told once a "
+        "day how TLS with their hosts went; MAILER_OPERATOR_DOMAIN reports and signs.",
+        example="false",
+    )  # fmt: skip
+    report_organization: str | None = setting(
+        None, "Who reports, in words; without it MAILER_OPERATOR_DOMAIN.",
+        unit="text", example="Example Mail Ltd.",
+    )  # fmt: skip
+    report_contact: str | None = setting(
+        None, "Mailbox for questions about reports of ours; without it postmaster at MAILER_OPERATOR_DOMAIN.",
+        unit="a mailbox", example="postmaster@example.org",
+    )  # fmt: skip
     delay_notice_after: Duration = setting(
         "4h", "Age at which a submitter who asked for it (NOTIFY=DELAY) is told that mail is delayed.",
         example="1h", unit="a duration",
@@ -62,6 +75,10 @@ class Delivery(BaseModel):
     sites_file: OptionalPath = setting(
         None, "Your rules for mailbox providers (TOML), over the shipped ones: see `mailer sites list`.",
         unit="path", example="/etc/mailer/sites.toml",
+    )  # fmt: skip
+    bounce_rules_file: OptionalPath = setting(
+        None, "Your rules for what refusals mean (TOML), over the shipped ones: see `mailer rules check`.",
+        unit="path", example="/etc/mailer/bounces.toml",
     )  # fmt: skip
     brake: bool = setting(
         lambda data: data["mode"] == Mode.LIVE, "Whether a broadcast stream with too many complaints or hard "

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel
 
+from mailer.config.table.sending import Mode
 from mailer.config.table.setting import setting
-from mailer.config.values import (
-    OptionalPath,
-)
+from mailer.config.values import Networks, OptionalPath, PublicUrl
+
+
+def _sandbox_url(data: dict[str, Any]) -> str | None:
+    """A door of a sandbox speaks no TLS: who follows a link there says http. Yet its mail looks as that of
+    live mode, so that what reads it can be tried."""
+    if data["mode"] != Mode.SANDBOX:
+        return None
+    return f"https://localhost:{data['http_port']}" if data["http_port"] else "https://localhost"
 
 
 class Doors(BaseModel):
@@ -16,6 +25,22 @@ class Doors(BaseModel):
     )
     http_port: int = setting(
         8025, "Port of the HTTP door; 0 takes any free one.", example="8080", least=0, most=65535,
+    )  # fmt: skip
+    public_url: PublicUrl = setting(
+        _sandbox_url, "URL under which strangers reach the HTTP door, by a server that speaks TLS before it: "
+        "links to unsubscribe lead to /u/ there. https in live mode; without one, broadcast mail has no such "
+        "link (docs/unsubscribe.md).",
+        unit="a URL", example="https://mail.example.org",
+    )  # fmt: skip
+    proxies: Networks = setting(
+        ("127.0.0.0/8", "::1/128"), "Networks of the servers before the HTTP door, whose X-Forwarded-For "
+        "says who asks for a page; with commas. Anybody else's is not believed.",
+        unit="networks", example="127.0.0.1, 10.20.0.0/16",
+    )  # fmt: skip
+    unsubscribe_by_mail: bool = setting(
+        True, "Whether List-Unsubscribe also names an address, at the return path: false where the MX of "
+        "return-path domains does not lead to this installation.",
+        example="false",
     )  # fmt: skip
     smtp_host: str = setting(
         "127.0.0.1", "Address the SMTP door listens on.", unit="an address", example="192.0.2.25"
@@ -84,6 +109,11 @@ class Doors(BaseModel):
     key_sessions: int = setting(
         200, "Most SMTP sessions of one API key at once, for each `mailer http`; 0: any number.",
         example="50", unit="sessions", least=0, most=100000,
+    )  # fmt: skip
+    report_token: str | None = setting(
+        None, "What those who post abuse reports (XARF) to /reports/xarf must show, 20 characters or more; "
+        "without it none are taken there.",
+        unit="text", example="s3cr3t-of-20-characters", secret=True,
     )  # fmt: skip
     idempotency_hours: int = setting(
         24, "How long an Idempotency-Key is remembered.", example="72", unit="hours", least=1, most=720,

@@ -30,6 +30,10 @@ class Keeping(BaseModel):
     retention_days: int = setting(
         30, "How long messages in a final state are kept.", example="90", unit="days", least=1, most=3650,
     )  # fmt: skip
+    reports_retention_days: int = setting(
+        400, "How long DMARC and TLS reports and complaints about mail of sending domains are kept.",
+        example="90", unit="days", least=1, most=3650,
+    )  # fmt: skip
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "Least severity that is logged; `mailer up` on a terminal shows warnings unless this is set.",
         example="warning",

@@ -50,7 +50,11 @@ message = Table(
     Column("envid", String(100)),  # the submitter's own id, decoded (RFC 3461 §4.4); null: not said
     # What its sender wants of TLS: optional | encrypted | required | requiretls; null: what domains demand
     Column("tls", String(10)),
-    Column("door", String(10), nullable=False),  # http | smtp | dsn (our own notice to a submitter)
+    Column(
+        "door", String(10), nullable=False
+    ),  # http | smtp | our own: dsn (a notice to a submitter), report
+    # "link": each copy bears List-Unsubscribe fields of ours; null: none, it brought its own or offers none
+    Column("unsubscribe", String(10)),
     Column("recipient_count", Integer, nullable=False),
     Column("tags", Json, nullable=False),  # list of words
     Column("metadata", Json, nullable=False),  # object of strings
@@ -110,7 +114,12 @@ recipient = Table(
     Column("notify", String(30)),
     Column("orcpt", String(520)),  # "type;address", decoded (RFC 3461 §4.2); null: not said
     when("settled_at", null=True),  # null until final
+    # The address in the form that all its spellings share; null: it is written so
+    Column("folded", String(400)),
     Index(None, "message_id"),
+    Index("ix_recipient_folded", "tenant_id", "folded",
+          sqlite_where=text("folded IS NOT NULL AND settled_at IS NULL"),
+          postgresql_where=text("folded IS NOT NULL AND settled_at IS NULL")),
     # Newest first by its last column, so that a page of an address with a million messages stays cheap.
     Index(None, "tenant_id", "address", "message_id"),
     Index("ix_recipient_queued", "lane_id", "id", sqlite_where=text("state = 'queued'"),

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
 
 from mailer.store.tables.columns import metadata, own_id, when
 from mailer.store.types import Id, Json
@@ -29,6 +41,10 @@ stream = Table(
     Column("state", String(10), nullable=False, server_default="active"),  # active | archived
     Column("tls", String(10)),  # encrypted | required: what its mail wants of TLS; null: what domains demand
     Column("expires_after", Integer),  # seconds that its mail is of use; null: as long as it is retried
+    # refuse: no message may bring List-Unsubscribe fields of its own; null: one that does keeps them
+    Column("own_unsubscribe", String(10)),
+    # Broadcast mail goes to addresses of tasks (RFC 2142), too; of a transactional stream it always does
+    Column("role_accounts", Boolean, nullable=False, server_default=false()),
     when("created_at"),
     UniqueConstraint("tenant_id", "name"),
 )
@@ -42,6 +58,7 @@ sending_domain = Table(
     Column("return_path_domain", String(255), nullable=False),  # host of our reverse-paths
     Column("state", String(20), nullable=False),  # active | revoked
     when("created_at"),
+    Index(None, "return_path_domain"),
 )
 
 dkim_key = Table(

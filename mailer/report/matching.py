@@ -1,0 +1,116 @@
+"""Whose a mail is that came back: by the address it came to, by a token inside it, or by what many know.
+
+The first two are proofs, since nobody but us makes tokens, and a recipient sees no other's. The third finds
+what there is to show, and proves nothing: whoever got the same message knows its Message-ID and who else got
+it. It becomes a proof where a provider that the operator has an agreement with signed the mail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from mailer import ids
+from mailer.compose.verp import TokenKeys
+from mailer.ids import MalformedId
+from mailer.queue import returned
+from mailer.queue.returned import Claimed, Known
+from mailer.report.consequences import folded
+from mailer.report.reading import DeliveryReport, FeedbackReport, Reading
+from mailer.store.tables import message, recipient, sending_domain
+
+_MOST = 50  # newest messages to one address that are looked through
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """matched_by: address | content | message-id. is_verified: it proves whose the mail is."""
+
+    known: Known
+    matched_by: str
+    is_verified: bool
+
+
+def match(connection: Connection, mail: Claimed, reading: Reading, keys: TokenKeys) -> Match | None:
+    """None: nobody's."""
+    if mail.token_of is not None:
+        known = returned.known(connection, mail.token_of)
+        return None if known is None else Match(known, "address", is_verified=True)
+    original = getattr(reading, "original", None)
+    if original is None:
+        return None
+    inner = None if original.mailer_ref is None else keys.read(original.mailer_ref)
+    if inner is not None:
+        known = returned.known(connection, inner)
+        if known is not None:
+            return Match(known, "content", is_verified=True)
+    if original.message_id is None:
+        return None
+    found = _by_message_id(connection, original.message_id, _named(reading))
+    return None if found is None else Match(found, "message-id", is_verified=False)
+
+
+def _named(reading: Reading) -> list[str]:
+    """The addresses that it speaks of, those it is surest of first."""
+    named: list[str] = []
+    if isinstance(reading, DeliveryReport):
+        for one in reading.recipients:
+            named += [one.original_address or one.address, one.address]
+    if isinstance(reading, FeedbackReport):
+        named += reading.recipients
+    original = getattr(reading, "original", None)
+    named += original.recipients if original is not None else ()
+    return list(dict.fromkeys(named))
+
+
+def _by_message_id(connection: Connection, message_id: str, named: list[str]) -> Known | None:
+    """A Message-ID of ours says which message; one that a submitter made is looked for among the newest to
+    the addresses, of the tenant whose domain it names."""
+    ours = _own_message(message_id)
+    if ours is not None:
+        return _recipient_of(connection, ours, named)
+    tenant_id = _tenant_of(connection, message_id.rpartition("@")[2].lower())
+    if tenant_id is None:
+        return None
+    for address in named[:3]:
+        newest = (
+            select(recipient.c.id, message.c.rfc_message_id)
+            .join(message, message.c.id == recipient.c.message_id)
+            .where(recipient.c.tenant_id == tenant_id, recipient.c.address == address)
+            .order_by(recipient.c.message_id.desc())
+            .limit(_MOST)
+        )
+        for row in connection.execute(newest):
+            if row.rfc_message_id == f"<{message_id}>":
+                return returned.known(connection, row.id)
+    return None
+
+
+def _own_message(message_id: str) -> int | None:
+    try:
+        return ids.parse("msg", message_id.partition("@")[0])
+    except MalformedId:
+        return None
+
+
+def _recipient_of(connection: Connection, message_id: int, named: list[str]) -> Known | None:
+    rows = connection.execute(
+        select(recipient.c.id, recipient.c.address).where(recipient.c.message_id == message_id).limit(1000)
+    ).all()
+    wanted = {folded(address) for address in named}
+    mine = [row.id for row in rows if folded(row.address) in wanted]
+    if len(rows) == 1 and not wanted:
+        mine = [rows[0].id]  # the address was redacted, and there is no other
+    return returned.known(connection, mine[0]) if len(mine) == 1 else None
+
+
+def _tenant_of(connection: Connection, domain: str) -> int | None:
+    """Of a sending domain, or a host in one."""
+    labels = domain.split(".")
+    names = [".".join(labels[i:]) for i in range(len(labels) - 1)][:8]
+    if not names:
+        return None
+    owners = select(sending_domain.c.name, sending_domain.c.tenant_id).where(sending_domain.c.name.in_(names))
+    found = {name: tenant_id for name, tenant_id in connection.execute(owners)}
+    return next((found[name] for name in names if name in found), None)
