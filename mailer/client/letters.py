@@ -59,6 +59,7 @@ class Letter(TypedDict, total=False):
     tags: Sequence[str]
     metadata: Mapping[str, str]
     stream: str
+    unsubscribe: bool
     tls: str
     send_at: datetime
     expires_at: datetime

@@ -7,7 +7,18 @@ from typing import Self
 
 import httpx
 
-from mailer.client import parts, parts_async, parts_operating, parts_operating_async
+from mailer.client import (
+    parts,
+    parts_async,
+    parts_operating,
+    parts_operating_async,
+    parts_reports,
+    parts_reports_async,
+    parts_returning,
+    parts_returning_async,
+    parts_suppressing,
+    parts_suppressing_async,
+)
 from mailer.client.call import USUAL, Patience
 from mailer.client.transport import AsyncWires, Wires, with_key
 
@@ -36,15 +47,18 @@ class Mailer:
         self.templates = parts.Templates(self._wires)
         self.streams = parts.Streams(self._wires)
         self.keys = parts.Keys(self._wires)
+        self.suppressions = parts_suppressing.Suppressions(self._wires)
         self.webhook_endpoints = parts.WebhookEndpoints(self._wires)
         self.queue = parts.Queue(self._wires)
         self.inbox = parts.Inbox(self._wires)
+        self.reports = parts_reports.Reports(self._wires)
         self.egress_ips = parts_operating.EgressIps(self._wires)
         self.pools = parts_operating.Pools(self._wires)
         self.warmups = parts_operating.Warmups(self._wires)
         self.brake = parts_operating.Brake(self._wires)
         self.limits = parts_operating.Limits(self._wires)
         self.provider_rules = parts_operating.ProviderRules(self._wires)
+        self.returned = parts_returning.Returned(self._wires)
 
     def __enter__(self) -> Self:
         return self
@@ -79,15 +93,18 @@ class AsyncMailer:
         self.templates = parts_async.Templates(self._wires)
         self.streams = parts_async.Streams(self._wires)
         self.keys = parts_async.Keys(self._wires)
+        self.suppressions = parts_suppressing_async.Suppressions(self._wires)
         self.webhook_endpoints = parts_async.WebhookEndpoints(self._wires)
         self.queue = parts_async.Queue(self._wires)
         self.inbox = parts_async.Inbox(self._wires)
+        self.reports = parts_reports_async.Reports(self._wires)
         self.egress_ips = parts_operating_async.EgressIps(self._wires)
         self.pools = parts_operating_async.Pools(self._wires)
         self.warmups = parts_operating_async.Warmups(self._wires)
         self.brake = parts_operating_async.Brake(self._wires)
         self.limits = parts_operating_async.Limits(self._wires)
         self.provider_rules = parts_operating_async.ProviderRules(self._wires)
+        self.returned = parts_returning_async.Returned(self._wires)
 
     async def __aenter__(self) -> Self:
         return self

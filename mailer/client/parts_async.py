@@ -171,9 +171,18 @@ class Streams(Part):
         in_doubt: str = "retry",
         tls: str = "opportunistic",
         expires_after: int = 0,
+        own_unsubscribe: str = "keep",
+        role_accounts: bool = False,
     ) -> Stream:
+        """kind: transactional or broadcast. own_unsubscribe: keep or refuse, of messages that bring one."""
         call = managing.create_stream(
-            name, kind=kind, in_doubt=in_doubt, tls=tls, expires_after=expires_after
+            name,
+            kind=kind,
+            in_doubt=in_doubt,
+            tls=tls,
+            expires_after=expires_after,
+            own_unsubscribe=own_unsubscribe,
+            role_accounts=role_accounts,
         )
         return await self._wires.make(call)
 
@@ -184,8 +193,17 @@ class Streams(Part):
         in_doubt: str | None = None,
         tls: str | None = None,
         expires_after: int | None = None,
+        own_unsubscribe: str | None = None,
+        role_accounts: bool | None = None,
     ) -> Stream:
-        call = managing.change_stream(name, in_doubt=in_doubt, tls=tls, expires_after=expires_after)
+        call = managing.change_stream(
+            name,
+            in_doubt=in_doubt,
+            tls=tls,
+            expires_after=expires_after,
+            own_unsubscribe=own_unsubscribe,
+            role_accounts=role_accounts,
+        )
         return await self._wires.make(call)
 
     async def archive(self, name: str) -> Stream:

@@ -17,6 +17,12 @@ from mailer.client import (
     parts_async,
     parts_operating,
     parts_operating_async,
+    parts_reports,
+    parts_reports_async,
+    parts_returning,
+    parts_returning_async,
+    parts_suppressing,
+    parts_suppressing_async,
 )
 from tests.client.conftest import Api
 
@@ -100,10 +106,28 @@ METHODS = {
     "list_limits": "limits.list",
     "set_limit": "limits.set",
     "remove_limit": "limits.remove",
+    "list_returned": "returned.page",
+    "get_returned": "returned.get",
+    "get_raw_returned": "returned.raw",
     "list_provider_rules": "provider_rules.list",
+    "list_suppressions": "suppressions.page",
+    "get_suppression": "suppressions.get",
+    "add_suppression": "suppressions.add",
+    "remove_suppression": "suppressions.remove",
+    "import_suppressions": "suppressions.import_csv",
+    "export_suppressions": "suppressions.export_csv",
     "get_provider_rule": "provider_rules.get",
     "set_provider_rule": "provider_rules.set",
     "remove_provider_rule": "provider_rules.remove",
+    "get_dmarc_summary": "reports.dmarc",
+    "list_dmarc_reports": "reports.dmarc_reports",
+    "get_dmarc_report": "reports.dmarc_report",
+    "list_dmarc_failures": "reports.dmarc_failures",
+    "get_tls_summary": "reports.tls",
+    "list_tls_reports": "reports.tls_reports",
+    "get_tls_report": "reports.tls_report",
+    "get_complaint_summary": "reports.complaints",
+    "list_complaints": "reports.complaint_reports",
 }
 
 
@@ -124,7 +148,14 @@ def tree(module: ModuleType, *, waits: bool) -> str:
 
 
 @pytest.mark.parametrize(
-    ("awaited", "plain"), [(parts_async, parts), (parts_operating_async, parts_operating)]
+    ("awaited", "plain"),
+    [
+        (parts_async, parts),
+        (parts_operating_async, parts_operating),
+        (parts_returning_async, parts_returning),
+        (parts_reports_async, parts_reports),
+        (parts_suppressing_async, parts_suppressing),
+    ],
 )
 def test_the_two_clients_say_the_same(awaited: ModuleType, plain: ModuleType) -> None:
     assert tree(awaited, waits=False) == tree(plain, waits=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -36,8 +36,11 @@ from mailer.accept.http import (
     queueing,
     raw,
     reading,
+    reported,
+    returning,
     sending,
     streams,
+    suppressing,
     templating,
     validating,
     warming,
@@ -50,13 +53,16 @@ from mailer.accept.http.metrics import CallbackMetrics, HttpMetrics, QueueMetric
 from mailer.accept.http.metrics_brake import BrakeMetrics
 from mailer.accept.http.metrics_egress import WarmupMetrics
 from mailer.accept.http.raw import Arrivals, RawRoute
+from mailer.accept.http.reportdoor import ReportDoor, ReportTakers
 from mailer.accept.http.sending import SendRoute
 from mailer.accept.http.submitting import LookUp, SendParts
 from mailer.accept.http.templating import TemplateParts
 from mailer.accept.http.validating import ValidateRoute
 from mailer.accept.http.visits import Reception
+from mailer.accept.leaving import Leaving
 from mailer.accept.stationery import Stationery
 from mailer.accept.submission import Fault, SubmissionError
+from mailer.accept.suppressions import Lists
 from mailer.accept.waiting import WaitingMail
 from mailer.ids import IdMaker
 from mailer.policy.warmplan import WarmupRules
@@ -93,6 +99,8 @@ class HttpParts:
     apis               further routes of the API, each made with the application's authenticator
     knowledge          of sites, for explanations
     keeper             of the rules for providers; None: they cannot be set
+    reports            take reports of strangers; None: they are not taken by HTTP
+    leaving            fills in URLs to unsubscribe by, as the intake does; None: nobody does
     """
 
     store: Store
@@ -100,6 +108,7 @@ class HttpParts:
     changes: Changes
     acting: Means
     endpoints: Endpoints
+    suppressions: Lists
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     ring: Callable[[], None]
@@ -116,6 +125,8 @@ class HttpParts:
     knowledge: Knowledge = field(default_factory=Knowledge)
     warmup_rules: WarmupRules | None = None
     keeper: provider_rules.Keeper | None = None
+    reports: ReportTakers | None = None
+    leaving: Leaving | None = None
 
 
 def create_app(parts: HttpParts) -> FastAPI:
@@ -140,6 +151,7 @@ def create_app(parts: HttpParts) -> FastAPI:
     app.router.routes += [Route(path, route, methods=["POST"]) for path, route in express.items()]
     app.include_router(listing.router(parts.store, authenticator))
     app.include_router(reading.router(parts.store, authenticator, knowledge=parts.knowledge, now=parts.now))
+    app.include_router(reported.router(parts.store, authenticator, now=parts.now))
     app.include_router(changing.router(parts.changes, authenticator))
     waiting = WaitingMail(parts.acting, parts.knowledge, ring=parts.ring)
     app.include_router(queueing.router(waiting, authenticator))
@@ -150,20 +162,18 @@ def create_app(parts: HttpParts) -> FastAPI:
         templating.router(TemplateParts(parts.store, stationery, authenticator, parts.new_id, parts.now))
     )
     app.include_router(endpoints.router(parts.endpoints, authenticator))
+    app.include_router(suppressing.router(parts.suppressions, authenticator))
     app.include_router(
         health.router({"database": health.store_check(parts.store), **parts.readiness}, metrics)
     )
     if parts.warmup_rules is not None:
-        rules = parts.warmup_rules
-        app.include_router(warming.router(parts.store, authenticator, rules=rules, now=parts.now))
-        metrics.add(
-            WarmupMetrics(
-                lambda: queue_warming.listed(parts.store, rules=rules, now=parts.now()), parts.monotonic
-            )
-        )
+        _add_warmup(app, parts, parts.warmup_rules, authenticator, metrics)
     app.include_router(limiting.router(parts.store, authenticator, parts.knowledge.rules, now=parts.now))
+    app.include_router(returning.router(parts.store, authenticator))
     if parts.keeper is not None:
         app.include_router(provider_rules.router(parts.store, authenticator, parts.keeper, now=parts.now))
+    if parts.reports is not None:
+        app.router.routes += ReportDoor(parts.reports, parts.monotonic).routes()
     for api in parts.apis:
         app.include_router(api(authenticator))
     for router in parts.routers:
@@ -175,6 +185,14 @@ def create_app(parts: HttpParts) -> FastAPI:
         express={("POST", path): route for path, route in express.items()},
     )  # fmt: skip
     return app
+
+
+def _add_warmup(
+    app: FastAPI, parts: HttpParts, rules: WarmupRules, authenticator: Authenticator, metrics: HttpMetrics
+) -> None:
+    app.include_router(warming.router(parts.store, authenticator, rules=rules, now=parts.now))
+    levels = partial(queue_warming.listed, parts.store, rules=rules)
+    metrics.add(WarmupMetrics(lambda: levels(now=parts.now()), parts.monotonic))
 
 
 def _sending_routes(
@@ -213,6 +231,7 @@ def _examiner(parts: HttpParts, stationery: Stationery) -> Examiner:
         message_bytes=parts.message_bytes,
         new_id=parts.new_id,
         now=parts.now,
+        leaving=parts.leaving,
     )
 
 

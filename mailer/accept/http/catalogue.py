@@ -112,6 +112,13 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "costs too much. `errors` names every missing variable at once, with the line that wants it. "
             "`POST /v1/templates/{name}/render` shows what would be sent.",
         ),
+        Fault.TOO_MANY_REPORTS: Kind(
+            429,
+            "Too many reports came",
+            "Reports of TLS and of abuse are taken without a key, so that few are taken of one network in a "
+            "minute, and few at once. Nothing was kept: send the same report again after `Retry-After`.",
+            retry_after_seconds=60,
+        ),
         Fault.NAME_TAKEN: Kind(
             409,
             "The name is taken",
@@ -162,6 +169,13 @@ CATALOGUE: Mapping[Fault, Kind] = MappingProxyType(
             "An operator limits how many messages and recipients one API key may submit in a second and in a "
             "minute (`MAILER_KEY_*`), by HTTP and SMTP together. Nothing was accepted: wait as long as "
             "`Retry-After` says and send the same request again, with the same `Idempotency-Key`.",
+            retry_after_seconds=1,
+        ),
+        Fault.TOO_MANY_REQUESTS: Kind(
+            429,
+            "Too many requests came from one address",
+            "Pages that need no key, such as that of a link to unsubscribe, are asked for so many times in a "
+            "second by one address. Nothing was changed: wait as long as `Retry-After` says.",
             retry_after_seconds=1,
         ),
         Fault.QUOTA_EXCEEDED: Kind(

@@ -51,6 +51,9 @@ class Operation:
         return f"{self.method}{self.path}".lower().replace("/", "-").replace("{", "").replace("}", "")
 
 
+_JSON = "application/json"
+
+
 def render(document: Mapping[str, Any], base_url: str) -> HTMLResponse:
     """base_url: where the reader reached this server, without a slash at its end."""
     return page.render(
@@ -80,8 +83,8 @@ def _fields(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterato
         meaning = p.get("description") or p["schema"].get("description", "")
         yield Field(p["name"], p["in"], _type(p["schema"]), p["required"], meaning)
     body = operation.get("requestBody")
-    if body is not None:
-        shape = _shape(body["content"]["application/json"]["schema"], schemas)
+    if body is not None and _JSON in body["content"]:
+        shape = _shape(body["content"][_JSON]["schema"], schemas)
         for name, schema in shape["properties"].items():
             required = name in shape.get("required", ())
             yield Field(name, "body", _type(schema), required, _meaning(schema))
@@ -124,15 +127,17 @@ def _example(
     # curl takes a body for a POST, and none for a GET.
     if method != ("get" if body is None else "post"):
         lines.insert(1, f"-X {method.upper()}")
-    if body is not None:
+    if body is not None and _JSON in body["content"]:
         value = _sample(body, schemas)
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(value, indent=2))}"]
+    elif body is not None:
+        lines += [f"-H 'Content-Type: {next(iter(body['content']))}'", "--data-binary @FILE"]
     return " \\\n  ".join(lines)
 
 
 def _sample(body: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
     """The first example of the body, or of its shape; nothing where neither has one."""
-    examples = body["content"]["application/json"].get("examples")
+    examples = body["content"][_JSON].get("examples")
     if examples:
         return next(iter(examples.values()))["value"]
-    return next(iter(_shape(body["content"]["application/json"]["schema"], schemas).get("examples", ())), {})
+    return next(iter(_shape(body["content"][_JSON]["schema"], schemas).get("examples", ())), {})

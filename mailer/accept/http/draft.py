@@ -63,6 +63,8 @@ def submission_of(
         metadata=request.metadata or {},
         idempotency_key=idempotency_key,
         body_sha256=body_sha256,
+        tenant_id=identity.tenant_id,
+        unsubscribe=request.unsubscribe,
         tls=request.tls or _as_written(draft.headers),
         due_at=tried(complain, times.due_at, request.send_at, now),
         expires_at=tried(complain, times.expires_at, request.expires_at, request.send_at, now),

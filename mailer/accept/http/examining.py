@@ -21,6 +21,7 @@ from mailer.accept.http import draft, filling, wire
 from mailer.accept.http.complaints import Complaints, tried
 from mailer.accept.http.salvage import salvage
 from mailer.accept.intake import composed_of, size_of
+from mailer.accept.leaving import Leaving
 from mailer.accept.stationery import Stationery
 from mailer.accept.submission import Fault, Submission, SubmissionError
 from mailer.compose.advice import Advice, advise
@@ -72,8 +73,10 @@ class Examiner:
         message_bytes: int,
         new_id: IdMaker,
         now: Callable[[], datetime],
+        leaving: Leaving | None = None,
     ) -> None:
         self._store = store
+        self._leaving = leaving
         self._stationery = stationery
         self._most_recipients = most_recipients
         self._message_bytes = message_bytes
@@ -94,6 +97,8 @@ class Examiner:
             now=now,
             complain=complaints,
         )
+        if self._leaving is not None and submission.recipients:
+            submission = tried(complaints, self._leaving.filled, submission, self._new_id()) or submission
         content = submission.content
         assert isinstance(content, Draft)
         shown = ids.show("msg", self._new_id())
@@ -103,7 +108,13 @@ class Examiner:
             headers = composed[1].headers
             size = tried(complaints, size_of, composed[1], self._message_bytes) or 0
         rows = self._admit(submission, complaints, identity, now)
-        warnings = advise(content, is_broadcast=rows.is_broadcast, size_bytes=size, has_words=has_words)
+        warnings = advise(
+            content,
+            is_broadcast=rows.is_broadcast,
+            size_bytes=size,
+            has_words=has_words,
+            links_are_given=self._leaving is not None and self._leaving.gives_links,
+        )
         if complaints.found:
             return Finding(tuple(complaints.found), tuple(warnings), None)
         parts = tuple(entity_of(content, f"=_{shown}").leaves)

@@ -10,7 +10,7 @@ import msgspec
 from mailer.accept.http.wire import SendRequest, TemplateUse, pointer
 from mailer.accept.stationery import Stationery
 from mailer.accept.submission import Fault, SubmissionError
-from mailer.compose import wording
+from mailer.compose import bodyurl, wording
 from mailer.compose.templating import Missing, TemplateFault
 from mailer.compose.wording import Filled, Finish, Form, Wording
 from mailer.store import StoreUnavailable
@@ -31,7 +31,7 @@ def fill(request: SendRequest, stationery: Stationery, tenant_id: int) -> SendRe
         return request
     finish = finish_of(request, is_template=False)
     try:
-        text, html = wording.finished(request.text, request.html, finish)
+        text, html = wording.finished(bodyurl.stand_in(request.text), bodyurl.stand_in(request.html), finish)
     except TemplateFault as error:
         raise SubmissionError(Fault.TEMPLATE_FAILED, str(error), pointer="/html") from error
     return with_words(request, Filled(request.subject, text, html))
@@ -61,13 +61,22 @@ def form_of(request: SendRequest, stationery: Stationery, tenant_id: int) -> For
 
 
 def filled_with(form: Form, data: Mapping[str, Any], finish: Finish) -> Filled:
-    """Raises SubmissionError, which names every variable that `data` lacks."""
+    """Raises SubmissionError, which names every variable that `data` lacks.
+
+    The URL to unsubscribe by is none of the data, unless it is there: whose it is, is not known yet.
+    """
     try:
-        filled = form.fill(data, finish)
+        filled = form.fill({bodyurl.VARIABLE: bodyurl.STAND_IN, **data}, finish)
     except TemplateFault as error:
         raise SubmissionError(Fault.TEMPLATE_FAILED, str(error), pointer="/template") from error
     if filled.missing:
         raise _missing(filled.missing)
+    if bodyurl.STAND_IN in filled.subject:
+        raise SubmissionError(
+            Fault.TEMPLATE_FAILED,
+            "unsubscribe_url stands in a text or HTML, not in a subject",
+            pointer="/template",
+        )
     return filled
 
 

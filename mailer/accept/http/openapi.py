@@ -28,7 +28,7 @@ _OF_A_BODY = (
 _OF_MANAGING = (Fault.KEY_LIMITED, Fault.NAME_TAKEN, Fault.CONFLICT, Fault.LIMIT_REACHED)
 _NOT_OF_SENDING = (
     Fault.NOT_FOUND, Fault.NOTHING_CAME, Fault.METHOD_NOT_ALLOWED, Fault.NAME_TAKEN, Fault.CONFLICT,
-    Fault.LIMIT_REACHED,
+    Fault.LIMIT_REACHED, Fault.TOO_MANY_REPORTS,
 )  # fmt: skip
 _OF_SENDING = tuple(fault for fault in Fault if fault not in _NOT_OF_SENDING)
 # Key of `openapi_extra`: the faults of a route beside those that its path tells.

@@ -35,7 +35,8 @@ _ENVELOPE = frozenset(name.lower().encode("ascii") for name in (MAIL_FROM, RCPT_
 _FIELDS: Mapping[str, str] = MappingProxyType(
     {
         "/from": "From", "/to": "To", "/stream": "X-Mailer-Stream", "/send_at": "X-Mailer-Send-At",
-        "/expires_at": "X-Mailer-Expires-At",
+        "/expires_at": "X-Mailer-Expires-At", "/unsubscribe": "X-Mailer-Unsubscribe",
+        "/headers": "List-Unsubscribe",
     }
 )  # fmt: skip
 

@@ -112,8 +112,10 @@ class Event(Shape):
     id: EventId
     type: EventType
     at: At
-    message_id: MessageId | None = Field(description="null for a rejected submission, or of a stream")
-    recipient_id: RecipientId | None = Field(description="null for a rejected submission, or of a stream")
+    message_id: MessageId | None = Field(
+        description="null for a rejected submission, of a stream, and for mail that is no longer kept"
+    )
+    recipient_id: RecipientId | None = Field(description="null where message_id is")
     version: int = Field(description="The recipient's own count of its events: 1, 2, ...")
     data: dict[str, Any]
 

@@ -45,6 +45,21 @@ ExpiresAfter = Annotated[
         " for what is accepted from then on",
     ),
 ]
+OwnUnsubscribe = Annotated[
+    Literal["keep", "refuse"],
+    Field(
+        description="What becomes of a message that brings a List-Unsubscribe of its own: it keeps it, and"
+        " gets none of ours, or it is refused"
+    ),
+]
+RoleAccounts = Annotated[
+    bool,
+    Field(
+        description="Broadcast mail goes to addresses of tasks, too: those of RFC 2142 (postmaster, info,"
+        " sales ...), of lists' keepers, and no-reply. false: such recipients are suppressed. A transactional"
+        " stream always sends to them"
+    ),
+]
 # A malformed name is 404 like an unknown one, so the pattern is told and not enforced.
 NameText = Annotated[
     str, Path(description="Name of a stream", json_schema_extra={"pattern": f"^{streams.NAME_PATTERN}$"})
@@ -59,6 +74,8 @@ class Stream(Shape):
     in_doubt: InDoubt
     tls: Tls
     expires_after: ExpiresAfter
+    own_unsubscribe: OwnUnsubscribe
+    role_accounts: RoleAccounts
     state: Literal["active", "archived"] = Field(description="archived: it takes nothing more")
     created_at: At
 
@@ -73,10 +90,15 @@ class StreamRequest(Asked):
     name: str = Field(
         pattern=f"^{streams.NAME_PATTERN}$", description="What messages call it; it is never changed"
     )
-    kind: Kind = Field(description="transactional: what somebody waits for; broadcast: what many get alike")
+    kind: Kind = Field(
+        description="transactional: what somebody waits for; broadcast: what many get alike, which bears"
+        " List-Unsubscribe fields"
+    )
     in_doubt: InDoubt = "retry"
     tls: Tls = "opportunistic"
     expires_after: ExpiresAfter = 0
+    own_unsubscribe: OwnUnsubscribe = "keep"
+    role_accounts: RoleAccounts = False
 
 
 class StreamChange(Asked):
@@ -85,6 +107,8 @@ class StreamChange(Asked):
     in_doubt: InDoubt | None = None
     tls: Tls | None = None
     expires_after: ExpiresAfter | None = None
+    own_unsubscribe: OwnUnsubscribe | None = None
+    role_accounts: RoleAccounts | None = None
 
 
 _NEW = examples(news={"name": "newsletter", "kind": "broadcast", "in_doubt": "give-up"})
@@ -109,7 +133,7 @@ def router(
         request: Annotated[StreamRequest, Body(openapi_examples=_NEW)], identity: Identity = manager
     ) -> Response:
         """Messages may name it from now on."""
-        new = NewStream(request.name, request.kind, request.in_doubt, request.tls, request.expires_after)
+        new = NewStream(**request.model_dump())
         with refusals():
             made = streams.create(store, asker(identity), new, new_id=new_id, now=now())
         return as_json(Stream.model_validate(made), location=f"/v1{_PATH}/{made.name}")
@@ -125,8 +149,9 @@ def router(
         request: Annotated[StreamChange, Body(openapi_examples=_CHANGED)],
         identity: Identity = manager,
     ) -> Response:
-        """Holds from the next attempt on, also for what was accepted before, but for `expires_after`."""
-        wanted = streams.StreamChange(request.in_doubt, request.tls, request.expires_after)
+        """Holds from the next attempt on, also for what was accepted before; `expires_after` and
+        `own_unsubscribe` for what is accepted from then on."""
+        wanted = streams.StreamChange(**request.model_dump())
         with refusals():
             made = streams.change(store, asker(identity), name, wanted, now=now())
         return as_json(Stream.model_validate(made))

@@ -32,7 +32,7 @@ from mailer.accept.http.template_shapes import (
 from mailer.accept.http.wire import pointer
 from mailer.accept.stationery import Stationery
 from mailer.accept.submission import Fault, SubmissionError
-from mailer.compose import wording
+from mailer.compose import bodyurl, wording
 from mailer.compose.templating import TemplateFault
 from mailer.compose.wording import Finish, Form, Wording
 from mailer.ids import IdMaker
@@ -127,7 +127,8 @@ def _add_reading(routes: APIRouter, parts: TemplateParts) -> None:
         found = _version(parts.store, identity.tenant_id, template, trial.version)
         try:
             form = parts.stationery.given(found.wording)
-            filled = form.fill(trial.data, Finish(inline_css=trial.inline_css, auto_text=trial.auto_text))
+            finish = Finish(inline_css=trial.inline_css, auto_text=trial.auto_text)
+            filled = form.fill({bodyurl.VARIABLE: bodyurl.STAND_IN, **trial.data}, finish)
         except TemplateFault as error:
             raise SubmissionError(Fault.TEMPLATE_FAILED, str(error)) from error
         missing = [MissingVariable.model_validate(one) for one in filled.missing]

@@ -143,6 +143,17 @@ class SendRequest(Struct, frozen=True, forbid_unknown_fields=True):
             extra_json_schema={"format": "stream"},
         ),
     ] = "transactional"
+    unsubscribe: (
+        Annotated[
+            bool,
+            Meta(
+                description="Whether the message offers to leave its stream: by List-Unsubscribe fields (RFC"
+                " 8058), and by `{{unsubscribe_url}}` in its text and HTML. Mail of a broadcast stream always"
+                " does, other mail where it is true"
+            ),
+        ]
+        | None
+    ) = None
     tls: (
         Annotated[
             Literal["optional", "encrypted", "required", "requiretls"],

@@ -12,6 +12,8 @@ class Stream(Struct, frozen=True, kw_only=True):
     """kind: transactional or broadcast. in_doubt: retry or give-up. state: active or archived.
 
     tls: opportunistic, encrypted or required. expires_after: seconds that its mail is of use; 0: no limit.
+    own_unsubscribe: keep or refuse, of messages that bring a List-Unsubscribe.
+    role_accounts: broadcast mail goes to addresses of tasks, such as postmaster@, too.
     """
 
     name: str
@@ -20,6 +22,8 @@ class Stream(Struct, frozen=True, kw_only=True):
     state: str
     tls: str = "opportunistic"
     expires_after: int = 0
+    own_unsubscribe: str = "keep"
+    role_accounts: bool = False
     created_at: datetime
 
 

@@ -23,15 +23,36 @@ def stream(name: str) -> Call[Stream]:
     return Call(method="GET", path=f"{_STREAMS}/{name}", answer=Stream, repeatable=True)
 
 
-def create_stream(name: str, *, kind: str, in_doubt: str, tls: str, expires_after: int) -> Call[Stream]:
-    wanted = {"name": name, "kind": kind, "in_doubt": in_doubt, "tls": tls, "expires_after": expires_after}
+def create_stream(
+    name: str,
+    *,
+    kind: str,
+    in_doubt: str,
+    tls: str,
+    expires_after: int,
+    own_unsubscribe: str,
+    role_accounts: bool,
+) -> Call[Stream]:
+    wanted = {
+        "name": name, "kind": kind, "in_doubt": in_doubt, "tls": tls, "expires_after": expires_after,
+        "own_unsubscribe": own_unsubscribe, "role_accounts": role_accounts,
+    }  # fmt: skip
     return changing("POST", _STREAMS, Stream, wanted)
 
 
 def change_stream(
-    name: str, *, in_doubt: str | None, tls: str | None, expires_after: int | None
+    name: str,
+    *,
+    in_doubt: str | None,
+    tls: str | None,
+    expires_after: int | None,
+    own_unsubscribe: str | None,
+    role_accounts: bool | None,
 ) -> Call[Stream]:
-    given = {"in_doubt": in_doubt, "tls": tls, "expires_after": expires_after}
+    given = {
+        "in_doubt": in_doubt, "tls": tls, "expires_after": expires_after, "own_unsubscribe": own_unsubscribe,
+        "role_accounts": role_accounts,
+    }  # fmt: skip
     wanted = {key: value for key, value in given.items() if value is not None}
     return changing("PATCH", f"{_STREAMS}/{name}", Stream, wanted, repeatable=True)
 

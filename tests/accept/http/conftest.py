@@ -21,8 +21,11 @@ from mailer.accept.committer import Committer
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.http.body import BodyLimits
 from mailer.accept.intake import Intake, IntakeLimits
+from mailer.accept.leaving import Leaving
 from mailer.accept.rates import KeyRates, RateLimits
+from mailer.accept.suppressions import Lists
 from mailer.bootstrap.site_rules import RulesKeeper
+from mailer.compose.unsubscribe import Links
 from mailer.config.load import warmup_rules
 from mailer.identity import keys, tenants
 from mailer.identity.api_keys import insert
@@ -35,7 +38,7 @@ from mailer.queue.obstacles import Knowledge
 from mailer.queue.pieces import Means
 from mailer.store import Store, dialect
 from mailer.store.tables import sending_domain, stream
-from tests.support.mailroom import Mailroom
+from tests.support.mailroom import KEYS, Mailroom
 from webhooks.endpoints import Endpoints
 from webhooks.urls import UrlRules
 
@@ -161,16 +164,21 @@ def working_parts(
     rates: KeyRates | None = None,
     now: Callable[[], datetime] = clock.now,
     message_bytes: int = 128 * 1024,
+    links: Links | None = None,
 ) -> Iterator[HttpParts]:
-    """The parts of an application on the mailroom's store, with small limits. now: of what is accepted."""
+    """The parts of an application on the mailroom's store, with small limits. now: of what is accepted.
+    links: None: it has no way to unsubscribe by."""
+    leaving = None if links is None else Leaving(room.store, links)
     rates = rates or KeyRates(RateLimits(), clock.monotonic)
     committer = Committer(
         room.store, new_id=room.new_id, process_number=room.worker.process_number, now=now, ring=ring,
-        rates=rates,
+        rates=rates, keys=KEYS,
     )  # fmt: skip
     intake = Intake(
         committer, data_folder=folder, body_folder=room.store.body_folder,
-        limits=IntakeLimits(message_bytes=message_bytes, recipients=10, free_bytes=0, rates=rates),
+        limits=IntakeLimits(
+            message_bytes=message_bytes, recipients=10, free_bytes=0, rates=rates, leaving=leaving
+        ),
         new_id=room.new_id, now=clock.now, monotonic=clock.monotonic,
     )  # fmt: skip
     changes = Changes(
@@ -181,11 +189,12 @@ def working_parts(
     try:
         yield HttpParts(
             store=room.store, intake=intake, changes=changes, endpoints=endpoints_in(room), now=clock.now,
+            suppressions=Lists(room.store, KEYS, new_id=room.new_id, now=clock.now),
             monotonic=clock.monotonic, version="1.2.3", body_limits=LIMITS,
             budget=ByteBudget(512 * 1024), most_recipients=10, message_bytes=message_bytes,
             new_id=room.new_id, host="mailer.example.net", ring=ring, warmup_rules=warmup_rules(),
             acting=Means(room.store, room.new_id, room.worker.process_number, clock.now),
-            keeper=keeper, knowledge=Knowledge(rules=keeper.rules),
+            keeper=keeper, knowledge=Knowledge(rules=keeper.rules), leaving=leaving,
         )  # fmt: skip
     finally:
         committer.stop()

@@ -138,6 +138,8 @@ def test_what_says_try_again_says_when() -> None:
         Fault.REQUEST_TIMEOUT,
         Fault.RATE_LIMITED,
         Fault.QUOTA_EXCEEDED,
+        Fault.TOO_MANY_REPORTS,
+        Fault.TOO_MANY_REQUESTS,
     }
 
 

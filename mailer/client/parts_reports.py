@@ -1,0 +1,101 @@
+"""What `Mailer` can ask of what was reported; parts_reports_async.py is the same with `await`."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from mailer.client.answers.reports import (
+    ComplaintPage,
+    ComplaintSummary,
+    DmarcFailurePage,
+    DmarcReportInFull,
+    DmarcReportPage,
+    DmarcSummary,
+    TlsReportInFull,
+    TlsReportPage,
+    TlsSummary,
+)
+from mailer.client.calls import reports
+from mailer.client.parts import Part
+
+
+class Reports(Part):
+    """What receivers report about mail of a sending domain.
+
+    since, until: days in UTC, both included; without them the last 30 days.
+    """
+
+    def dmarc(self, domain: str, *, since: date | None = None, until: date | None = None) -> DmarcSummary:
+        """Who sent in the domain's name, what of it passed, and what receivers did with it."""
+        return self._wires.make(reports.dmarc(domain, since, until))
+
+    def dmarc_reports(
+        self,
+        domain: str,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        limit: int = 25,
+        cursor: str | None = None,
+    ) -> DmarcReportPage:
+        """Aggregate reports, the latest to come first, without their records."""
+        wanted = reports.dmarc_reports(domain, since, until, limit=limit, cursor=cursor)
+        return self._wires.make(wanted)
+
+    def dmarc_report(
+        self, domain: str, report_id: str, *, limit: int = 100, cursor: str | None = None
+    ) -> DmarcReportInFull:
+        """An aggregate report with a page of its records."""
+        return self._wires.make(reports.dmarc_report(domain, report_id, limit=limit, cursor=cursor))
+
+    def dmarc_failures(
+        self,
+        domain: str,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        limit: int = 25,
+        cursor: str | None = None,
+    ) -> DmarcFailurePage:
+        """Single messages that failed DMARC."""
+        wanted = reports.dmarc_failures(domain, since, until, limit=limit, cursor=cursor)
+        return self._wires.make(wanted)
+
+    def tls(self, domain: str, *, since: date | None = None, until: date | None = None) -> TlsSummary:
+        """How TLS to the domain's hosts fared, that of its return path above all."""
+        return self._wires.make(reports.tls(domain, since, until))
+
+    def tls_reports(
+        self,
+        domain: str,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        limit: int = 25,
+        cursor: str | None = None,
+    ) -> TlsReportPage:
+        """TLS reports, the latest to come first."""
+        return self._wires.make(reports.tls_reports(domain, since, until, limit=limit, cursor=cursor))
+
+    def tls_report(self, domain: str, report_id: str) -> TlsReportInFull:
+        """A TLS report with its policies and failures."""
+        return self._wires.make(reports.tls_report(domain, report_id))
+
+    def complaints(
+        self, domain: str, *, since: date | None = None, until: date | None = None
+    ) -> ComplaintSummary:
+        """Complaints by stream, source and reporter."""
+        return self._wires.make(reports.complaints(domain, since, until))
+
+    def complaint_reports(
+        self,
+        domain: str,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        limit: int = 25,
+        cursor: str | None = None,
+    ) -> ComplaintPage:
+        """Complaints one by one, the latest to come first."""
+        wanted = reports.complaint_reports(domain, since, until, limit=limit, cursor=cursor)
+        return self._wires.make(wanted)
