@@ -13,16 +13,19 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, literal_column, select
+from sqlalchemy import Connection, literal_column, or_, select
 
 from mailer.accept.charging import Payer
 from mailer.accept.submission import Fault, Submission, SubmissionError
+from mailer.identity.streams import REFUSE
+from mailer.policy.egress import BROADCAST
 from mailer.policy.limits import read_rates
 from mailer.store import dialect
 from mailer.store.bare import Hot, bare
-from mailer.store.tables import api_key, sending_domain, sending_limit, stream, tenant
+from mailer.store.tables import api_key, sending_domain, sending_limit, stream, suppression_owner, tenant
 from mailer.store.types import to_microseconds
 
+LINK = "link"  # of the column `message.unsubscribe`
 _SHOWN = 10  # of a key's streams or domains, in a sentence about them
 
 
@@ -35,6 +38,9 @@ class Admitted:
     domain_id: int
     return_path_domain: str
     expires_after: int | None = None  # seconds, of the stream
+    unsubscribe: str | None = None  # column of `message`
+    has_suppressions: bool = False  # somebody may be on a list of the tenant's, or of the operator's
+    takes_roles: bool = True  # addresses of tasks get its mail
 
 
 class _Key(NamedTuple):
@@ -51,6 +57,7 @@ class _Key(NamedTuple):
     revoked_at: int | None
     tenant_state: str
     quota: str | None
+    has_suppressions: bool
 
 
 class _Stream(NamedTuple):
@@ -59,6 +66,9 @@ class _Stream(NamedTuple):
     id: int
     state: str
     expires_after: int | None
+    kind: str
+    own_unsubscribe: str | None
+    role_accounts: bool
 
 
 class _Domain(NamedTuple):
@@ -79,7 +89,7 @@ class Facts:
 
 
 _KEY, _TENANT, _DOMAIN, _STREAM = bare(api_key), bare(tenant), bare(sending_domain), bare(stream)
-_QUOTA = bare(sending_limit)
+_QUOTA, _OWNER = bare(sending_limit), bare(suppression_owner)
 _KEYS = Hot(
     select(
         _KEY.c.id,
@@ -92,6 +102,9 @@ _KEYS = Hot(
         _KEY.c.revoked_at,
         _TENANT.c.state,
         _QUOTA.c.rates,
+        select(_OWNER.c.tenant_id)
+        .where(or_(_OWNER.c.tenant_id == _KEY.c.tenant_id, _OWNER.c.tenant_id == literal_column("0")))
+        .exists(),
     )
     .join(_TENANT, _TENANT.c.id == _KEY.c.tenant_id)
     .outerjoin(
@@ -135,7 +148,12 @@ def admit(submission: Submission, facts: Facts, now: datetime) -> Admitted:
     for mailbox in submission.senders:
         _own_domain("Sender", mailbox.domain, key, facts)
     stream = own_stream(submission.stream, key.tenant_id, facts)
-    return Admitted(key.tenant_id, stream.id, domain.id, domain.return_path_domain, stream.expires_after)
+    return Admitted(
+        key.tenant_id, stream.id, domain.id, domain.return_path_domain, stream.expires_after,
+        unsubscribe=_unsubscribe(submission, stream),
+        has_suppressions=bool(key.has_suppressions),
+        takes_roles=stream.kind != BROADCAST or bool(stream.role_accounts),
+    )  # fmt: skip
 
 
 def deadline(submission: Submission, admitted: Admitted, now: datetime) -> datetime | None:
@@ -143,6 +161,32 @@ def deadline(submission: Submission, admitted: Admitted, now: datetime) -> datet
     if submission.expires_at is not None or admitted.expires_after is None:
         return submission.expires_at
     return max(submission.due_at or now, now) + timedelta(seconds=admitted.expires_after)
+
+
+def _unsubscribe(submission: Submission, stream: _Stream) -> str | None:
+    """Whose List-Unsubscribe fields it bears: ours, or none but its own. Never both."""
+    is_broadcast = stream.kind == BROADCAST
+    if is_broadcast and submission.unsubscribe is False:
+        raise SubmissionError(
+            Fault.INVALID_FIELD,
+            f"{stream.name} is a broadcast stream, whose mail always offers to unsubscribe",
+            pointer="/unsubscribe",
+        )
+    if not submission.is_unsubscribable:
+        return LINK if is_broadcast or submission.unsubscribe else None
+    if stream.own_unsubscribe == REFUSE:
+        raise SubmissionError(
+            Fault.INVALID_FIELD,
+            f"the stream {stream.name} takes no message with a List-Unsubscribe of its own: leave it out",
+            pointer="/headers",
+        )
+    if submission.unsubscribe:
+        raise SubmissionError(
+            Fault.INVALID_FIELD,
+            "the message has a List-Unsubscribe of its own and asks for another, of which there is but one",
+            pointer="/unsubscribe",
+        )
+    return None
 
 
 def _check_limits(submission: Submission, key: _Key) -> None:

@@ -18,10 +18,13 @@ import structlog
 from sqlalchemy import Connection
 
 from mailer.accept import admission
+from mailer.accept.admission import Admitted
 from mailer.accept.charging import Bill, Payer
 from mailer.accept.rates import KeyRates
+from mailer.accept.stopping import stopped_of
 from mailer.accept.submission import PASSING, Fault, Receipt, Submission, SubmissionError
 from mailer.ids import IdMaker
+from mailer.policy.suppressionkey import Keys
 from mailer.queue import enqueue
 from mailer.queue.enqueue import Earlier, LaneBook, NewContent, NewMessage, NewRecipient
 from mailer.store import CommitUnknown, Store, StoreUnavailable
@@ -79,6 +82,7 @@ class _Bench:
     beyond: list[NewMessage] = field(default_factory=list)
     answers: dict[int, Answer] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
+    admitted: dict[int, Admitted] = field(default_factory=dict)
 
     def judge(self, prepared: Prepared) -> None:
         payer, recipients = self.payers[prepared.message_id], len(prepared.recipients)
@@ -87,6 +91,7 @@ class _Bench:
             if payer is not None:
                 self.bill.submit(payer, recipients)
             admitted = admission.admit(prepared.submission, self.facts, self.now)
+            self.admitted[prepared.message_id] = admitted
             message = _message(prepared, admitted, self.now)
             if payer is not None:
                 self.bill.accept(payer, recipients)
@@ -123,15 +128,18 @@ class Committer:
         now: Callable[[], datetime],
         ring: Callable[[], None],
         rates: KeyRates,
+        keys: Keys,
     ) -> None:
         """ring: tells the workers that there is work; called after every commit that wrote a message.
-        rates: what keys may submit; learns here what they have left."""
+        rates: what keys may submit; learns here what they have left.
+        keys: by what entries of suppression lists are found."""
         self._store = store
         self._new_id = new_id
         self._process_number = process_number
         self._now = now
         self._ring = ring
         self._rates = rates
+        self._keys = keys
         self._lanes = LaneBook()
         self._queue: queue.SimpleQueue[_Waiting | Rejection | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -232,7 +240,7 @@ class Committer:
             repeats |= enqueue.claim_keys(connection, bench.messages, now=now)
             bench.replay(repeats)
             won = [m for m in bench.messages if m.id not in repeats]
-            lanes = self._insert(connection, won, now) if won else {}
+            lanes = self._insert(connection, won, bench.admitted, now) if won else {}
             bill.close()
         bill.learn()
         self._lanes.remember(lanes)
@@ -242,7 +250,11 @@ class Committer:
         return [answers[p.message_id] for p in group]
 
     def _insert(
-        self, connection: Connection, won: Sequence[NewMessage], now: datetime
+        self,
+        connection: Connection,
+        won: Sequence[NewMessage],
+        admitted: Mapping[int, Admitted],
+        now: datetime,
     ) -> dict[tuple[int, int, str], int]:
         return enqueue.insert_messages(
             connection,
@@ -251,6 +263,7 @@ class Committer:
             new_id=self._new_id,
             process_number=self._process_number,
             now=now,
+            stopped=stopped_of(connection, self._keys, won, admitted, now),
         )
 
     def _look_up(self, prepared: Prepared) -> Answer:
@@ -276,7 +289,7 @@ class Committer:
             _log.warning("accept.rejection_not_noted", rejections=len(rejections), error=str(error))
 
 
-def _message(p: Prepared, admitted: admission.Admitted, now: datetime) -> NewMessage:
+def _message(p: Prepared, admitted: Admitted, now: datetime) -> NewMessage:
     s = p.submission
     return NewMessage(
         id=p.message_id,
@@ -295,6 +308,7 @@ def _message(p: Prepared, admitted: admission.Admitted, now: datetime) -> NewMes
         ret=s.ret,
         envid=s.envid,
         tls=s.tls,
+        unsubscribe=admitted.unsubscribe,
         door=s.door,
         response=p.response,
         idempotency_key=s.idempotency_key,

@@ -17,6 +17,7 @@ import msgspec
 from mailer import ids
 from mailer.accept import big
 from mailer.accept.committer import Committer, Prepared, Rejection
+from mailer.accept.leaving import Leaving
 from mailer.accept.rates import KeyRates
 from mailer.accept.submission import Fault, Receipt, Submission, SubmissionError
 from mailer.compose import dkim, mime
@@ -35,13 +36,15 @@ _MESSAGE_ID_CHARS = 320  # kept to find the message by
 class IntakeLimits:
     """message_bytes as sent; recipients a message; free_bytes the disk must keep, so that settles fit.
 
-    rates  what is known of what each API key may submit; None: nothing
+    rates    what is known of what each API key may submit; None: nothing
+    leaving  fills in whose URL it is that a body wants; None: none is
     """
 
     message_bytes: int = 36 * 1024 * 1024
     recipients: int = 1000
     free_bytes: int = 256 * 1024 * 1024
     rates: KeyRates | None = None
+    leaving: Leaving | None = None
 
 
 class Intake:
@@ -71,7 +74,7 @@ class Intake:
     async def take(self, submission: Submission) -> Receipt:
         """The message is on disk when this returns. Raises SubmissionError, then nothing was written."""
         self._check(submission)
-        if _size(submission.content) >= big.FROM_BYTES:
+        if _size(submission.content) >= big.FROM_BYTES or not self._is_at_hand(submission):
             prepared = await big.in_thread(self._prepare, submission)
         else:
             prepared = self._prepare(submission)
@@ -112,10 +115,12 @@ class Intake:
                 is_repeatable=submission.idempotency_key is not None,
             )
 
+    def _is_at_hand(self, submission: Submission) -> bool:
+        return self._limits.leaving is None or self._limits.leaving.is_at_hand(submission)
+
     def _prepare(self, submission: Submission) -> Prepared:
         message_id = self._new_id() if submission.message_id is None else submission.message_id
         shown = ids.show("msg", message_id)
-        rfc_message_id, content = self._content_of(submission.content, shown)
         recipients = tuple(
             NewRecipient(
                 id=self._new_id(),
@@ -127,6 +132,9 @@ class Intake:
             )
             for r in submission.recipients
         )
+        if self._limits.leaving is not None:
+            submission = self._limits.leaving.filled(submission, recipients[0].id)
+        rfc_message_id, content = self._content_of(submission.content, shown)
         return Prepared(
             submission=_without_files(submission),
             message_id=message_id,

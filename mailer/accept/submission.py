@@ -11,6 +11,7 @@ from typing import Protocol
 from mailer.compose.address import Mailbox
 from mailer.compose.mime import Draft
 from mailer.compose.submitted import Submitted
+from mailer.compose.unsubscribe import LIST_UNSUBSCRIBE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Submission:
     message_id           None: it will get one; the message written by its submitter bears it already
     ret, envid           what the submitter asked of DSNs (columns of `message`); None: nothing
     tls                  what it wants of TLS (column of `message`); None: nothing
+    tenant_id            of the key
+    unsubscribe          whether List-Unsubscribe fields of ours are asked for; None: what its stream does
     """
 
     key_id: int
@@ -60,6 +63,15 @@ class Submission:
     ret: str | None = None
     envid: str | None = None
     tls: str | None = None
+    tenant_id: int = 0
+    unsubscribe: bool | None = None
+
+    @property
+    def is_unsubscribable(self) -> bool:
+        """It brings a List-Unsubscribe of its own."""
+        if isinstance(self.content, Draft):
+            return any(name.lower() == LIST_UNSUBSCRIBE.lower() for name, _ in self.content.headers)
+        return self.content.is_unsubscribable
 
     @property
     def authors(self) -> tuple[Mailbox, ...]:
@@ -107,7 +119,9 @@ class Fault(enum.StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
     RATE_LIMITED = "rate-limited"  # the key submitted as much as it may: try again later
+    TOO_MANY_REQUESTS = "too-many-requests"  # from one address, without a key: try again later
     QUOTA_EXCEEDED = "quota-exceeded"  # as much was accepted of the tenant as may be: try again later
+    TOO_MANY_REPORTS = "too-many-reports"  # from one network, or at once: try again later
     NAME_TAKEN = "name-taken"
     CONFLICT = "conflict"  # with the state of what is to be changed
     LIMIT_REACHED = "limit-reached"

@@ -60,6 +60,8 @@ def submission_of(
         message_id=handover.message_id,
         ret=handover.ret,
         envid=handover.envid,
+        tenant_id=handover.identity.tenant_id,
+        unsubscribe=said.unsubscribe,
         tls=Wish.REQUIRETLS if handover.requiretls else said.tls or _as_written(content),
     )
 

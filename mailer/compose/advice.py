@@ -39,14 +39,23 @@ class Advice:
     steps: tuple[str | int, ...] = ()
 
 
-def advise(draft: Draft, *, is_broadcast: bool, size_bytes: int, has_words: bool = True) -> list[Advice]:
+def advise(
+    draft: Draft,
+    *,
+    is_broadcast: bool,
+    size_bytes: int,
+    has_words: bool = True,
+    links_are_given: bool = False,
+) -> list[Advice]:
     """In the order of the draft.
 
     size_bytes  as sent
     has_words   False: its subject, text and HTML are not known, so that nothing can be said of them
+    links_are_given
+                broadcast mail without a List-Unsubscribe gets one that is as receivers want it
     """
     found = [
-        *_on_header(draft, is_broadcast=is_broadcast),
+        *_on_header(draft, needs_link=is_broadcast and not links_are_given),
         *_on_texts(draft),
         *_on_files(draft),
         *_on_size(size_bytes),
@@ -58,7 +67,7 @@ def _is_on_words(advice: Advice) -> bool:
     return advice.word == "unused-content-id" or advice.steps in {("subject",), ("text",), ("html",)}
 
 
-def _on_header(draft: Draft, *, is_broadcast: bool) -> Iterator[Advice]:
+def _on_header(draft: Draft, *, needs_link: bool) -> Iterator[Advice]:
     if "@" in draft.from_.display_name:
         yield Advice(
             "from-name-is-address",
@@ -74,12 +83,12 @@ def _on_header(draft: Draft, *, is_broadcast: bool) -> Iterator[Advice]:
         )
     if not draft.subject.strip():
         yield Advice("empty-subject", "a message without a subject is often taken for spam", ("subject",))
-    yield from _on_unsubscribing(draft, is_broadcast=is_broadcast)
+    yield from _on_unsubscribing(draft, needs_link=needs_link)
 
 
-def _on_unsubscribing(draft: Draft, *, is_broadcast: bool) -> Iterator[Advice]:
+def _on_unsubscribing(draft: Draft, *, needs_link: bool) -> Iterator[Advice]:
     names = {name.lower() for name, _ in draft.headers}
-    if is_broadcast and "list-unsubscribe" not in names:
+    if needs_link and "list-unsubscribe" not in names:
         yield Advice(
             "broadcast-without-unsubscribe",
             "Gmail and Yahoo want List-Unsubscribe on broadcast mail (RFC 2369 §3.2)",

@@ -9,6 +9,7 @@ Every door takes the same; one that gets a whole message reads it from header fi
     X-Mailer-Send-At: 2026-01-31T08:00:00+01:00  RFC 3339 §5.6
     X-Mailer-Expires-At: 2026-02-01T08:00:00Z
     X-Mailer-TLS: required                       what a next hop must prove: encrypted, required, requiretls
+    X-Mailer-Unsubscribe: yes                    List-Unsubscribe fields where the stream gives none: yes, no
 
 A pair a field rather than one JSON object: software that can only add a header field can write it, and
 folding cannot break it. A name not listed is refused, since a typing error would lose what was asked for.
@@ -52,7 +53,7 @@ _INSTANT = re.compile(
 class Control:
     """What the X-Mailer-* fields of a message say.
 
-    stream, idempotency_key, send_at, expires_at, tls
+    stream, idempotency_key, send_at, expires_at, tls, unsubscribe
         None: not said. Instants are aware UTC, and may have passed
     """
 
@@ -63,6 +64,7 @@ class Control:
     send_at: datetime | None = None
     expires_at: datetime | None = None
     tls: str | None = None
+    unsubscribe: bool | None = None
 
 
 _NOTHING = Control()
@@ -156,6 +158,13 @@ def _tls(texts: list[str]) -> str:
     return word
 
 
+def _yes_or_no(texts: list[str]) -> bool:
+    word = _one(texts).strip(" \t").lower()
+    if word not in ("yes", "no"):
+        raise ValueError("is yes or no")
+    return word == "yes"
+
+
 def _instant(texts: list[str]) -> datetime:
     return read_instant(_one(texts))
 
@@ -191,5 +200,6 @@ _READERS: Mapping[str, tuple[str, str, Callable[[list[str]], object]]] = {
         ("X-Mailer-Send-At", "send_at", _instant),
         ("X-Mailer-Expires-At", "expires_at", _instant),
         ("X-Mailer-TLS", "tls", _tls),
+        ("X-Mailer-Unsubscribe", "unsubscribe", _yes_or_no),
     )
 }

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from mailer.compose import fields
+from mailer.compose.unsubscribe import (
+    LIST_UNSUBSCRIBE,
+    LIST_UNSUBSCRIBE_POST,
+    UnsubscribeFieldError,
+    check_own,
+)
 
 _FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 §3.6.8: printable US-ASCII without the colon
 _VALUE_CHARS = 8192
@@ -32,6 +38,7 @@ _STRUCTURED = frozenset(
     }
 )  # fmt: skip
 # A second one would leave it to the reader which counts (RFC 5322 §3.6, RFC 2369 §3, RFC 8058 §3.1).
+_LISTED = (LIST_UNSUBSCRIBE, LIST_UNSUBSCRIBE_POST)
 _AT_MOST_ONCE = _STRUCTURED - {"autocrypt"}
 
 
@@ -58,8 +65,9 @@ def check_custom_header(name: str, value: str) -> None:
         _check_structured(name, value)
 
 
-def check_custom_headers(headers: Iterable[tuple[str, str]]) -> None:
-    """Each of `headers` may be added, and none twice that must stand alone. Raises HeaderError."""
+def check_custom_headers(headers: Sequence[tuple[str, str]]) -> None:
+    """Each of `headers` may be added, none twice that must stand alone, and List-Unsubscribe-Post only where
+    it may stand. Raises HeaderError."""
     seen: set[str] = set()
     for name, value in headers:
         check_custom_header(name, value)
@@ -67,6 +75,12 @@ def check_custom_headers(headers: Iterable[tuple[str, str]]) -> None:
         if lowered in seen and (lowered in _AT_MOST_ONCE or lowered.startswith("list-")):
             raise HeaderError(f"the header field {name} is given more than once")
         seen.add(lowered)
+    if LIST_UNSUBSCRIBE_POST.lower() in seen:
+        named = [[v for name, v in headers if name.lower() == wanted.lower()] for wanted in _LISTED]
+        try:
+            check_own(*named)
+        except UnsubscribeFieldError as error:
+            raise HeaderError(str(error)) from None
 
 
 def check_field_text(text: str, what: str) -> None:

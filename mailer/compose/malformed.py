@@ -35,6 +35,10 @@ class DestinationError(MalformedMessage):
     """To, Cc and Bcc do not tell whom the message is for, where nothing else does."""
 
 
+class ListFieldError(MalformedMessage):
+    """List-Unsubscribe fields that receivers would not heed, or each in another way (RFC 8058 §3.1)."""
+
+
 class ControlFieldError(MalformedMessage):
     """A field that steers this mailer (X-Mailer-*) is unknown, doubled or has no valid value."""
 

@@ -9,8 +9,9 @@ whoever wrote the message knows best. Changed is only this:
   the last host to write (RFC 5321 §4.4);
 - X-Mailer-* fields are read and go (control.py); what block.py mends.
 
-From must be there once, since receivers cannot judge two (RFC 7489 §6.6.1). Other fields that should
-stand alone (RFC 5322 §3.6) may repeat: readers take the first or the last, our signature covers them all.
+From must be there once, since receivers cannot judge two (RFC 7489 §6.6.1), and List-Unsubscribe and
+List-Unsubscribe-Post once or not at all (RFC 8058 §3.1). Other fields that should stand alone (RFC 5322 §3.6)
+may repeat: readers take the first or the last, our signature covers them all.
 
 Refused is also what the verifiers of receivers are known to fail on, however well it is signed: see
 `_check_verifiable`.
@@ -32,8 +33,14 @@ from mailer.compose import authors, block, control, dkim, fields, trace
 from mailer.compose.address import Mailbox
 from mailer.compose.block import Field
 from mailer.compose.control import Control
-from mailer.compose.malformed import AuthorError, HeaderBlockError
+from mailer.compose.malformed import AuthorError, HeaderBlockError, ListFieldError
 from mailer.compose.trace import Arrival
+from mailer.compose.unsubscribe import (
+    LIST_UNSUBSCRIBE,
+    LIST_UNSUBSCRIBE_POST,
+    UnsubscribeFieldError,
+    check_own,
+)
 
 FIELD_OCTETS = 64_000  # with name and CRLFs; OpenDKIM 2.11 fails on a signed field of more than 65,500
 REPEATS = 20  # of one signed field; it fails on an h= tag over 4,096, which names each of them
@@ -42,7 +49,8 @@ _SIGNED = frozenset(name.decode("ascii") for name in dkim.SIGNED_FIELDS)
 _TAKEN_OUT = frozenset({"", "bcc", "resent-bcc", "return-path"})
 _SUBJECT_CHARS = 2000
 _ADDED = frozenset({"date", "message-id"})
-_READ = ("received", "from", "sender", "subject", "date", "message-id", "tls-required")
+_LISTED = (LIST_UNSUBSCRIBE.lower(), LIST_UNSUBSCRIBE_POST.lower())
+_READ = ("received", "from", "sender", "subject", "date", "message-id", "tls-required", *_LISTED)
 _ADDRESS_FIELDS = frozenset(
     {
         "from", "sender", "reply-to", "to", "cc", "resent-from", "resent-sender", "resent-reply-to",
@@ -67,6 +75,8 @@ class Submitted:
     removed     the fields taken out, in order
     no_tls_required
                 it says TLS-Required: No (RFC 8689 §5): rather in clear than not at all
+    is_unsubscribable
+                it has a List-Unsubscribe of its own
     """
 
     headers: bytes
@@ -80,6 +90,7 @@ class Submitted:
     control: Control
     removed: tuple[Field, ...]
     no_tls_required: bool = False
+    is_unsubscribable: bool = False
 
 
 def receive(message: bytes, arrival: Arrival, *, is_utf8: bool, may_return: bool = False) -> Submitted:
@@ -117,6 +128,7 @@ def receive(message: bytes, arrival: Arrival, *, is_utf8: bool, may_return: bool
         control=control.read_control([f for f in removed if f.name.startswith(control.PREFIX)]),
         removed=tuple(removed),
         no_tls_required=_says_no_tls_required(values["tls-required"]),
+        is_unsubscribable=_is_unsubscribable(values),
     )
 
 
@@ -169,6 +181,15 @@ def _senders(values: list[bytes]) -> tuple[Mailbox, ...]:
 def _says_no_tls_required(values: list[bytes]) -> bool:
     """RFC 8689 §5: the field stands alone, and "No" is all that it can say."""
     return len(values) == 1 and values[0].strip().lower() == b"no"
+
+
+def _is_unsubscribable(values: dict[str, list[bytes]]) -> bool:
+    """Raises ListFieldError."""
+    own, post = ([value.decode("utf-8", "replace") for value in values[name]] for name in _LISTED)
+    try:
+        return check_own(own, post)
+    except UnsubscribeFieldError as error:
+        raise ListFieldError(str(error), field=error.field) from None
 
 
 def _subject(values: list[bytes]) -> str:

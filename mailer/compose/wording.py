@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mailer.compose import finishing, templating
+from mailer.compose import bodyurl, finishing, templating
 from mailer.compose.finishing import FinishingFault
 from mailer.compose.templating import Missing, Part, Template, TemplateFault, Variable
 
@@ -57,7 +57,10 @@ class Form:
         required: dict[str, bool] = {}
         for part in filter(None, (self.subject, self.text, self.html)):
             for variable in part.variables:
-                required[variable.name] = required.get(variable.name, False) or variable.is_required
+                is_given = variable.name == bodyurl.VARIABLE  # by us
+                required[variable.name] = required.get(variable.name, False) or (
+                    variable.is_required and not is_given
+                )
         return tuple(Variable(name, required[name]) for name in sorted(required))
 
     def fill(self, data: Mapping[str, object], finish: Finish) -> Filled:

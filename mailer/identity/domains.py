@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from mailer.identity import custody, tenants
 from mailer.identity.custody import KeyPair, PublishedKey
-from mailer.identity.names import NameTaken, Unknown, parse_domain
+from mailer.identity.names import BadName, NameTaken, Unknown, parse_domain
 from mailer.identity.vault import Vault
 from mailer.store import Store, dialect
 from mailer.store.tables import sending_domain, tenant
@@ -103,6 +103,17 @@ def is_owner(store: Store, tenant_id: int, name: str) -> bool:
     )
     with store.read() as connection:
         return connection.execute(mine).first() is not None
+
+
+def owned(store: Store, tenant_id: int, name: str) -> int | None:
+    """The id of the tenant's domain, revoked or not; None: it has none of that name."""
+    try:
+        known = sending_domain.c.name == parse_domain(name)
+    except BadName:
+        return None
+    with store.read() as connection:
+        found = select(sending_domain.c.id).where(known, sending_domain.c.tenant_id == tenant_id)
+        return connection.execute(found).scalar()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class Operator:
     stream_id: int
     domain_id: int
     domain: str
+    return_path_domain: str
 
 
 def ensure(
@@ -62,7 +63,13 @@ def find(store: Store, domain: str | None) -> Operator | None:
     if domain is None:
         return None
     wanted = (
-        select(sending_domain.c.tenant_id, stream.c.id, sending_domain.c.id, sending_domain.c.name)
+        select(
+            sending_domain.c.tenant_id,
+            stream.c.id,
+            sending_domain.c.id,
+            sending_domain.c.name,
+            sending_domain.c.return_path_domain,
+        )
         .join(tenant, tenant.c.id == sending_domain.c.tenant_id)
         .join(stream, stream.c.tenant_id == tenant.c.id)
         .where(

@@ -23,12 +23,16 @@ from mailer.store.tables import stream
 
 ACTIVE, ARCHIVED = "active", "archived"
 OPPORTUNISTIC = "opportunistic"  # of TLS: null in the database
+KEEP, REFUSE = "keep", "refuse"  # of a message's own List-Unsubscribe; keep: null in the database
 DEFAULT = "transactional"  # what is sent to when none is named
 # Every acceptance reads the tenant's streams.
 MOST = 100
 NAME_PATTERN = "[a-z0-9][a-z0-9_-]{0,99}"
 _NAME = re.compile(NAME_PATTERN)
-_COLUMNS = ("name", "kind", "in_doubt", "tls", "expires_after", "state", "created_at")
+_COLUMNS = (
+    "name", "kind", "in_doubt", "tls", "expires_after", "own_unsubscribe", "role_accounts", "state",
+    "created_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,9 @@ class Stream:
     tls            encrypted | required, or opportunistic: what the recipients' domains demand
     expires_after  seconds after its send time at which a message without a deadline of its own is of no more
                    use; 0: as long as it is retried
+    own_unsubscribe
+                   keep | refuse: what becomes of a message that brings List-Unsubscribe fields of its own
+    role_accounts  broadcast mail goes to addresses of tasks, such as postmaster@ or no-reply@, too
     """
 
     name: str
@@ -45,6 +52,8 @@ class Stream:
     in_doubt: str
     tls: str
     expires_after: int
+    own_unsubscribe: str
+    role_accounts: bool
     state: str
     created_at: datetime
 
@@ -56,6 +65,8 @@ class NewStream:
     in_doubt: str
     tls: str = OPPORTUNISTIC
     expires_after: int = 0
+    own_unsubscribe: str = KEEP
+    role_accounts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,8 @@ class StreamChange:
     in_doubt: str | None = None
     tls: str | None = None
     expires_after: int | None = None
+    own_unsubscribe: str | None = None
+    role_accounts: bool | None = None
 
 
 def listed(store: Store, tenant_id: int) -> list[Stream]:
@@ -87,6 +100,13 @@ def id_of(store: Store, tenant_id: int, name: str) -> int:
         return int(connection.execute(wanted).scalar_one())
 
 
+def ids_of(store: Store, tenant_id: int) -> dict[str, int]:
+    """Of all streams of the tenant, by name."""
+    found = select(stream.c.name, stream.c.id).where(stream.c.tenant_id == tenant_id)
+    with store.read() as connection:
+        return {name: stream_id for name, stream_id in connection.execute(found)}
+
+
 def create(store: Store, asker: Asker, new: NewStream, *, new_id: Callable[[], int], now: datetime) -> Stream:
     """Messages may be sent to it from now on. Raises BadName, NameTaken, NotAllowed, TooMany."""
     if not _NAME.fullmatch(new.name):
@@ -98,8 +118,9 @@ def create(store: Store, asker: Asker, new: NewStream, *, new_id: Callable[[], i
             raise TooMany(f"a tenant may have {MOST} streams, archived ones among them")
         values = {
             "id": new_id(), "tenant_id": asker.tenant_id, "name": new.name, "kind": new.kind,
-            "in_doubt": new.in_doubt, "tls": _stored(new.tls), "state": ACTIVE, "created_at": now,
-            "expires_after": new.expires_after or None,
+            "in_doubt": new.in_doubt, "tls": _but(OPPORTUNISTIC, new.tls), "state": ACTIVE, "created_at": now,
+            "expires_after": new.expires_after or None, "own_unsubscribe": _but(KEEP, new.own_unsubscribe),
+            "role_accounts": new.role_accounts,
         }  # fmt: skip
         insert = dialect.insert(connection, stream).values(values).on_conflict_do_nothing()
         if connection.execute(insert.returning(stream.c.id)).first() is None:
@@ -109,19 +130,27 @@ def create(store: Store, asker: Asker, new: NewStream, *, new_id: Callable[[], i
 
 
 def change(store: Store, asker: Asker, name: str, change: StreamChange, *, now: datetime) -> Stream:
-    """From the next attempt on; expires_after for what is accepted then. Raises NotAllowed, Unknown."""
+    """From the next attempt on; expires_after and own_unsubscribe for what is accepted then.
+
+    Raises NotAllowed, Unknown.
+    """
     values: dict[str, str | int | None] = {}
     if change.in_doubt is not None:
         values["in_doubt"] = change.in_doubt
     if change.tls is not None:
-        values["tls"] = _stored(change.tls)
+        values["tls"] = _but(OPPORTUNISTIC, change.tls)
     if change.expires_after is not None:
         values["expires_after"] = change.expires_after or None
+    if change.own_unsubscribe is not None:
+        values["own_unsubscribe"] = _but(KEEP, change.own_unsubscribe)
+    if change.role_accounts is not None:
+        values["role_accounts"] = change.role_accounts
     return _set(store, asker, name, now, **values)
 
 
-def _stored(tls: str) -> str | None:
-    return None if tls == OPPORTUNISTIC else tls
+def _but(default: str, word: str) -> str | None:
+    """As the database says it."""
+    return None if word == default else word
 
 
 def archive(store: Store, asker: Asker, name: str, *, now: datetime) -> Stream:
@@ -157,8 +186,11 @@ def _of(tenant_id: int) -> Select[Any]:
 
 
 def _stream(row: Any) -> Stream:
-    name, kind, in_doubt, tls, expires_after, state, created_at = row
-    return Stream(name, kind, in_doubt, tls or OPPORTUNISTIC, expires_after or 0, state, created_at)
+    name, kind, in_doubt, tls, expires_after, own_unsubscribe, role_accounts, state, created_at = row
+    return Stream(
+        name, kind, in_doubt, tls or OPPORTUNISTIC, expires_after or 0, own_unsubscribe or KEEP,
+        role_accounts, state, created_at,
+    )  # fmt: skip
 
 
 def _find(connection: Connection, tenant_id: int, name: str) -> Stream:

@@ -51,7 +51,7 @@ def owed(
         return None
     words = _DEFAULT if notify == NOT_SAID else frozenset(notify.split(","))
     match event:
-        case EventType.BOUNCED | EventType.EXPIRED if "FAILURE" in words:
+        case EventType.BOUNCED | EventType.EXPIRED | EventType.SUPPRESSED if "FAILURE" in words:
             return NoticeKind.FAILED
         case EventType.DELAYED if "DELAY" in words and is_late:
             return NoticeKind.DELAYED

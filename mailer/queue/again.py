@@ -79,15 +79,33 @@ def send_again(
             _make_due(connection, deferred, now)
         sent_again = {row.retry_of for row in rows}
         failed = [row for row in wanted if row.state in FAILED_STATES and row.id not in sent_again]
-        anew = {row.id: new_id() for row in failed}
+        anew: Mapping[int, int] = {}
         if failed:
-            _check_open(connection, message_id)
-            _accept(connection, failed, anew, new_id=new_id, now=now)
-            grown = update(message).where(message.c.id == message_id)
-            connection.execute(grown.values(recipient_count=message.c.recipient_count + len(failed)))
-            used = {tenant_id: {"accepted": len(failed)}}
-            counting.add(connection, used, process_number=process_number, now=now)
+            anew = accept_anew(
+                connection, message_id, failed, new_id=new_id, process_number=process_number, now=now
+            )
     return SentAgain(tuple(deferred), anew)
+
+
+def accept_anew(
+    connection: Connection,
+    message_id: int,
+    ended: Sequence[Any],
+    *,
+    new_id: IdMaker,
+    process_number: int,
+    now: datetime,
+) -> Mapping[int, int]:
+    """New rows for recipients (whole rows of one message) that ended; their ids by those. Raises
+    NotAccepted."""
+    _check_open(connection, message_id)
+    anew = {row.id: new_id() for row in ended}
+    _accept(connection, ended, anew, new_id=new_id, now=now)
+    grown = update(message).where(message.c.id == message_id)
+    connection.execute(grown.values(recipient_count=message.c.recipient_count + len(ended)))
+    used = {ended[0].tenant_id: {"accepted": len(ended)}}
+    counting.add(connection, used, process_number=process_number, now=now)
+    return anew
 
 
 def _check_open(connection: Connection, message_id: int) -> None:

@@ -14,11 +14,13 @@ from mailer.ids import IdMaker
 from mailer.policy.egress import TRANSACTIONAL, Egress, Granted, Stay
 from mailer.policy.greylisting import Greylisted
 from mailer.policy.turns import Party
-from mailer.queue import due
+from mailer.queue import due, suppressing
 from mailer.queue.due import But
+from mailer.queue.ending import Waiting
 from mailer.queue.incarnations import hold_live
 from mailer.queue.leaving import Leaving, rows_of
 from mailer.queue.metering import SpendTime, Till, Tolls
+from mailer.queue.suppressing import Asked, Suppressing
 from mailer.store import Store
 from mailer.store.bare import Hot, bare
 from mailer.store.tables import attempt, lane, message, recipient, stream
@@ -53,11 +55,13 @@ class Terms:
     but      lane id to what is held there
     tolls    ceilings over time: no more is taken than they leave, and each recipient has its tokens
     leaving  lane id to the IPs of its pool; a lane that is not here leaves by the system's choice
+    suppressing  who is on a list is ended instead of claimed; None: nobody is looked up
     """
 
     but: Mapping[int, But] = field(default_factory=dict)
     tolls: Tolls | None = None
     leaving: Mapping[int, Leaving] = field(default_factory=dict)
+    suppressing: Suppressing | None = None
 
 
 _FREELY = Terms()
@@ -74,6 +78,8 @@ class Claimed:
     notify, orcpt, ret, envid
                   what the submitter asked of DSNs (columns of `recipient` and `message`)
     spend         when its tokens may be spent; None: nothing limits it over time
+    subscribed_to  id of the stream that its copy bears List-Unsubscribe fields for, the one that the message
+                  was accepted for whatever lane it waits in; None: it bears none of ours
     tls, stream_tls
                   what the message and its stream want of TLS (columns `tls`)
     pool_id       that an operator chose for it; 0: none
@@ -120,6 +126,7 @@ class Claimed:
     is_unsited: bool = False
     must_wait: bool = False
     greylisted: Greylisted | None = None
+    subscribed_to: int | None = None
 
     @property
     def party(self) -> Party:
@@ -243,10 +250,36 @@ def claim(
                 taking.take(lane_id, quota)
             else:
                 taking.take_from_pool(lane_id, quota, leaving)
-        if taking.claimed:
-            _lease(connection, me, taking.claimed, now)
+        claimed = taking.claimed
+        if claimed and terms.suppressing:
+            claimed = _without_suppressed(connection, terms.suppressing, claimed, new_id=new_id, now=now)
+        if claimed:
+            _lease(connection, me, claimed, now)
         taking.close()
-        return taking.claimed
+        return claimed
+
+
+def _without_suppressed(
+    connection: Connection, means: Suppressing, claimed: list[Claimed], *, new_id: IdMaker, now: datetime
+) -> list[Claimed]:
+    """Who came on a list since the message was accepted is ended; the others are left."""
+    tenants = suppressing.having_lists(connection, {c.tenant_id for c in claimed})
+    asked = [
+        # Mail that was moved to another stream is still what somebody left, or did not.
+        Asked(c.recipient_id, c.tenant_id, c.subscribed_to or c.stream_id, c.address)
+        for c in claimed
+        if c.tenant_id in tenants
+    ]
+    stopped = suppressing.stops(connection, means.keys, asked, now=now)
+    if not stopped:
+        return claimed
+    waiting = [
+        Waiting(c.recipient_id, c.tenant_id, c.message_id, c.version, c.attempts, c.notify)
+        for c in claimed
+        if c.recipient_id in stopped
+    ]
+    suppressing.end(connection, waiting, stopped, new_id=new_id, process_number=means.process_number, now=now)
+    return [c for c in claimed if c.recipient_id not in stopped]
 
 
 class _Taking:
@@ -338,6 +371,7 @@ def _claimed(attempt_id: int, row: Sequence[Any], spend: SpendTime | None) -> Cl
         stream_tls=row[22],
         stream_id=row[23],
         pool_id=row[24],
+        subscribed_to=None if row[25] is None else row[26],
     )
 
 

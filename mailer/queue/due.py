@@ -58,6 +58,8 @@ _DUE_IN_LANE = (
         _STREAM.c.tls,
         _LANE.c.stream_id,
         _LANE.c.pool_id,
+        _MESSAGE.c.unsubscribe,
+        _MESSAGE.c.stream_id,
     )
     .join(_MESSAGE, _MESSAGE.c.id == _RECIPIENT.c.message_id)
     .join(_LANE, _LANE.c.id == _RECIPIENT.c.lane_id)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, update
 
@@ -33,11 +33,23 @@ COLUMNS = (
 )
 
 
+class Waiting(NamedTuple):
+    """What `end_waiting` needs of a row, where it was not read with COLUMNS."""
+
+    id: int
+    tenant_id: int
+    message_id: int
+    version: int
+    attempts: int
+    notify: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """state: final. reason: a word for the event. words: a sentence kept as the recipient's last reply.
 
     status  enhanced status for the event; None: it has none
+    facts   more for the event
     """
 
     state: RecipientState
@@ -45,6 +57,7 @@ class Ending:
     reason: str
     words: str
     status: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def end_waiting(
@@ -67,7 +80,7 @@ def end_waiting(
             settled_at=now,
         )
     )
-    said = {"reason": ending.reason} | ({"status": ending.status} if ending.status else {})
+    said = {"reason": ending.reason, **({"status": ending.status} if ending.status else {}), **ending.facts}
     told = [
         {
             "id": new_id(),

@@ -16,7 +16,9 @@ from sqlalchemy import Connection, bindparam, select, tuple_
 
 from mailer.events import EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
-from mailer.queue import bodies, counting
+from mailer.policy.suppressionkey import canonical
+from mailer.queue import bodies, counting, suppressing
+from mailer.queue.suppressing import Stop
 from mailer.queue.telling import tell
 from mailer.store import Store, dialect
 from mailer.store.bare import Hot, as_json, bare, names_of
@@ -60,6 +62,7 @@ class NewMessage:
     idempotency_key  None: the submitter gave none
     response         what is answered, now and to every replay
     tls              what its sender wants of TLS (column of `message`); None: nothing
+    unsubscribe      whose List-Unsubscribe fields it bears (column of `message`)
     """
 
     id: int
@@ -80,6 +83,7 @@ class NewMessage:
     ret: str | None = None
     envid: str | None = None
     tls: str | None = None
+    unsubscribe: str | None = None
     idempotency_key: str | None = None
     body_sha256: bytes = b""
     due_at: datetime | None = None
@@ -194,8 +198,12 @@ def insert_messages(
     new_id: IdMaker,
     process_number: int,
     now: datetime,
+    stopped: Mapping[int, Stop] | None = None,
 ) -> dict[tuple[int, int, str], int]:
-    """Writes the rows of `messages`; returns the lanes used, to be remembered after commit."""
+    """Writes the rows of `messages`; returns the lanes used, to be remembered after commit.
+
+    stopped  recipients that get nothing, by id: they are accepted, and at once in their final state
+    """
     wanted = {(m.tenant_id, m.stream_id, r.domain) for m in messages for r in m.recipients}
     lane_ids = lanes.ids_of(connection, wanted, new_id)
     content_ids = {m.id: new_id() for m in messages}
@@ -203,13 +211,25 @@ def insert_messages(
     at = to_microseconds(now)
     _INSERT_MESSAGE.many(connection, [_message_row(m, content_ids[m.id], at) for m in messages])
     rows = [_recipient_row(m, r, lane_ids, at) for m in messages for r in m.recipients]
+    ended = [_end(row, stopped[row["id"]], at) for row in rows if row["id"] in stopped] if stopped else []
     _INSERT_RECIPIENT.many(connection, rows)
     tags = [{"tenant_id": m.tenant_id, "tag": tag, "message_id": m.id} for m in messages for tag in m.tags]
     if tags:
         _INSERT_TAG.many(connection, tags)
     tell(connection, [_accepted_event(row, new_id(), at) for row in rows])
     counting.count_accepted(connection, messages, process_number=process_number, now=now)
+    if stopped and ended:
+        suppressing.tell_at_once(
+            connection, ended, stopped, new_id=new_id, process_number=process_number, now=now
+        )
     return lane_ids
+
+
+def _end(row: dict[str, Any], stop: Stop, now: int) -> dict[str, Any]:
+    row.update(
+        state=RecipientState.SUPPRESSED, wait_reason=None, version=2, last_reply=stop.words, settled_at=now
+    )
+    return row
 
 
 _INSERT_MESSAGE = Hot(bare(message).insert(), names_of(message))
@@ -248,6 +268,7 @@ def _message_row(m: NewMessage, content_id: int, now: int) -> dict[str, Any]:
         "ret": m.ret,
         "envid": m.envid,
         "tls": m.tls,
+        "unsubscribe": m.unsubscribe,
         "door": m.door,
         "recipient_count": len(m.recipients),
         "tags": as_json(m.tags),
@@ -286,7 +307,14 @@ def _recipient_row(
         "notify": r.notify,
         "orcpt": r.orcpt,
         "settled_at": None,
+        "folded": _folded(r.address),
     }
+
+
+def _folded(address: str) -> str | None:
+    """None: it is written so already."""
+    key = canonical(address)
+    return None if key == address else key
 
 
 def _microseconds(at: datetime | None) -> int | None:

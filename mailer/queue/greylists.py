@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, case, delete, func, select, update
 
 from mailer.policy import greylisting
-from mailer.policy.blame import is_about_greylisting
+from mailer.policy.bounceclass import BounceClass
+from mailer.policy.classifier import Said, shipped
 from mailer.policy.greylisting import Greylisted, Habit, Sighting
 from mailer.store import Store, dialect
 from mailer.store.tables import greylist_habit, greylisted
@@ -77,7 +78,7 @@ def greylisting_of(
 ) -> WaitsForGreylist | None:
     """None: greylisting is not what put the recipient off last."""
     row = connection.execute(select(greylisted).where(greylisted.c.recipient_id == recipient_id)).first()
-    if row is None or not is_about_greylisting(last_reply or ""):
+    if row is None or shipped().classify(Said(last_reply or "")).bounce_class is not BounceClass.GREYLISTED:
         return None
     facts: dict[str, Any] = {"greylisted_since": row.first_at}
     what = f"{row.site} greylists it"

@@ -18,7 +18,7 @@ from mailer.queue import due
 from mailer.queue.due import But, Row
 from mailer.queue.metering import Till
 
-_STAY = 25  # the first column of a stay
+_STAY = 27  # the first column of a stay
 _TOLD = frozenset({WaitReason.WARMUP, WaitReason.NO_EGRESS})
 _BUSY = Room(is_busy=True)
 

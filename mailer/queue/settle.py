@@ -15,9 +15,11 @@ from mailer.events import FINAL_STATES, AttemptState, EventType, NoticeKind, Rec
 from mailer.ids import IdMaker
 from mailer.policy import notices
 from mailer.policy.brake import Counts
+from mailer.policy.classifier import Judgement
 from mailer.policy.egress import Stay
 from mailer.policy.greylisting import Greylisted
-from mailer.queue import braking, counting, egress, greylists
+from mailer.policy.suppression import Share
+from mailer.queue import braking, counting, egress, greylists, suppressions, suppressionstorms
 from mailer.queue.braking import StreamKey
 from mailer.queue.incarnations import hold_live
 from mailer.queue.owing import Owed, owe
@@ -74,6 +76,8 @@ class Settlement:
     stream_id  for which it is counted how its mail is received; None: for none
     is_hard    a bounce of an address that should not have been sent to
     greylisted where and when greylisting put it off; None: it did not
+    judged     what its outcome means; None: it was taken, or not tried
+    lesson     what was heard of the recipient that may suppress it; None: nothing
     """
 
     attempt_id: int
@@ -85,6 +89,8 @@ class Settlement:
     stream_id: int | None = None
     is_hard: bool = False
     greylisted: Greylisted | None = None
+    judged: Judgement | None = None
+    lesson: suppressions.Heard | None = None
 
 
 class _Held(NamedTuple):
@@ -130,6 +136,7 @@ _MOVE = Hot(
         settled_at=bindparam("to_settled"),
     )
 )
+_OF_TROUBLE = frozenset({EventType.BOUNCED, EventType.DELAYED, EventType.EXPIRED})
 _HEARD = tuple(field.name for field in fields(Heard))
 _CLOSE = Hot(
     update(_ATTEMPT)
@@ -155,14 +162,18 @@ def settle(
     new_id: IdMaker,
     process_number: int,
     now: datetime,
+    shares: Mapping[str, Share] | None = None,
 ) -> int:
     """Settles attempts that `me` holds; returns how many moved.
+
+    shares  how sites answered, to be counted with it; None: nothing
 
     Repeating it moves nothing twice: a recipient that no longer holds the attempt is left alone.
     Raises Fenced, then nothing was written.
     """
     with store.write() as connection:
         hold_live(connection, me)
+        suppressionstorms.count(connection, shares or {}, process_number=process_number, now=now)
         return apply(connection, me, settlements, new_id=new_id, process_number=process_number, now=now)
 
 
@@ -194,6 +205,7 @@ def apply(
     _note_sites(connection, (s for _, s, _ in moves))
     counting.add(connection, _usage(moves), process_number=process_number, now=now)
     braking.count(connection, _received(moves), process_number=process_number, now=now)
+    suppressions.apply_all(connection, [s.lesson for _, s, _ in moves if s.lesson], new_id, now)
     return len(moves)
 
 
@@ -262,6 +274,7 @@ def _event_values(row: _Held, s: Settlement, move: Move, event_id: int, now: dat
         "code": h.code,
         "status": h.status,
         "reply": h.reply,
+        **(s.judged.as_facts() if s.judged and move.event in _OF_TROUBLE else {}),
         "host": h.host,
         "site": h.site,
         "tls": h.tls,
@@ -282,13 +295,10 @@ def _event_values(row: _Held, s: Settlement, move: Move, event_id: int, now: dat
 
 def _note_sites(connection: Connection, settlements: Iterable[Settlement]) -> None:
     """Lanes follow an MX change; routes (no look-up) are not noted, they are configuration."""
-    found = {s.lane_id: s.heard.site for s in settlements if s.heard.site and not _is_route(s.heard.site)}
+    sites = ((s.lane_id, s.heard.site) for s in settlements if s.heard.site)
+    found = {lane_id: site for lane_id, site in sites if not site.startswith("route:")}
     if found:
         connection.execute(_NOTE_SITE, [{"lane": i, "found": name} for i, name in sorted(found.items())])
-
-
-def _is_route(site: str) -> bool:
-    return site.startswith("route:")
 
 
 def _usage(moves: Iterable[tuple[_Held, Settlement, Move]]) -> Mapping[int, Mapping[str, int]]:

@@ -16,6 +16,7 @@ from mailer.policy.sites import SiteRules
 from mailer.queue import claim, permits, sweep
 from mailer.queue.claim import Claimed, Terms, WaitingLane
 from mailer.queue.incarnations import Fenced
+from mailer.queue.suppressing import Suppressing
 from mailer.relay.departing import Departing, Gauges
 from mailer.relay.dispatch import DispatchParts
 from mailer.relay.holding import HoldBook
@@ -134,6 +135,7 @@ class Claimer:
         """
         self._holds = HoldBook(means.store, monotonic=means.monotonic, now=means.now)
         self._means = means
+        self._suppressing = Suppressing(means.keys, means.process_number)
         self._permits = own_permits
         self._limits = limits
         self._site_of = site_of
@@ -213,7 +215,7 @@ class Claimer:
             max_bytes=spare,
             new_id=self._means.new_id,
             now=self._means.now(),
-            terms=Terms(but=self._holds.but, tolls=tolls, leaving=leaving),
+            terms=Terms(but=self._holds.but, tolls=tolls, leaving=leaving, suppressing=self._suppressing),
         )
         if tolls:
             self._ceilings.learn(tolls)

@@ -15,10 +15,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from mailer.policy.blame import Blame, blame_of
+from mailer.policy.bounceclass import Blame, BounceClass
+from mailer.policy.classifier import Judgement
 from mailer.policy.egress import Egress, Granted, NoRoom, Room, Wish, choose
 from mailer.policy.greylisting import LONGEST
 from mailer.policy.outcome import Accepted, Broken, Outcome, Refused
+from mailer.policy.sites import SiteRules
 from mailer.policy.warmplan import WarmupRules
 from mailer.policy.warmup import Counts
 from mailer.protocol.phase import Phase
@@ -61,6 +63,7 @@ class DispatchParts:
     no_room          what follows where no IP may carry a recipient
     trouble          streams whose mail is ill received: it does not overflow
     suspended_until  when a site wants an IP again; None: it does
+    judge            what an outcome at a site means
     is_slowed        the stream itself is held or slowed at a site, or the brake warns of it: nor does it
     leaves           called for each recipient that leaves from an IP for a site
     """
@@ -73,6 +76,9 @@ class DispatchParts:
     now: Callable[[], datetime]
     draw: Callable[[], float]
     trouble: StreamTrouble
+    judge: Callable[[Outcome, str | None], Judgement | None] = field(
+        default_factory=lambda: SiteRules().judge
+    )
     suspended_until: Callable[[Egress, str], datetime | None] = lambda _egress, _site: None
     leaves: Callable[[Egress, str], None] = lambda _egress, _site: None
     is_slowed: Callable[[OfStream, str], bool] = lambda _mail, _site: False
@@ -122,12 +128,14 @@ class Dispatcher:
         granted = claimed.granted
         if claimed.egress is None:
             return
-        self._p.trouble.note(claimed, report.outcome)
+        judged = self._p.judge(report.outcome, report.site)
+        self._p.trouble.note(claimed, report.outcome, judged)
         if granted is None:
             return
         key = (claimed.egress.id, granted.provider)
         since = claimed.greylisted_since(report.site)
-        kind, is_offered = _heard(report.outcome, greylisted_for=self._p.now() - since if since else None)
+        greylisted_for = self._p.now() - since if since else None
+        kind, is_offered = _heard(report.outcome, judged, greylisted_for=greylisted_for)
         with self._lock:
             if kind is not None:
                 self._counts[key][kind] += 1
@@ -158,7 +166,9 @@ class Dispatcher:
                     self._back[key][day] += n
 
 
-def _heard(outcome: Outcome, *, greylisted_for: timedelta | None = None) -> tuple[str | None, bool]:
+def _heard(
+    outcome: Outcome, judged: Judgement | None, *, greylisted_for: timedelta | None = None
+) -> tuple[str | None, bool]:
     """What is counted, and whether the message was offered (so that its room is used up).
 
     A greylisted one comes again and takes room then; one whose host was not reached was never offered. A
@@ -170,15 +180,14 @@ def _heard(outcome: Outcome, *, greylisted_for: timedelta | None = None) -> tupl
             return "delivered", True
         case Refused(reply, phase):
             is_offered = _ORDER[phase] >= _ORDER[Phase.MAIL]
-            match blame_of(reply, phase):
-                case Blame.GREYLIST if greylisted_for is None or greylisted_for < LONGEST:
-                    return None, False
-                case Blame.OUR_IP:
-                    return "blocked", is_offered
-                case _ if not is_offered:
-                    return None, False
-                case _:
-                    return ("bounced" if reply.code >= 500 else "deferred"), True
+            is_young = greylisted_for is None or greylisted_for < LONGEST
+            if judged is not None and judged.bounce_class is BounceClass.GREYLISTED and is_young:
+                return None, False
+            if judged is not None and judged.blame is Blame.OUR_IP:
+                return "blocked", is_offered
+            if not is_offered:
+                return None, False
+            return ("bounced" if reply.code >= 500 else "deferred"), True
         case Broken(phase, _):
             return None, _ORDER[phase] > _ORDER[Phase.MAIL]
         case _:

@@ -17,6 +17,7 @@ from mailer.policy import greylisting
 from mailer.policy.disposition import is_greylisting
 from mailer.policy.greylisting import Greylisted, Habit, Sighting
 from mailer.policy.outcome import Accepted, Outcome, Refused
+from mailer.policy.sites import SiteRules
 from mailer.queue import greylists
 from mailer.queue.claim import Claimed
 from mailer.store import Store, StoreUnavailable
@@ -34,8 +35,17 @@ _MOST_SIGHTINGS = 100  # of one site; more would say the same
 class GreylistBook:
     """`synchronise` by one thread, which may wait; the rest from any thread."""
 
-    def __init__(self, store: Store, *, monotonic: Callable[[], float], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        monotonic: Callable[[], float],
+        now: Callable[[], datetime],
+        rules: SiteRules | None = None,
+    ) -> None:
+        """rules: say what a refusal means; None: the shipped ones."""
         self._store = store
+        self._judge = (rules or SiteRules()).judge
         self._monotonic = monotonic
         self._now = now
         self._lock = threading.Lock()
@@ -65,9 +75,9 @@ class GreylistBook:
             case Accepted() if before is not None and not greylisting.is_too_old(before.first_at, now):
                 until = before.last_at - before.first_at
                 self._see(site, Sighting(now - before.first_at, True, until), now)
-            case Refused(reply, phase):
+            case Refused():
                 since = None if before is None else before.first_at
-                if is_greylisting(reply, phase, since, now):
+                if is_greylisting(self._judge(outcome, site), since, now):
                     self._see(site, _refused_again(before, now), now)
             case _:
                 pass

@@ -23,6 +23,7 @@ from mailer.queue.settle import LateReply, Settlement
 from mailer.relay.carrier import Report
 from mailer.relay.journal import Journal
 from mailer.relay.means import Means
+from mailer.relay.shares import Shares
 from mailer.store import StoreUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -72,6 +73,7 @@ class Settler:
         self._judge = judge
         self._note = note
         self._on_settled = on_settled
+        self._shares = Shares(means.monotonic)
         self._ended: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
@@ -109,7 +111,7 @@ class Settler:
         return batch, False
 
     def _settle(self, batch: Sequence[Ended]) -> None:
-        settlements = [e.settlement or self._judge(e.claimed, e.report) for e in batch]
+        settlements = [e.settlement or self._judged(e) for e in batch]
         for ended in batch:
             if ended.seconds is None:
                 self._note(ended.claimed, ended.report)
@@ -124,9 +126,21 @@ class Settler:
         self._means.in_hand.drop(s.attempt_id for s in settlements)
         self._on_settled()
 
+    def _judged(self, ended: Ended) -> Settlement:
+        """What follows, however long the database takes to come back: of what expired its history is read."""
+        tries = 0
+        while True:
+            try:
+                return self._judge(ended.claimed, ended.report)
+            except StoreUnavailable as error:
+                _log.warning("settle.store_unavailable", waiting=1, error=str(error))
+                _pause(tries)
+                tries += 1
+
     def _write(self, settlements: Sequence[Settlement]) -> bool:
         """Settles, however long the database takes to come back; False when fenced."""
         tries = 0
+        shares = self._shares.with_these(settlements)
         while True:
             try:
                 settle.settle(
@@ -136,6 +150,7 @@ class Settler:
                     new_id=self._means.new_id,
                     process_number=self._means.process_number,
                     now=self._means.now(),
+                    shares=shares,
                 )
                 return True
             except Fenced:
@@ -143,7 +158,7 @@ class Settler:
                 return False
             except StoreUnavailable as error:
                 _log.warning("settle.store_unavailable", waiting=len(settlements), error=str(error))
-                threading.Event().wait(_PAUSES[min(tries, len(_PAUSES) - 1)])
+                _pause(tries)
                 tries += 1
 
     def _keep_late(self, batch: Sequence[Ended]) -> None:
@@ -172,6 +187,10 @@ class Settler:
             _log.warning("settle.late_reply_lost", attempt_id=claimed.attempt_id, error=str(error))
             return
         _log.info("settle.late_reply", attempt_id=claimed.attempt_id, code=late.code, stopped_retry=stopped)
+
+
+def _pause(tries: int) -> None:
+    threading.Event().wait(_PAUSES[min(tries, len(_PAUSES) - 1)])
 
 
 def _log_attempt(ended: Ended, s: Settlement) -> None:

@@ -15,7 +15,9 @@ from typing import Protocol
 import structlog
 
 from mailer.compose import dkim, downgrade, headers
-from mailer.compose.verp import make_token, reverse_path
+from mailer.compose.subscriber import Subscriber
+from mailer.compose.unsubscribe import Links
+from mailer.compose.verp import TokenKeys, reverse_path
 from mailer.policy.tls import wanted_by
 from mailer.queue import bodies
 from mailer.queue.bodies import MissingBody, StoredContent
@@ -69,14 +71,22 @@ class KeyRing:
 
 
 class Signer:
-    """Makes consignments. `token_secret` keys the return-path tokens, the same on every attempt."""
+    """Makes consignments. token_keys: those of the return-path tokens, as they are by now."""
 
     def __init__(
-        self, store: Store, keys: KeyRing, *, token_secret: bytes, now: Callable[[], datetime]
+        self,
+        store: Store,
+        keys: KeyRing,
+        *,
+        token_keys: Callable[[], TokenKeys],
+        now: Callable[[], datetime],
+        links: Links | None = None,
     ) -> None:
+        """links: how recipients leave a stream; None: there is no way to name."""
         self._store = store
         self._keys = keys
-        self._token_secret = token_secret
+        self._token_keys = token_keys
+        self._links = links
         self._now = now
 
     def load(self, claimed: Sequence[Claimed]) -> Mapping[int, StoredContent]:
@@ -107,8 +117,8 @@ class Signer:
         return self._copy(claimed, content, domain)
 
     def _copy(self, claimed: Claimed, content: StoredContent, domain: SigningDomain) -> Consignment:
-        token = make_token(claimed.recipient_id, self._token_secret)
-        block = headers.per_recipient_prefix(token) + content.headers
+        token = self._token_keys().make(claimed.recipient_id)
+        block = headers.per_recipient_prefix(token) + self._unsubscribe(claimed) + content.headers
         signatures = dkim.sign(
             block, body_hash=content.body_hash, domain=domain.name, keys=domain.keys, at=self._now()
         )
@@ -133,6 +143,15 @@ class Signer:
             party=claimed.party,
             is_unsited=claimed.is_unsited,
         )
+
+    def _unsubscribe(self, claimed: Claimed) -> bytes:
+        """The same on every attempt, as the reverse-path is."""
+        if claimed.subscribed_to is None or self._links is None:
+            return b""
+        subscriber = Subscriber(
+            claimed.tenant_id, claimed.subscribed_to, claimed.recipient_id, claimed.address
+        )
+        return self._links.fields(subscriber, claimed.return_path_domain)
 
     def _in_seven_bits(self, claimed: Claimed, content: StoredContent, domain: SigningDomain) -> Consignment:
         """RFC 6152 §3. Raises CannotDowngrade."""

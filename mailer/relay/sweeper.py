@@ -12,6 +12,7 @@ import structlog
 
 from mailer.ids import IdMaker
 from mailer.policy.brakeplan import MOST_HOURS
+from mailer.policy.suppression import FORGOTTEN
 from mailer.policy.tls_sts import LONGEST_AGE
 from mailer.policy.warmplan import WarmupRules
 from mailer.queue import (
@@ -25,16 +26,25 @@ from mailer.queue import (
     incarnations,
     metering,
     overriding,
+    resuming,
     retention,
+    returned,
+    stopping,
     stspolicies,
+    suppressionlist,
+    suppressions,
+    suppressionstorms,
     sweep,
     tlsresults,
     warmup,
 )
 from mailer.queue.newcomers import Grown
+from mailer.queue.reports import dropping
 from mailer.queue.streamnews import Change
+from mailer.queue.suppressing import Suppressing
 from mailer.relay.notices import NoticeMaker
 from mailer.relay.recovery import Recoverer, Watch
+from mailer.relay.tlsreporting import TlsReporter
 from mailer.store import Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -44,10 +54,13 @@ _FAN_OUT_PAUSE_SECONDS = (
     0.1  # events wait that long at most; a batch of many costs little more than one of few
 )
 _NOTICES_PAUSE_SECONDS = 1.0
+_REPORTS_PAUSE_SECONDS = 5.0
 _TIDY_SECONDS = 60.0
 _METERS_KEPT = timedelta(days=2)  # longer than the longest window
 _TLS_RESULTS_KEPT = timedelta(days=14)  # a report tells of one day, and may be asked for again
 _COUNTS_KEPT = timedelta(hours=MOST_HOURS + 1)
+_COMPLAINTS_COME = timedelta(days=180)  # so long after mail was sent (mailer/report/desk.py)
+_EXPIRED_KEPT = timedelta(days=30)  # entries that are over, for whoever asks why mail was not sent
 _LONGEST_POLICY = timedelta(seconds=LONGEST_AGE)
 _CHECKPOINT_BYTES = 16 * 1024 * 1024
 
@@ -57,17 +70,22 @@ class SweeperParts:
     """ring: tells the workers that there is work.
 
     notices      makes the DSNs that are due
+    suppressing  what it takes to stop mail for those who came on a list
     grow         judges new tenants' days; returns the caps that changed
     brake        judges the streams, and warns of them or holds them; returns what changed
     also         writes what follows the events that were just numbered; None: nothing does
     idempotency  how long keys are remembered
     retention    how long finished messages and their events are kept
+    returned_kept  how long mail that came back is kept as it came
+    reports_retention  how long reports of others are kept
+    tls_reporter   sends reports to owners of recipient domains; None: none are sent
     stall_seconds  after which an idle transaction's process is taken for stopped: less than a lease
     """
 
     store: Store
     recoverer: Recoverer
     notices: NoticeMaker
+    suppressing: Suppressing
     watch: Watch
     new_id: IdMaker
     process_number: int
@@ -76,16 +94,19 @@ class SweeperParts:
     brake: Callable[[], Sequence[Change]]
     grow: Callable[[], Sequence[Grown]]
     also: fanout.Also | None = None
+    tls_reporter: TlsReporter | None = None
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     sweep_seconds: float
     idempotency: timedelta
     retention: timedelta
+    returned_kept: timedelta
+    reports_retention: timedelta
     stall_seconds: float
 
 
 class Sweeper:
-    """Three threads: the sweep, once an interval; the fan-out, as events come; and notices."""
+    """Threads: the sweep, once an interval; the fan-out, as events come; notices; and reports on TLS."""
 
     def __init__(self, parts: SweeperParts) -> None:
         self._p = parts
@@ -96,6 +117,9 @@ class Sweeper:
             threading.Thread(target=self._run_fan_out, name="fan-out", daemon=True),
             threading.Thread(target=self._run_notices, name="notices", daemon=True),
         ]
+        if parts.tls_reporter is not None:
+            run = partial(self._run_reports, parts.tls_reporter)
+            self._threads.append(threading.Thread(target=run, name="tls-reports", daemon=True))
 
     def start(self) -> None:
         for thread in self._threads:
@@ -127,6 +151,7 @@ class Sweeper:
             p.ring()
         while self._expire() == expire.EXPIRE_AT_ONCE:
             pass
+        self._suppress()
         if lapsed := holds.lapse(p.store, new_id=p.new_id, now=p.now()):
             _log.info("sweep.holds_lapsed", holds=lapsed)
             p.ring()
@@ -144,6 +169,19 @@ class Sweeper:
     def _expire(self) -> int:
         p = self._p
         return expire.expire_overdue(p.store, new_id=p.new_id, process_number=p.process_number, now=p.now())
+
+    def _suppress(self) -> None:
+        """What waits for those who came on a list ends; what was stopped by mistake goes on."""
+        p = self._p
+        while stopping.stop_waiting(p.store, p.suppressing, new_id=p.new_id, now=p.now()):
+            pass
+        while resuming.send_again(p.store, new_id=p.new_id, process_number=p.process_number, now=p.now()):
+            p.ring()
+        for storm in suppressionstorms.untold(p.store):
+            _log.error(
+                "suppression.storm", site=storm.site, since=storm.since, answered=storm.answered,
+                unknown=storm.invalid, usual_ppm=storm.baseline_ppm,
+            )  # fmt: skip
 
     def _brake(self) -> None:
         for changed in self._p.brake():
@@ -175,9 +213,16 @@ class Sweeper:
             partial(retention.drop_events, before=old),
             partial(stspolicies.drop, before=p.now() - _LONGEST_POLICY),
             partial(tlsresults.drop, before=p.now() - _TLS_RESULTS_KEPT),
+            partial(dropping.drop, before=p.now() - p.reports_retention),
+            partial(dropping.forget_sent, before=p.now() - _TLS_RESULTS_KEPT),
             partial(actions.drop, before=old),
             partial(overriding.forget, before=old),
             partial(braking.forget, before=p.now() - _COUNTS_KEPT),
+            partial(returned.forget, before=p.now() - p.returned_kept),
+            partial(returned.forget_past, now=p.now(), after=_COMPLAINTS_COME),
+            partial(suppressions.forget, before=p.now() - FORGOTTEN),
+            partial(suppressionlist.drop_expired, before=p.now() - _EXPIRED_KEPT),
+            partial(suppressionstorms.forget, now=p.now()),
         ):
             while some(p.store):
                 pass
@@ -205,3 +250,13 @@ class Sweeper:
                 _log.warning("notices.store_unavailable", error=str(error))
             except Exception:  # noqa: BLE001 - the top of the loop
                 _log.exception("notices.failed")
+
+    def _run_reports(self, reporter: TlsReporter) -> None:
+        while not self._stopping.wait(_REPORTS_PAUSE_SECONDS):
+            try:
+                if reporter.send():
+                    self._p.ring()
+            except StoreUnavailable as error:
+                _log.warning("tls_reports.store_unavailable", error=str(error))
+            except Exception:  # noqa: BLE001 - the top of the loop
+                _log.exception("tls_reports.failed")

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mailer.policy import warmup
-from mailer.policy.blame import Blame, blame_of
+from mailer.policy.bounceclass import Blame
+from mailer.policy.classifier import Judgement
 from mailer.policy.outcome import Accepted, Outcome, Refused
 from mailer.policy.warmplan import Health
 from mailer.policy.warmup import Counts
@@ -55,8 +56,8 @@ class StreamTrouble:
         self._slots: dict[Stream, list[_Slot]] = defaultdict(list)
         self._lock = threading.Lock()
 
-    def note(self, claimed: Claimed, outcome: Outcome) -> None:
-        is_bad = _is_bad(outcome)
+    def note(self, claimed: Claimed, outcome: Outcome, judged: Judgement | None) -> None:
+        is_bad = _is_bad(outcome, judged)
         if not is_bad and not isinstance(outcome, Accepted):
             return
         number = int(self._monotonic() // _SLOT_SECONDS)
@@ -83,9 +84,10 @@ def _sum(slots: Sequence[_Slot]) -> Counts:
     return Counts(delivered=sum(s.delivered for s in slots), bounced=sum(s.bad for s in slots))
 
 
-def _is_bad(outcome: Outcome) -> bool:
+def _is_bad(outcome: Outcome, judged: Judgement | None) -> bool:
     """Refused for what the stream sent, or to whom."""
-    if not isinstance(outcome, Refused):
+    if judged is None or not isinstance(outcome, Refused):
         return False
-    blame = blame_of(outcome.reply, outcome.phase)
-    return blame in (Blame.CONTENT, Blame.SENDER) or (blame is Blame.RECIPIENT and outcome.reply.code >= 500)
+    return judged.blame is Blame.SENDER_CONTENT or (
+        judged.blame is Blame.RECIPIENT and outcome.reply.code >= 500
+    )

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from mailer.events import AttemptState, EventType, RecipientState, WaitReason
-from mailer.policy import brake, disposition, notices
+from mailer.policy import bounceclass, brake, disposition, notices
 from mailer.policy.automation import Action
+from mailer.policy.bounceclass import Blame, BounceClass
+from mailer.policy.classifier import Judgement, shipped
 from mailer.policy.disposition import (
     Bounce,
     Defer,
@@ -31,9 +33,12 @@ from mailer.protocol.reply import Reply
 from mailer.queue.claim import Claimed
 from mailer.queue.settle import Heard, Move, Settlement
 from mailer.relay.carrier import Report
+from mailer.relay.lessons import Lessons
 from mailer.relay.signing import Unready
 
 _FALLBACK_KIND = "transactional"
+# Mail whose time was over before there was an IP for it.
+_NEVER_TRIED = Judgement(BounceClass.EXPIRED, bounceclass.Action.FAIL, Blame.REMOTE, None, "", "", "")
 
 
 class Judge:
@@ -48,12 +53,14 @@ class Judge:
         delay_patience: timedelta = timedelta(hours=4),
         rules: SiteRules | None = None,
         habit_of: Callable[[str], Habit | None] = lambda _site: None,
+        lessons: Lessons | None = None,
     ) -> None:
         """schedules: by stream kind; transactional must be there.
 
         delay_patience  how long mail may be delayed before its submitter, who asked for it, is told
         rules           may say that a refusal is to be tried again; None: none does
         habit_of        what a site's greylisting takes; None: nobody knows
+        lessons         adds what may suppress the recipient; None: nothing does
         """
         self._schedules = schedules
         self._now = now
@@ -61,23 +68,27 @@ class Judge:
         self._delay_patience = delay_patience
         self._rules = rules or SiteRules()
         self._habit_of = habit_of
+        _ = self._rules.classifier  # compiled now, not while a session waits for its first refusal
+        self._lessons = lessons
 
     def __call__(self, claimed: Claimed, report: Report) -> Settlement:
         facts = self._facts(claimed, claimed.attempts + 1, is_our_fault=self._is_our_fault(report))
         since = claimed.greylisted_since(report.site)
-        greylisted = _greylisted(report, since, facts.now)
+        judged = self._rules.judge(report.outcome, report.site)
+        greylisted = _greylisted(report, judged, since, facts.now)
         habit = self._habit_of(greylisted.site) if greylisted else None
-        facts = replace(facts, greylisted_at=since, habit=habit)
+        facts = replace(facts, greylisted_at=since, habit=habit, judged=judged)
         decided = disposition.decide(report.outcome, facts)
         heard = _heard(report)
         move = self._with_notice(move_of(decided), claimed, report)
         waits = move.state is RecipientState.DEFERRED
-        stay = stay_after(report.outcome, claimed.egress, claimed.stay) if waits else None
-        return Settlement(
+        stay = stay_after(report.outcome, judged, claimed.egress, claimed.stay) if waits else None
+        settlement = Settlement(
             claimed.attempt_id, claimed.recipient_id, claimed.lane_id, heard, move, stay,
-            stream_id=claimed.stream_id, is_hard=brake.is_hard(report.outcome),
-            greylisted=greylisted if waits else None,
+            stream_id=claimed.stream_id, is_hard=brake.is_hard(report.outcome, judged),
+            greylisted=greylisted if waits else None, judged=judged,
         )  # fmt: skip
+        return settlement if self._lessons is None else self._lessons(claimed, report.outcome, settlement)
 
     def without_egress(self, claimed: Claimed, none: NoRoom) -> Settlement:
         """A recipient that no IP of ours may carry now: it waits for a named reason, no attempt is counted.
@@ -93,7 +104,9 @@ class Judge:
         else:
             move = replace(move, event=None, reason="")  # it was not tried: that is no delay to tell of
         heard = Heard(outcome="not_tried", reply=none.words)
-        return Settlement(claimed.attempt_id, claimed.recipient_id, claimed.lane_id, heard, move)
+        return Settlement(
+            claimed.attempt_id, claimed.recipient_id, claimed.lane_id, heard, move, judged=_NEVER_TRIED
+        )
 
     def _facts(self, claimed: Claimed, attempts: int, *, is_our_fault: bool = False) -> Facts:
         return Facts(
@@ -125,12 +138,11 @@ class Judge:
         return move if kind is None else replace(move, notice=kind)
 
 
-def _greylisted(report: Report, since: datetime | None, now: datetime) -> Greylisted | None:
+def _greylisted(
+    report: Report, judged: Judgement | None, since: datetime | None, now: datetime
+) -> Greylisted | None:
     """The recipient as greylisting puts it off now; None: that is not what does. since: its first time."""
-    outcome = report.outcome
-    if not isinstance(outcome, Refused) or report.site is None:
-        return None
-    if not disposition.is_greylisting(outcome.reply, outcome.phase, since, now):
+    if report.site is None or not disposition.is_greylisting(judged, since, now):
         return None
     return Greylisted(report.site, since or now, now)
 
@@ -189,7 +201,8 @@ def unready(made: Unready) -> Settlement:
     move = move_of(Bounce(EnhancedStatus(5, 7, 20), made.reason))
     move = replace(move, notice=notices.owed(c.notify, move.event))
     heard = Heard(outcome="unsuitable", status="5.7.20", reply=made.reason)
-    return Settlement(c.attempt_id, c.recipient_id, c.lane_id, heard, move)
+    judged = shipped().of_trouble(Unsuitable("5.7.20", made.reason))
+    return Settlement(c.attempt_id, c.recipient_id, c.lane_id, heard, move, judged=judged)
 
 
 def _heard(report: Report) -> Heard:

@@ -23,6 +23,7 @@ from mailer.events import WaitReason
 from mailer.ids import IdMaker
 from mailer.policy.outcome import Broken, NotTried
 from mailer.policy.places import parts_of, site_in
+from mailer.policy.suppressionkey import Keys
 from mailer.protocol.phase import Phase
 from mailer.queue import incarnations
 from mailer.queue.bodies import StoredContent
@@ -64,6 +65,7 @@ class WorkerParts:
     go_free         called by the threads that work outside the interpreter for most of their time
     synchronise     called about once a second by a thread that may wait: memories meet the database
     judge           the policy: what follows an outcome
+    keys            by what entries of suppression lists are found
     pace_book       how fast sites take mail
     greylists       what their greylisting takes
     connects        new connections over time, served between claims
@@ -81,6 +83,7 @@ class WorkerParts:
     go_free: Callable[[], None]
     synchronise: Callable[[], None]
     judge: Callable[[Claimed, Report], Settlement]
+    keys: Keys
     pace_book: PaceBook
     greylists: GreylistBook
     connects: ConnectDesk
@@ -131,6 +134,7 @@ class Worker:
             in_hand=self._in_hand,
             new_id=parts.new_id,
             process_number=parts.registration.process_number,
+            keys=parts.keys,
             now=parts.now,
             monotonic=parts.monotonic,
         )

@@ -18,7 +18,7 @@ from mailer.compose.mime import Draft
 from mailer.queue.enqueue import NewContent, NewRecipient
 from mailer.store import Store
 from mailer.store.tables import api_key
-from tests.support.mailroom import Mailroom
+from tests.support.mailroom import KEYS, Mailroom
 
 SECRET_HASH = hashlib.sha256(b"secret").digest()
 
@@ -81,7 +81,7 @@ def desk(store: Store) -> Iterator[Desk]:
     rings: list[None] = []
     committer = Committer(
         store, new_id=room.new_id, process_number=room.worker.process_number, now=clock.now,
-        ring=lambda: rings.append(None), rates=KeyRates(RateLimits(), clock.monotonic),
+        ring=lambda: rings.append(None), rates=KeyRates(RateLimits(), clock.monotonic), keys=KEYS,
     )  # fmt: skip
     committer.start()
     yield Desk(room, committer, key_id, rings)

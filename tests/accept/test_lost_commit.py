@@ -12,6 +12,7 @@ from mailer.accept.submission import Fault, SubmissionError
 from mailer.queue import read
 from mailer.store import Store, schema
 from tests.accept.conftest import Desk
+from tests.support.mailroom import KEYS
 from tests.support.tcp_proxy import Cut, commit_thief
 
 
@@ -29,7 +30,7 @@ async def commit_through_a_thief(desk: Desk, cut: Cut) -> tuple[int, object]:
         schema.check(store)
         committer = Committer(
             store, new_id=desk.room.new_id, process_number=1, now=clock.now, ring=lambda: None,
-            rates=KeyRates(RateLimits(), clock.monotonic),
+            rates=KeyRates(RateLimits(), clock.monotonic), keys=KEYS,
         )  # fmt: skip
         committer.start()
         thief.steal(cut, touching="INSERT INTO message")

@@ -23,6 +23,7 @@ from mailer.store import Store
 from tests.accept.conftest import Desk
 from tests.accept.http.conftest import LETTER, Keyring, two_tenants, working_parts
 from tests.accept.test_rates import most_within
+from tests.support.mailroom import KEYS
 
 PROCESSES = 3
 
@@ -96,8 +97,9 @@ async def test_a_database_that_is_away_opens_no_gate(desk: Desk) -> None:
     away = Store("postgresql+psycopg://nobody@127.0.0.1:1/none")
     rates = KeyRates(RateLimits(messages_per_second=5), clock.monotonic)
     committer = Committer(
-        away, new_id=desk.room.new_id, process_number=1, now=clock.now, ring=lambda: None, rates=rates
-    )
+        away, new_id=desk.room.new_id, process_number=1, now=clock.now, ring=lambda: None,
+        rates=rates, keys=KEYS,
+    )  # fmt: skip
     committer.start()
     with pytest.raises(SubmissionError) as caught:
         await committer.commit(desk.prepared())

@@ -36,7 +36,7 @@ from mailer import clock, ids
 from mailer.accept.budget import ByteBudget
 from mailer.accept.http.app import create_app
 from mailer.accept.http.body import BodyLimits
-from mailer.compose.verp import make_token
+from mailer.compose.verp import constant_keys, make_token
 from mailer.identity import tenants
 from mailer.identity.api_keys import OPERATE, SCOPES
 from mailer.queue import fanout, verify
@@ -44,12 +44,13 @@ from mailer.queue.ownership import owners_of
 from mailer.queue.settle import Heard
 from mailer.report.maildir import Delivery, Maildir
 from mailer.store import Store, schema
-from mailer.store.tables import hold, webhook_attempt, webhook_callback, webhook_endpoint
+from mailer.store.tables import hold, webhook_attempt, webhook_callback, webhook_endpoint, suppression
 from mailer.web.inbox_api import InboxApi
 from mailer.web.owned import OwnMail
 from mailer.web.shelf import Shelf
 from mailer.web.waiting import WaitingRoom
 from tests.accept.http.conftest import LETTER, Keyring, working_parts
+from tests.accept.http.test_reported import fill
 from tests.support.mailroom import DELIVERED, Mailroom
 from tests.support.served import served
 
@@ -97,7 +98,12 @@ schemathesis.openapi.format("tenant", st.sampled_from(["acme", "globex", "nobody
 schemathesis.openapi.format("header-text", st.text(st.characters(categories=["L", "N", "P"]), max_size=99))
 
 
-@schemathesis.serializer("message/rfc822")
+# Of nobody that other tests write to.
+TARGETS = ["ada@else.example", "Ann@Else.example", "other.example", "*.more.example", "a@b@c", "*.", "@"]
+schemathesis.openapi.format("suppression", st.sampled_from(TARGETS))
+
+
+@schemathesis.serializer("message/rfc822", "text/csv")
 def _octets(ctx: SerializationContext, value: Any) -> bytes:
     return value.encode("utf-8", "replace") if isinstance(value, str) else repr(value).encode()
 
@@ -152,7 +158,7 @@ def keep(room: Mailroom, folder: Path) -> None:
 
 def inbox(room: Mailroom, folder: Path) -> InboxApi:
     """By its clock minutes pass between two looks, so that no wait takes long."""
-    mail = OwnMail(Shelf(folder), (SECRET,), partial(owners_of, room.store))
+    mail = OwnMail(Shelf(folder), constant_keys(SECRET).read, partial(owners_of, room.store))
     waiting = WaitingRoom(mail, monotonic=partial(next, itertools.count(step=200.0)))
     return InboxApi(mail, waiting, lambda name: None)
 
@@ -212,6 +218,14 @@ WITH_INPUT = [
     ("GET", "/v1/webhook-endpoints/{endpoint_id}/attempts"),
     ("GET", "/v1/webhook-endpoints/{endpoint_id}/callbacks"),
     ("POST", "/v1/webhook-endpoints/{endpoint_id}/callbacks/{callback_id}/retry"),
+    ("GET", "/v1/returned"),
+    ("GET", "/v1/returned/{returned_id}"),
+    ("GET", "/v1/returned/{returned_id}/raw"),
+    ("GET", "/v1/suppressions"),
+    ("POST", "/v1/suppressions"),
+    ("GET", "/v1/suppressions/{suppression_id}"),
+    ("DELETE", "/v1/suppressions/{suppression_id}"),
+    ("POST", "/v1/suppressions/import"),
     ("POST", "/v1/egress-ips"),
     ("GET", "/v1/egress-ips/{id}"),
     ("PATCH", "/v1/egress-ips/{id}"),
@@ -236,12 +250,22 @@ WITH_INPUT = [
     ("DELETE", "/v1/provider-rules/{name}"),
     ("PUT", "/v1/limits"),
     ("DELETE", "/v1/limits"),
+    ("GET", "/v1/domains/{domain}/dmarc"),
+    ("GET", "/v1/domains/{domain}/dmarc/reports"),
+    ("GET", "/v1/domains/{domain}/dmarc/reports/{report_id}"),
+    ("GET", "/v1/domains/{domain}/dmarc/failures"),
+    ("GET", "/v1/domains/{domain}/tls"),
+    ("GET", "/v1/domains/{domain}/tls/reports"),
+    ("GET", "/v1/domains/{domain}/tls/reports/{report_id}"),
+    ("GET", "/v1/domains/{domain}/complaints"),
+    ("GET", "/v1/domains/{domain}/complaints/reports"),
 ]
 WITHOUT_INPUT = [
     ("GET", "/v1/queue/holds"),
     ("GET", "/v1/brake"),
     ("GET", "/v1/streams"),
     ("GET", "/v1/webhook-endpoints"),
+    ("GET", "/v1/suppressions/export"),
     ("GET", "/v1/egress-ips"),
     ("GET", "/v1/pools"),
     ("GET", "/v1/pool-uses"),
@@ -296,6 +320,8 @@ def play(promise: Promise, method: str, path: str, mode: GenerationMode) -> None
 
 
 def test_a_message_is_as_documented_from_acceptance_to_its_end(promise: Promise) -> None:
+    with promise.room.store.write() as c:
+        c.execute(suppression.delete())  # random requests, and the document's examples, may have named ada
     accepted = call(promise, "POST", "/v1/messages", body=LETTER, media_type="application/json").json()
     steps = ((0.2, "peer", "220 mx.example"), (1.5, "us", "EHLO here.example"))
     heard = Heard(outcome="accepted", code=250, reply="250 2.0.0 ok", host="mx.example", steps=steps)
@@ -343,6 +369,26 @@ def test_a_kept_message_is_as_documented_until_it_is_deleted(promise: Promise) -
     assert waited.json() == seen.json()
     assert raw.content.endswith(b"\r\n\r\nhi\r\n")
     assert deleted.json() == {"deleted": 1}
+
+
+def test_reports_are_as_documented(promise: Promise) -> None:
+    """With something in them, which random requests never meet."""
+    fill(promise.room, reports=2)
+    of_acme = {
+        "path_parameters": {"domain": "acme.example"},
+        "query": {"from": "2026-11-01", "to": "2026-11-30"},
+    }
+    base = "/v1/domains/{domain}"
+    for path in ("dmarc", "dmarc/failures", "tls", "complaints", "complaints/reports"):
+        call(promise, "GET", f"{base}/{path}", **of_acme)
+    [report, _] = call(promise, "GET", f"{base}/dmarc/reports", **of_acme).json()["reports"]
+    [tls_report] = call(promise, "GET", f"{base}/tls/reports", **of_acme).json()["reports"]
+
+    one = {"domain": "acme.example", "report_id": report["id"]}
+    whole = call(promise, "GET", f"{base}/dmarc/reports/{{report_id}}", path_parameters=one).json()
+    one["report_id"] = tls_report["id"]
+    call(promise, "GET", f"{base}/tls/reports/{{report_id}}", path_parameters=one)
+    assert whole["report"] == report
 
 
 def test_an_endpoint_is_as_documented_from_its_making_to_its_end(promise: Promise) -> None:

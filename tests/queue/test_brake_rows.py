@@ -12,7 +12,7 @@ from mailer import clock
 from mailer.config.load import brake_rules
 from mailer.events import EventType
 from mailer.policy.brake import Counts, hour_of
-from mailer.queue import actions, brake, braking, feedback, holds, overriding, settle
+from mailer.queue import actions, brake, braking, holds, overriding, settle
 from mailer.queue.actions import Doer
 from mailer.queue.overriding import Override, Target
 from mailer.queue.pieces import Means
@@ -20,7 +20,8 @@ from mailer.queue.settle import LateReply
 from mailer.queue.streamnews import Change
 from mailer.store import Store
 from mailer.store.tables import event_new, stream, tenant
-from tests.support.mailroom import BOUNCED, DELIVERED, HOUR, RELEASED, Mailroom, settlements
+from tests.support.hearing import Word, record
+from tests.support.mailroom import BOUNCED, DELIVERED, HOUR, KEYS, RELEASED, Mailroom, settlements
 
 RULES = brake_rules(None)
 NOON = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
@@ -335,6 +336,8 @@ def test_a_late_reply_that_delivers_is_counted(court: Court) -> None:
         (EventType.COMPLAINED, {"feedback_type": "abuse"}, Counts(complained=1)),
         (EventType.BOUNCED, {"status": "5.1.1"}, Counts(bounced=1)),
         (EventType.BOUNCED, {"status": "5.7.1"}, Counts()),
+        (EventType.BOUNCED, {"status": "5.7.1", "blame": "recipient"}, Counts(bounced=1)),
+        (EventType.BOUNCED, {"status": "5.1.1", "blame": "our-ip"}, Counts()),
         (EventType.UNSUBSCRIBED, {}, Counts()),
     ],
 )
@@ -346,9 +349,9 @@ def test_what_is_heard_afterwards_is_counted_once(
     room.accept(m)
     room.settle(room.claim(), DELIVERED)
     for _ in range(2):
-        feedback.record(
-            room.store, m.recipients[0].id, kind, domain="bounce.acme.example", facts=facts,
-            new_id=room.new_id, now=clock.now() + 2 * HOUR,
+        record(
+            room.store, m.recipients[0].id, Word(kind, "bounce.acme.example", facts),
+            keys=KEYS, new_id=room.new_id, now=clock.now() + 2 * HOUR,
         )  # fmt: skip
 
     with room.store.read() as connection:

@@ -10,10 +10,11 @@ from sqlalchemy import func, select
 
 from mailer import clock
 from mailer.events import EventType, RecipientState
-from mailer.queue import fanout, feedback, ownership, read, retention, verify
+from mailer.queue import fanout, ownership, read, retention, returned, verify
 from mailer.queue.ownership import Owner
 from mailer.store.tables import feedback as feedback_table
-from tests.support.mailroom import DELIVERED, Mailroom
+from tests.support.hearing import Word, record
+from tests.support.mailroom import DELIVERED, KEYS, Mailroom
 
 OURS = "bounce.acme.example"
 
@@ -21,9 +22,9 @@ OURS = "bounce.acme.example"
 def heard(
     room: Mailroom, recipient_id: int, kind: EventType = EventType.COMPLAINED, domain: str = OURS
 ) -> bool:
-    return feedback.record(
-        room.store, recipient_id, kind, domain=domain, facts={"feedback_type": "abuse"},
-        new_id=room.new_id, now=clock.now(),
+    return record(
+        room.store, recipient_id, Word(kind, domain, {"feedback_type": "abuse"}),
+        keys=KEYS, new_id=room.new_id, now=clock.now(),
     )  # fmt: skip
 
 
@@ -110,16 +111,23 @@ def test_many_at_once_tell_it_once(room: Mailroom) -> None:
     assert verify.verify(room.store).holds
 
 
-def test_it_goes_with_its_message(room: Mailroom) -> None:
+def test_it_stays_as_long_as_somebody_may_say_it_again(room: Mailroom) -> None:
+    def left() -> int:
+        with room.store.read() as c:
+            return c.execute(select(func.count()).select_from(feedback_table)).scalar_one()
+
     _, recipient_id = delivered(room)
     heard(room, recipient_id)
     fanout.fan_out(room.store)
 
-    dropped = retention.drop_messages(room.store, before=clock.now() + timedelta(days=40))
+    assert retention.drop_messages(room.store, before=clock.now() + timedelta(days=40)) == 1
+    assert left() == 1
+    assert not heard(room, recipient_id)
 
-    with room.store.read() as c:
-        left = c.execute(select(func.count()).select_from(feedback_table)).scalar_one()
-    assert (dropped, left) == (1, 0)
+    half_a_year = timedelta(days=180)
+    assert returned.forget_past(room.store, now=clock.now() + timedelta(days=179), after=half_a_year) == 0
+    assert returned.forget_past(room.store, now=clock.now() + timedelta(days=181), after=half_a_year) == 1
+    assert left() == 0
     assert not heard(room, recipient_id)
 
 

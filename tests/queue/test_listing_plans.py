@@ -53,14 +53,14 @@ INSERT INTO message_tag (tenant_id, tag, message_id)
 def crowded(store: Store) -> Mailroom:
     room = Mailroom.furnish(store, now=clock.now())
     with store.write() as c:
-        _seed(c, room)
+        seed(c, room)
     if not store.is_sqlite:
         with store.write() as c:
             c.execute(text("ANALYZE"))
     return room
 
 
-def _seed(c: Connection, room: Mailroom) -> None:
+def seed(c: Connection, room: Mailroom) -> None:
     name = c.dialect.name
     words = {"numbers": _NUMBERS[name], "false": "0" if name == "sqlite" else "false"}
     began = clock.now() - timedelta(days=1)

@@ -17,13 +17,14 @@ from mailer.config.load import warmup_rules
 from mailer.events import EventType
 from mailer.identity import egress
 from mailer.policy.warmup import Counts
-from mailer.queue import feedback, incarnations, settle, warming, warmup
+from mailer.queue import incarnations, settle, warming, warmup
 from mailer.queue.incarnations import Fenced
 from mailer.queue.warming import Standing, Start
 from mailer.queue.warmup import Heard
 from mailer.store import Store
 from mailer.store.tables import warmup_day
-from tests.support.mailroom import DELIVERED, Mailroom, register
+from tests.support.hearing import Word, record
+from tests.support.mailroom import DELIVERED, KEYS, Mailroom, register
 
 RULES = warmup_rules()
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -286,9 +287,9 @@ def complain(house: Hothouse, *, site: str = "provider:google", source: str = "1
     room.accept(m)
     heard = settle.Heard(outcome="accepted", code=250, reply="250 ok", site=site, egress_ip=source)
     room.settle(room.claim(), DELIVERED, heard)
-    assert feedback.record(
-        room.store, m.recipients[0].id, EventType.COMPLAINED, domain="bounce.acme.example", facts={},
-        new_id=room.new_id, now=NOON,
+    assert record(
+        room.store, m.recipients[0].id, Word(EventType.COMPLAINED, "bounce.acme.example", {}),
+        keys=KEYS, new_id=room.new_id, now=NOON,
     )  # fmt: skip
 
 

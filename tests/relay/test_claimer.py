@@ -21,7 +21,7 @@ from mailer.relay.inhand import InHand
 from mailer.relay.lease import Lease
 from mailer.relay.means import Means
 from mailer.store.tables import stream, tenant
-from tests.support.mailroom import DELIVERED, Mailroom, register
+from tests.support.mailroom import DELIVERED, KEYS, Mailroom, register
 
 
 @dataclass
@@ -50,7 +50,7 @@ def bench(room: Mailroom, limits: ClaimLimits | None = None, site: str | None = 
     permits = Permits(room.store, room.worker.id, limit_of=limits.connections, monotonic=ticks)
     means = Means(
         store=room.store, lease=lease, in_hand=in_hand, new_id=room.new_id,
-        process_number=room.worker.process_number, now=clock.now, monotonic=ticks,
+        process_number=room.worker.process_number, keys=KEYS, now=clock.now, monotonic=ticks,
     )  # fmt: skip
     return Bench(
         Claimer(means, permits, limits=limits, site_of=lambda _: site), in_hand, permits, lease, ticks

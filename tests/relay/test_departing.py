@@ -42,7 +42,7 @@ from mailer.relay.presence import Presence
 from mailer.relay.trouble import StreamTrouble
 from mailer.relay.verdict import Judge
 from mailer.store.tables import ip_pool, permit, recipient, tenant
-from tests.support.mailroom import DELIVERED, RELEASED, Mailroom, register
+from tests.support.mailroom import DELIVERED, KEYS, RELEASED, Mailroom, register
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 RULES = warmup_rules()
@@ -158,7 +158,7 @@ def bench(
     permits = Permits(room.store, me, limit_of=most.connections, monotonic=ticks)
     means = Means(
         store=room.store, lease=lease, in_hand=in_hand, new_id=room.new_id,
-        process_number=room.worker.process_number, now=ticks.at, monotonic=ticks,
+        process_number=room.worker.process_number, keys=KEYS, now=ticks.at, monotonic=ticks,
     )  # fmt: skip
     claimer = Claimer(means, permits, limits=most, site_of=lambda _: site, book=pace, pools=parts)
     return Bench(room, me, claimer, Dispatcher(parts), book, pace, permits, in_hand, lease, ticks)

@@ -21,7 +21,7 @@ from mailer.relay.lease import Lease
 from mailer.relay.means import Means
 from mailer.relay.pacebook import PaceBook
 from mailer.store import Store, StoreUnavailable
-from tests.support.mailroom import DELIVERED, Mailroom
+from tests.support.mailroom import DELIVERED, KEYS, Mailroom
 
 SITE = "mx:mx.example"
 TAKEN = Accepted(Reply(250, ("2.0.0 ok",)))
@@ -235,7 +235,7 @@ def claimer(room: Mailroom, d: Desk) -> tuple[Claimer, InHand]:
     in_hand, limits = InHand(), ClaimLimits()
     means = Means(
         store=room.store, lease=lease, in_hand=in_hand, new_id=room.new_id,
-        process_number=room.worker.process_number, now=clock.now, monotonic=d.hands.monotonic,
+        process_number=room.worker.process_number, keys=KEYS, now=clock.now, monotonic=d.hands.monotonic,
     )  # fmt: skip
     permits = Permits(room.store, room.worker.id, limit_of=limits.connections, monotonic=d.hands.monotonic)
     return Claimer(means, permits, limits=limits, site_of=lambda _: SITE, book=d.book), in_hand

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mailer import clock
+from mailer.compose.verp import constant_keys
 from mailer.policy.outcome import Accepted
 from mailer.queue.bodies import StoredContent
 from mailer.queue.claim import Claimed
@@ -108,7 +109,7 @@ def claimed(**more: Any) -> Claimed:
 
 def signer_of(store: Store) -> Signer:
     keys = KeyRing(lambda _: Domain(), clock.monotonic)
-    return Signer(store, keys, token_secret=bytes(32), now=clock.now)
+    return Signer(store, keys, token_keys=lambda: constant_keys(bytes(32)), now=clock.now)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mailer.relay.inhand import InHand
 from mailer.relay.lease import Lease
 from mailer.relay.means import Means
 from mailer.relay.prospects import Prospects
-from tests.support.mailroom import DELIVERED, Mailroom
+from tests.support.mailroom import DELIVERED, KEYS, Mailroom
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ class Desk:
         permits = Permits(room.store, room.worker.id, limit_of=limits.connections, monotonic=self.ticks)
         means = Means(
             store=room.store, lease=lease, in_hand=self.in_hand, new_id=room.new_id,
-            process_number=room.worker.process_number, now=clock.now, monotonic=self.ticks,
+            process_number=room.worker.process_number, keys=KEYS, now=clock.now, monotonic=self.ticks,
         )  # fmt: skip
         self.claimer = Claimer(means, permits, limits=limits, site_of=self._site_of)
 

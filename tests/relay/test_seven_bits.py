@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mailer import clock
 from mailer.compose.dkim import Algorithm, SigningKey, body_hash
+from mailer.compose.verp import constant_keys
 from mailer.policy.outcome import Accepted, Unsuitable
 from mailer.queue.bodies import StoredContent
 from mailer.queue.claim import Claimed
@@ -40,7 +41,7 @@ class Domain:
 
 def consignment(store: Store, headers: bytes = HEADERS) -> Consignment:
     keys = KeyRing(lambda _: Domain(), clock.monotonic)
-    signer = Signer(store, keys, token_secret=bytes(32), now=lambda: NOON)
+    signer = Signer(store, keys, token_keys=lambda: constant_keys(bytes(32)), now=lambda: NOON)
     claimed = Claimed(
         attempt_id=1, recipient_id=2, message_id=3, tenant_id=4, lane_id=5, domain="example.org",
         address="ada@example.org", attempts=0, version=1, first_due_at=NOON, expires_at=None, size_bytes=99,

@@ -275,6 +275,16 @@ async def test_tls_required_no_has_its_mail_in_clear_rather_than_not_at_all() ->
     assert world.counted == {}
 
 
+async def test_no_policy_is_asked_for_where_none_would_matter() -> None:
+    """A fetch that fails is counted for a report: of mail that bears the last one, too (RFC 8460 §5.3)."""
+    world = World(sts=ENFORCED)
+    async with ScriptedPeer(CLEAR) as peer, carrier_in(world, peer.port, ROOT) as carrier:
+        report = await carrier.deliver(mail(tls=Wanted(Wish.OPTIONAL, "message")))
+
+    assert isinstance(report.outcome, Accepted)
+    assert (world.asked, world.counted) == ([], {})
+
+
 async def test_requiretls_goes_on_to_a_host_that_offers_it(good: ssl.SSLContext) -> None:
     """RFC 8689 §4.2.1."""
     world = World(sts=ENFORCED)

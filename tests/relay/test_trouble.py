@@ -13,6 +13,7 @@ from mailer.config.load import warmup_rules
 from mailer.policy import warmup
 from mailer.policy.egress import TRANSACTIONAL, Candidate, Egress, NoRoom, Room, Wish, choose
 from mailer.policy.outcome import Accepted, Outcome, Refused
+from mailer.policy.sites import SiteRules
 from mailer.policy.warmup import Counts, Level, Verdict
 from mailer.protocol.phase import Phase
 from mailer.protocol.reply import Reply
@@ -80,7 +81,7 @@ class World:
         if isinstance(chosen, NoRoom):
             return
         outcome: Outcome = NOBODY if self.rng.random() < self.bad else OK
-        self.trouble.note(claimed, outcome)
+        self.trouble.note(claimed, outcome, SiteRules().judge(outcome, None))
         self.sent[chosen.id] += 1
         level = self.levels[chosen.id]
         c = level.counts
@@ -118,7 +119,7 @@ def test_trouble_is_over_after_a_day() -> None:
     now = [0.0]
     trouble = StreamTrouble(RULES.health, lambda: now[0])
     for _ in range(30):
-        trouble.note(mail(7), NOBODY)
+        trouble.note(mail(7), NOBODY, SiteRules().judge(NOBODY, None))
     before = trouble.in_trouble(mail(7)), trouble.in_trouble(mail(8))
     now[0] = 24 * 3600.0
 

@@ -14,7 +14,7 @@ import pytest
 
 from mailer import clock, ids
 from mailer.accept.http.app import create_app
-from mailer.compose.verp import make_token
+from mailer.compose.verp import constant_keys, make_token
 from mailer.identity import tenants
 from mailer.queue.ownership import Owner, owners_of
 from mailer.report.maildir import Delivery, Maildir
@@ -95,7 +95,7 @@ async def api(
     keyring: Keyring, folder: Path, tmp_path: Path, closing: Closing
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client with a good key of acme."""
-    mail = OwnMail(Shelf(folder), (SECRET,), partial(owners_of, keyring.room.store))
+    mail = OwnMail(Shelf(folder), constant_keys(SECRET).read, partial(owners_of, keyring.room.store))
     waiting = WaitingRoom(
         mail, monotonic=clock.monotonic, is_closing=lambda: closing.now, places=3, places_a_tenant=2
     )
@@ -223,7 +223,7 @@ async def test_while_the_database_is_away_nobody_is_told_whose_it_is(
         raise StoreUnavailable("away")
 
     key = post.keep()
-    mail = OwnMail(Shelf(folder), (SECRET,), away)
+    mail = OwnMail(Shelf(folder), constant_keys(SECRET).read, away)
     api = InboxApi(mail, WaitingRoom(mail, monotonic=clock.monotonic), lambda name: None)
     with working_parts(keyring.room, tmp_path, ring=lambda: None) as parts:
         transport = httpx.ASGITransport(app=create_app(replace(parts, apis=[api])))

@@ -17,11 +17,13 @@ from mailer.accept.budget import ByteBudget
 from mailer.accept.committer import Committer
 from mailer.accept.credentials import Authenticator
 from mailer.accept.intake import Intake, IntakeLimits
+from mailer.accept.leaving import Leaving
 from mailer.accept.rates import KeyRates, RateLimits
 from mailer.accept.smtp.desk import SubmissionDesk
 from mailer.accept.smtp.login import KeyLogin
 from mailer.accept.smtp.room import Room
 from mailer.accept.smtp.sessions import KeySessions
+from mailer.compose.unsubscribe import Links
 from mailer.identity import keys
 from mailer.identity.api_keys import insert
 from mailer.identity.keys import PresentedKey
@@ -29,7 +31,7 @@ from mailer.identity.rights import Rights
 from mailer.identity.tenants import ACTIVE, Tenant
 from mailer.listener import Limits, Listener, Rules
 from mailer.store import Store
-from tests.support.mailroom import Mailroom
+from tests.support.mailroom import KEYS, Mailroom
 
 LETTER = (
     b"From: Shop <shop@acme.example>\r\nTo: ada@example.org\r\nSubject: hello\r\n"
@@ -86,17 +88,21 @@ async def opened(
     now: Callable[[], datetime] = clock.now,
     sessions: int = 0,
     tls: ssl.SSLContext | None = None,
+    links: Links | None = None,
 ) -> AsyncIterator[SmtpDoor]:
     """A door that is closed with the block. rates, sessions: what one key may. tls: None: in clear."""
     room = Mailroom.furnish(store, now=clock.now())
     rates = rates or KeyRates(RateLimits(), clock.monotonic)
+    leaving = None if links is None else Leaving(store, links)
     committer = Committer(
         store, new_id=room.new_id, process_number=room.worker.process_number, now=now, ring=lambda: None,
-        rates=rates,
+        rates=rates, keys=KEYS,
     )  # fmt: skip
     intake = Intake(
         committer, data_folder=folder, body_folder=store.body_folder,
-        limits=IntakeLimits(message_bytes=128 * 1024, recipients=10, free_bytes=0, rates=rates),
+        limits=IntakeLimits(
+            message_bytes=128 * 1024, recipients=10, free_bytes=0, rates=rates, leaving=leaving
+        ),
         new_id=room.new_id, now=clock.now, monotonic=clock.monotonic,
     )  # fmt: skip
     authenticator = Authenticator(store, monotonic=clock.monotonic, now=clock.now)
