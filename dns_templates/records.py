@@ -23,11 +23,12 @@ class TemplateError(ValueError):
 
 
 class Purpose(enum.StrEnum):
-    """What a record is for; mail is not well sent until one of each is published."""
+    """What a record is for; mail is not well sent until one of each is published, but for the last."""
 
     DKIM = "dkim"
     RETURN_PATH = "return-path"
     DMARC = "dmarc"
+    TLS_REPORTS = "tls-reports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class DomainFacts:
     spf_include         domain whose SPF record lists the sending hosts; None: return_path_mx is the only one
     dmarc_policy        none | quarantine | reject
     dmarc_reports_to    mailbox for aggregate reports; None: none are asked for
+    dmarc_failures_to   mailbox for reports on single messages; None: none are asked for
+    tls_reports_to      mailbox for reports on TLS with `return_path_mx`; None: none are asked for
     """
 
     domain: str
@@ -59,6 +62,8 @@ class DomainFacts:
     spf_include: str | None = None
     dmarc_policy: str = "none"
     dmarc_reports_to: str | None = None
+    dmarc_failures_to: str | None = None
+    tls_reports_to: str | None = None
     ttl_seconds: int = 3600
 
     def __post_init__(self) -> None:
@@ -114,8 +119,7 @@ def _filled(facts: DomainFacts) -> Iterator[Record]:
 
 
 def _values(facts: DomainFacts) -> dict[str, str]:
-    # RFC 7489 §6.2: comma and exclamation mark would end the URI.
-    mailbox = (facts.dmarc_reports_to or "").replace(",", "%2C").replace("!", "%21")
+    dmarc_reports = _uri("rua", facts.dmarc_reports_to) + _uri("ruf", facts.dmarc_failures_to)
     return {
         "domain": facts.domain.lower(),
         "return_path_domain": facts.return_path_domain.lower(),
@@ -123,8 +127,18 @@ def _values(facts: DomainFacts) -> dict[str, str]:
         "spf_include": (facts.spf_include or "").lower(),
         "spf_by_mx": "" if facts.spf_include else "yes",
         "dmarc_policy": facts.dmarc_policy,
-        "dmarc_reports": f"; rua=mailto:{mailbox}" if mailbox else "",
+        "dmarc_reports": dmarc_reports,
+        "tls_reports": _uri("rua", facts.tls_reports_to),
     }
+
+
+def _uri(tag: str, mailbox: str | None) -> str:
+    """The end of a record that asks for reports; RFC 7489 §6.2: comma and exclamation mark end a URI, as the
+    semicolon ends the tag (RFC 8460 §3)."""
+    if not mailbox:
+        return ""
+    written = mailbox.replace(",", "%2C").replace("!", "%21").replace(";", "%3B")
+    return f"; {tag}=mailto:{written}"
 
 
 def _each(template: Mapping[str, Any], facts: DomainFacts) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from mailer.config import Settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose"
-ROLES = ("http", "worker-1", "worker-2", "sweeper", "caller", "inbox")
+ROLES = ("http", "worker-1", "worker-2", "sweeper", "caller", "returns", "inbox")
 SERVERS = ("postgres", "rabbitmq")
 PINNED = re.compile(r"[a-z-]+:\d+\.\d+(\.\d+)?(-[a-z]+)*")
 RECIPE = (ROOT / "deploy" / "Dockerfile").read_text()

@@ -19,11 +19,12 @@ SERVICES = (
     "mailer-http.service",
     "mailer-sweeper.service",
     "mailer-caller.service",
+    "mailer-returns.service",
     "mailer-worker@1.service",
     "mailer-schema.service",
 )
 COMMAND = "/opt/mailer/.venv/bin/mailer"
-COMMANDS = ["caller", "db upgrade", "http", "sweeper", "worker --index 1"]
+COMMANDS = ["caller", "db upgrade", "http", "returns", "sweeper", "worker --index 1"]
 
 
 @pytest.fixture

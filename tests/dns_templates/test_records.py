@@ -33,6 +33,24 @@ def test_all_records_of_a_domain() -> None:
     ]
 
 
+def test_reports_are_asked_for_where_there_are_mailboxes() -> None:
+    """RFC 7489 §6.3, RFC 8460 §3."""
+    facts = replace(
+        FACTS,
+        dmarc_failures_to="ruf@bounce.shop.example",
+        tls_reports_to="tls;reports@bounce.shop.example",
+    )
+
+    *_, dmarc, tls = records(facts)
+
+    assert dmarc.value.endswith("; rua=mailto:reports@shop.example; ruf=mailto:ruf@bounce.shop.example")
+    assert (tls.purpose, tls.name, tls.value) == (
+        Purpose.TLS_REPORTS,
+        "_smtp._tls.bounce.shop.example",
+        "v=TLSRPTv1; rua=mailto:tls%3Breports@bounce.shop.example",
+    )
+
+
 def test_without_an_spf_domain_the_return_path_host_is_the_sender() -> None:
     """RFC 7208 §5.4; and still exactly one SPF record (§4.5)."""
     found = [r.value for r in records(replace(FACTS, spf_include=None)) if r.value.startswith("v=spf1")]
