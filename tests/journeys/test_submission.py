@@ -99,7 +99,8 @@ def test_nobody_logs_in_in_clear(ready: Ready) -> None:
 def test_the_lines_of_the_greeting_work_when_pasted(instance: Instance, ready: Ready) -> None:
     facts = Facts(
         http_url=ready.http_url, smtp_host=ready.smtp_host, smtp_port=ready.smtp_port,
-        smtps_port=ready.smtps_port, api_key=ready.api_key, key_is_kept=True, domain=ready.domain,
+        smtps_port=ready.smtps_port, returns_port=ready.returns_port, api_key=ready.api_key,
+        key_is_kept=True, domain=ready.domain,
         has_inbox=True, pids=ready.pids, data_dir=instance.data,
     )  # fmt: skip
     text = as_text(facts)
