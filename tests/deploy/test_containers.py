@@ -90,9 +90,10 @@ def test_what_listens_says_whether_it_is_well(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
 
 
-def test_only_the_http_door_is_reached_from_outside_and_only_from_this_host() -> None:
+def test_only_doors_are_reached_from_outside_and_only_from_this_host() -> None:
     assert {name: s["ports"] for name, s in SERVICES.items() if "ports" in s} == {
-        "http": ["127.0.0.1:8025:8025", "127.0.0.1:2587:2587", "127.0.0.1:2465:2465"]
+        "http": ["127.0.0.1:8025:8025", "127.0.0.1:2587:2587", "127.0.0.1:2465:2465"],
+        "returns": ["127.0.0.1:2526:2526"],
     }
 
 
