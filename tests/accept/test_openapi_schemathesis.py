@@ -44,7 +44,7 @@ from mailer.queue.ownership import owners_of
 from mailer.queue.settle import Heard
 from mailer.report.maildir import Delivery, Maildir
 from mailer.store import Store, schema
-from mailer.store.tables import hold, webhook_attempt, webhook_callback, webhook_endpoint, suppression
+from mailer.store.tables import hold, suppression, webhook_attempt, webhook_callback, webhook_endpoint
 from mailer.web.inbox_api import InboxApi
 from mailer.web.owned import OwnMail
 from mailer.web.shelf import Shelf
