@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from mailer.store import Store
-from mailer.store.tables import returned_content, returned_mail
+from mailer.store.tables import returned_content, returned_mail, suppression_review
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,22 @@ class Wanted:
     state: str | None = None
     before: int | None = None
     limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """unread: mails that came back. under_review: entries that a storm held up."""
+
+    unread: int
+    under_review: int
+
+
+def waiting(store: Store) -> Waiting:
+    """How much waits; both are few but in trouble, and found by partial indexes or in a small table."""
+    unread = select(func.count()).where(returned_mail.c.state.in_(("new", "held")))
+    reviews = select(func.count()).select_from(suppression_review)
+    with store.read() as connection:
+        return Waiting(connection.execute(unread).scalar_one(), connection.execute(reviews).scalar_one())
 
 
 def page(store: Store, wanted: Wanted) -> list[Returned]:

@@ -52,6 +52,7 @@ from mailer.accept.http.health import Check
 from mailer.accept.http.metrics import CallbackMetrics, HttpMetrics, QueueMetrics
 from mailer.accept.http.metrics_brake import BrakeMetrics
 from mailer.accept.http.metrics_egress import WarmupMetrics
+from mailer.accept.http.metrics_returns import ReturnsMetrics
 from mailer.accept.http.raw import Arrivals, RawRoute
 from mailer.accept.http.reportdoor import ReportDoor, ReportTakers
 from mailer.accept.http.sending import SendRoute
@@ -66,7 +67,7 @@ from mailer.accept.suppressions import Lists
 from mailer.accept.waiting import WaitingMail
 from mailer.ids import IdMaker
 from mailer.policy.warmplan import WarmupRules
-from mailer.queue import callbacks, enqueue, overriding, read
+from mailer.queue import callbacks, enqueue, overriding, read, returned_list
 from mailer.queue import warming as queue_warming
 from mailer.queue.enqueue import Earlier
 from mailer.queue.obstacles import Knowledge
@@ -146,6 +147,7 @@ def create_app(parts: HttpParts) -> FastAPI:
         )
     )
     metrics.add(CallbackMetrics(lambda: callbacks.gauges(parts.store, now=parts.now()), parts.monotonic))
+    metrics.add(ReturnsMetrics(lambda: returned_list.waiting(parts.store), parts.monotonic))
     metrics.add(BrakeMetrics(lambda: overriding.standing(parts.store, now=parts.now()), parts.monotonic))
     express = _sending_routes(parts, authenticator, stationery)
     app.router.routes += [Route(path, route, methods=["POST"]) for path, route in express.items()]

@@ -108,3 +108,13 @@ async def test_a_question_that_makes_no_sense_is_refused(door: Door, query: str,
 
     assert answer.status_code == 422
     assert field in answer.text
+
+
+async def test_what_nobody_has_read_yet_is_a_metric(door: Door) -> None:
+    keep(door, tenant_id=None, read=False)
+    keep(door, tenant_id=None, read=False)
+
+    told = (await door.client.get("/metrics", headers={"Authorization": ""})).text
+
+    assert "mailer_returned_unread 2.0" in told
+    assert "mailer_suppressions_under_review 0.0" in told
