@@ -126,15 +126,33 @@ def files(folder: Path) -> list[bytes]:
             {
                 "reason": "feedback_report",
                 "class": "complaint",
+                "action": "fail",
+                "blame": "recipient",
+                "phase": "returned",
                 "feedback_type": "abuse",
                 "user_agent": "ECM-Mailer-Simulator/1",
             },
         ),
-        ("unsubscribe", "unsubscribed", {"reason": "unsubscribe_mail", "class": "unsubscribe"}),
+        (
+            "unsubscribe",
+            "unsubscribed",
+            {
+                "reason": "unsubscribe_mail",
+                "class": "unsubscribe",
+                "action": "fail",
+                "blame": "recipient",
+                "phase": "returned",
+            },
+        ),
         (
             "OOF+holiday",
             "auto_replied",
-            {"reason": "auto_submitted", "class": "auto-reply", "subject": "Auto: hello"},
+            {
+                "reason": "auto_submitted",
+                "class": "auto-reply",
+                "phase": "returned",
+                "subject": "Auto: hello",
+            },
         ),
     ],
 )
