@@ -45,7 +45,7 @@ heard_mail:
 heard_rcpt:
   warn   logwrite = heard $smtp_command
   deny   message = 5.1.1 no such mailbox
-         local_parts = nobody
+         local_parts = ^nobody
   accept local_parts = regular
   defer  message = 4.7.1 greylisted, come back later
          !seen = 1h / key=${{sender_host_address}}_${{sender_address}}_${{local_part}}@${{domain}}
