@@ -86,12 +86,14 @@ class Meaning:
 
     matched_by  address | content | message-id; None: it is nobody's
     findings    what it says and what followed, for people
+    is_failed   our reader did not get through it
     """
 
     bounce_class: str
     matched_by: str | None
     is_verified: bool
     findings: Mapping[str, Any]
+    is_failed: bool = False
     tenant_id: int | None = None
     message_id: int | None = None
     recipient_id: int | None = None
@@ -174,7 +176,7 @@ def claim(store: Store, me: int, *, most: int, now: datetime) -> list[Claimed]:
     )
     with store.write() as connection:
         hold_live(connection, me)
-        found = connection.execute(waiting).all()
+        found = _together(connection.execute(waiting).all())
         bad = [row.id for row in found if row.claims >= MOST_CLAIMS]
         good = [row.id for row in found if row.claims < MOST_CLAIMS]
         if bad:
@@ -186,6 +188,13 @@ def claim(store: Store, me: int, *, most: int, now: datetime) -> list[Claimed]:
             taken = update(returned_mail).where(returned_mail.c.id.in_(good), _IS_NEW)
             connection.execute(taken.values(state="held", holder=me, claims=returned_mail.c.claims + 1))
         return _contents(connection, good)
+
+
+def _together(rows: Sequence[Any]) -> Sequence[Any]:
+    """What a reader takes at once: one that a reader died with comes alone, and takes no other with it."""
+    if rows and rows[0].claims:
+        return rows[:1]
+    return [row for row in rows if not row.claims]
 
 
 def _contents(connection: Connection, ids: Sequence[int]) -> list[Claimed]:
@@ -209,7 +218,7 @@ def settle(connection: Connection, me: int, mail_id: int, meaning: Meaning, *, n
     hold_live(connection, me)
     mine = update(returned_mail).where(returned_mail.c.id == mail_id, _IS_HELD, returned_mail.c.holder == me)
     values = {
-        "state": "read",
+        "state": "failed" if meaning.is_failed else "read",
         "holder": None,
         "class": meaning.bounce_class,
         "matched_by": meaning.matched_by,
@@ -227,7 +236,9 @@ def let_go(store: Store, me: int) -> int:
     """What `me` holds is for others; how many."""
     mine = update(returned_mail).where(_IS_HELD, returned_mail.c.holder == me)
     with store.write() as connection:
-        return connection.execute(mine.values(state="new", holder=None)).rowcount
+        # Given back in order: it killed nobody.
+        back = mine.values(state="new", holder=None, claims=returned_mail.c.claims - 1)
+        return connection.execute(back).rowcount
 
 
 def release_of_dead(store: Store) -> int:

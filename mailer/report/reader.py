@@ -73,6 +73,7 @@ class Reader:
         self._stopping = threading.Event()
         self._woken = threading.Event()
         self._orphans_at = 0.0
+        self._holds_some = False  # claimed, and not all of it was read: the store went away meanwhile
         self._thread = threading.Thread(target=self._run, name="returns-reader", daemon=True)
 
     def start(self) -> None:
@@ -113,6 +114,9 @@ class Reader:
             self._orphans_at = p.monotonic() + _ORPHANS_SECONDS
             if released := returned.release_of_dead(p.store):
                 _log.warning("returns.released", mails=released)
+        if self._holds_some:
+            returned.let_go(p.store, p.me)
+        self._holds_some = True
         claimed = returned.claim(p.store, p.me, most=_AT_ONCE, now=p.now())
         for mail in claimed:
             if self._stopping.is_set():
@@ -124,12 +128,13 @@ class Reader:
             except Exception as error:  # noqa: BLE001 - our own bug with this one must not keep the others unread
                 _log.exception("returns.failed", returned_id=mail.id)
                 self._give_up(mail, type(error).__name__)
+        self._holds_some = False
         return len(claimed)
 
     def _give_up(self, mail: Claimed, why: str) -> None:
         meaning = Meaning(
             bounce_class="undetermined", matched_by=None, is_verified=False,
-            findings={"why": f"it could not be read: {why}"},
+            findings={"why": f"it could not be read: {why}"}, is_failed=True,
         )  # fmt: skip
         with self._p.store.write() as connection:
             returned.settle(connection, self._p.me, mail.id, meaning, now=self._p.now())

@@ -478,7 +478,6 @@ def test_nothing_is_told_where_it_cannot_be_marked_as_read(desk: Desk, room: Mai
     assert mail.told() == []
 
     desk.before_settling = lambda: None
-    returned.let_go(room.store, desk.me.id)
     desk.reader.read_some()
     found = returned_list.get(room.store, None, mail_id)
     assert found is not None
@@ -497,6 +496,44 @@ def test_what_kills_its_readers_is_set_aside(desk: Desk, room: Mailroom, mail: S
     found = returned_list.get(room.store, None, mail_id)
     assert found is not None
     assert (found.state, found.bounce_class, mail.told()) == ("failed", "undetermined", [])
+
+
+def test_what_kills_its_reader_takes_no_other_with_it(desk: Desk, room: Mailroom) -> None:
+    others = [sent(room) for _ in range(3)]
+    deadly = sent(room)
+    for one in (*others[:2], deadly, others[2]):
+        desk.keep(dsn(one.address), one.path)
+    for _ in range(10):
+        reader = register(room.store, role="returns")
+        claimed = returned.claim(room.store, reader.id, most=8, now=clock.now())
+        is_deadly = any(mail.token_of == deadly.recipient_id for mail in claimed)
+        if is_deadly:
+            incarnations.fence(room.store, reader.id, now=clock.now())
+            returned.release_of_dead(room.store)
+        else:
+            returned.let_go(room.store, reader.id)
+            desk.reader.read_some()
+
+    assert [one.told() for one in others] == [["bounced"]] * 3
+    assert deadly.told() == []
+    [aside] = returned_list.page(room.store, Wanted(tenant_id=None, state="failed"))
+    assert aside.address == deadly.path
+
+
+def test_an_outage_sets_nothing_aside_however_often_it_comes(desk: Desk, room: Mailroom, mail: Sent) -> None:
+    desk.keep(dsn(mail.address), mail.path)
+
+    def fail() -> None:
+        raise StoreUnavailable("away")
+
+    desk.before_settling = fail
+    for _ in range(returned.MOST_CLAIMS + 2):
+        with pytest.raises(StoreUnavailable):
+            desk.reader.read_some()
+    desk.before_settling = lambda: None
+    desk.reader.read_some()
+
+    assert mail.told() == ["bounced"]
 
 
 def test_a_bug_with_one_leaves_the_others_read(desk: Desk, room: Mailroom) -> None:
