@@ -84,7 +84,7 @@ class Known:
 class Meaning:
     """What a mail was found to mean.
 
-    matched_by  address | content | message-id; None: it is nobody's
+    matched_by  address | content | envelope-id | message-id; None: it is nobody's
     findings    what it says and what followed, for people
     is_failed   our reader did not get through it
     """

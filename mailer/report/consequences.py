@@ -1,8 +1,8 @@
 """What follows from a mail that was read: events, once for each recipient and kind. Pure.
 
 Nothing follows from a mail that does not prove whose it is: anybody can write one. A report about another
-address than the one we sent to - somebody forwards their mail - is told, and held against nobody. A bounce of
-mail that left long ago says nothing about the address today.
+address than the one we sent to - somebody forwards their mail, or an alias stands for it - is told, and held
+against nobody. A bounce of mail that left long ago says nothing about the address today.
 """
 
 from __future__ import annotations
@@ -134,9 +134,9 @@ def _facts(judgement: Judgement, told: RecipientReport | None) -> dict[str, Any]
 
 
 def is_about(report: RecipientReport, address: str) -> bool:
-    """Whether it names the address that we sent to, as the one it tried or as the original one."""
-    named = (report.original_address, report.address)
-    return folded(address) in {folded(one) for one in named if one}
+    """Whether what failed is the address that we sent to: not one that it was forwarded to, or is an alias
+    of, even where the report names ours as the original recipient."""
+    return folded(address) == folded(report.address)
 
 
 def folded(address: str) -> str:

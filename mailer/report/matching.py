@@ -1,15 +1,17 @@
 """Whose a mail is that came back: by the address it came to, by a token inside it, or by what many know.
 
-The first two are proofs, since nobody but us makes tokens, and a recipient sees no other's. The third finds
-what there is to show, and proves nothing: whoever got the same message knows its Message-ID and who else got
-it. It becomes a proof where a provider that the operator has an agreement with signed the mail.
+The first two are proofs, since nobody but us makes tokens, and a recipient sees no other's. The third, by the
+submitter's envelope id (RFC 3461 §4.4) or the Message-ID, finds what there is to show, and proves nothing:
+whoever got the same message knows both and who else got it. It becomes a proof where a provider that the
+operator has an agreement with signed the mail.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, Connection, select
 
 from mailer import ids
 from mailer.compose.verp import TokenKeys
@@ -20,12 +22,13 @@ from mailer.report.consequences import folded
 from mailer.report.reading import DeliveryReport, FeedbackReport, Reading
 from mailer.store.tables import message, recipient, sending_domain
 
+_ADDRESSES = 3  # of those named, that are looked for
 _MOST = 50  # newest messages to one address that are looked through
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """matched_by: address | content | message-id. is_verified: it proves whose the mail is."""
+    """matched_by: address | content | envelope-id | message-id. is_verified: it proves whose the mail is."""
 
     known: Known
     matched_by: str
@@ -45,9 +48,14 @@ def match(connection: Connection, mail: Claimed, reading: Reading, keys: TokenKe
         known = returned.known(connection, inner)
         if known is not None:
             return Match(known, "content", is_verified=True)
+    named = _named(reading)
+    if original.envid is not None:
+        found = _by_envelope_id(connection, original.envid, named, mail.address)
+        if found is not None:
+            return Match(found, "envelope-id", is_verified=False)
     if original.message_id is None:
         return None
-    found = _by_message_id(connection, original.message_id, _named(reading))
+    found = _by_message_id(connection, original.message_id, named)
     return None if found is None else Match(found, "message-id", is_verified=False)
 
 
@@ -64,6 +72,15 @@ def _named(reading: Reading) -> list[str]:
     return list(dict.fromkeys(named))
 
 
+def _by_envelope_id(connection: Connection, envid: str, named: list[str], came_to: str) -> Known | None:
+    """A submitter made it, and only the tenant that the mail came to may have: looked for among the newest
+    to the addresses, of which it means the one whose envelope had it."""
+    tenant_id = _tenant_of(connection, came_to.rpartition("@")[2].lower())
+    if tenant_id is None:
+        return None
+    return _of_newest(connection, tenant_id, named, message.c.envid, envid)
+
+
 def _by_message_id(connection: Connection, message_id: str, named: list[str]) -> Known | None:
     """A Message-ID of ours says which message; one that a submitter made is looked for among the newest to
     the addresses, of the tenant whose domain it names."""
@@ -73,17 +90,24 @@ def _by_message_id(connection: Connection, message_id: str, named: list[str]) ->
     tenant_id = _tenant_of(connection, message_id.rpartition("@")[2].lower())
     if tenant_id is None:
         return None
-    for address in named[:3]:
+    return _of_newest(connection, tenant_id, named, message.c.rfc_message_id, f"<{message_id}>")
+
+
+def _of_newest(
+    connection: Connection, tenant_id: int, named: list[str], column: Column[str], wanted: str
+) -> Known | None:
+    """The tenant's newest recipient of one of the addresses whose message has `wanted` in `column`."""
+    for address in named[:_ADDRESSES]:
         newest = (
-            select(recipient.c.id, message.c.rfc_message_id)
+            select(recipient.c.id, column)
             .join(message, message.c.id == recipient.c.message_id)
             .where(recipient.c.tenant_id == tenant_id, recipient.c.address == address)
             .order_by(recipient.c.message_id.desc())
             .limit(_MOST)
         )
-        for row in connection.execute(newest):
-            if row.rfc_message_id == f"<{message_id}>":
-                return returned.known(connection, row.id)
+        for recipient_id, said in connection.execute(newest):
+            if said == wanted:
+                return returned.known(connection, recipient_id)
     return None
 
 
@@ -96,13 +120,21 @@ def _own_message(message_id: str) -> int | None:
 
 def _recipient_of(connection: Connection, message_id: int, named: list[str]) -> Known | None:
     rows = connection.execute(
-        select(recipient.c.id, recipient.c.address).where(recipient.c.message_id == message_id).limit(1000)
+        select(recipient.c.id, recipient.c.address, recipient.c.orcpt)
+        .where(recipient.c.message_id == message_id)
+        .limit(1000)
     ).all()
     wanted = {folded(address) for address in named}
-    mine = [row.id for row in rows if folded(row.address) in wanted]
+    mine = [row.id for row in rows if wanted & _names_of(row)]
     if len(rows) == 1 and not wanted:
         mine = [rows[0].id]  # the address was redacted, and there is no other
     return returned.known(connection, mine[0]) if len(mine) == 1 else None
+
+
+def _names_of(row: Any) -> set[str]:
+    """Of a recipient: its address, and the one that its submitter had it from (RFC 3461 §4.2)."""
+    original = (row.orcpt or "").partition(";")[2]
+    return {folded(address) for address in (row.address, original) if address}
 
 
 def _tenant_of(connection: Connection, domain: str) -> int | None:

@@ -203,11 +203,20 @@ def test_a_bounce_of_where_it_was_forwarded_to_is_told_and_held_against_nobody(
     assert desk.judged == [(mail.recipient_id, "hard-bounce")]
 
 
-def test_the_original_recipient_says_that_it_is_about_ours(desk: Desk, mail: Sent) -> None:
+def test_an_alias_that_stands_for_another_address_is_held_against_nobody(desk: Desk, mail: Sent) -> None:
+    """Hosts that expand an alias name ours as the original recipient, and report what it stands for."""
     content = dsn("inner@elsewhere.example").replace(
         b"Final-Recipient", f"Original-Recipient: rfc822; {mail.address.upper()}\r\nFinal-Recipient".encode()
     )
     desk.take(content, mail.path)
+
+    [told] = mail.events()
+    assert (told.type, told.data["forwarded_to"]) == ("bounced", "inner@elsewhere.example")
+    assert desk.judged == []
+
+
+def test_the_address_is_compared_in_any_case_of_letters(desk: Desk, mail: Sent) -> None:
+    desk.take(dsn(mail.address.upper()), mail.path)
 
     assert mail.told() == ["bounced"]
     assert len(desk.judged) == 1
@@ -260,6 +269,68 @@ def test_another_recipient_who_knows_the_message_id_changes_nothing(
     assert all(one != a.recipient_id for one, _ in desk.judged)
     shown = returned_list.page(room.store, Wanted(tenant_id=room.tenant_id, is_verified=False))
     assert len(shown) == 2
+
+
+ENVID = "order-4711/2"
+
+
+def with_envid(content: bytes, orcpt: str | None = None) -> bytes:
+    """A DSN that names the submitter's envelope, and the original recipient."""
+    content = content.replace(b"Reporting-MTA:", f"Original-Envelope-Id: {ENVID}\nReporting-MTA:".encode())
+    assert ENVID.encode() in content
+    if orcpt is not None:
+        named = f"Original-Recipient: rfc822; {orcpt}\nFinal-Recipient".encode()
+        content = content.replace(b"Final-Recipient", named)
+    return content
+
+
+def give_envid(room: Mailroom, *mails: Sent) -> None:
+    with room.store.write() as connection:
+        given = update(message).where(message.c.id.in_([mail.message_id for mail in mails]))
+        connection.execute(given.values(envid=ENVID))
+
+
+@pytest.mark.parametrize("final", [None, "inner@elsewhere.example"])
+def test_the_submitters_envelope_id_shows_whose_it_is_and_proves_nothing(
+    desk: Desk, room: Mailroom, final: str | None
+) -> None:
+    """Sent on by a postmaster, it has lost the address it came to, and the host returned no header."""
+    mail, other = sent(room), sent(room)
+    give_envid(room, mail)
+    assert other.address != mail.address
+    content = with_envid(dsn(final or mail.address), orcpt=mail.address)
+    found = desk.take(content, "postmaster@acme.example", kind="person")
+
+    assert (found.matched_by, found.is_verified) == ("envelope-id", False)
+    assert (found.recipient_id, mail.told()) == (mail.recipient_id, [])
+
+
+def test_an_envelope_id_of_nobody_leaves_the_message_id(desk: Desk, mail: Sent) -> None:
+    content = with_envid(dsn(mail.address, original=f"Message-ID: {message_id_of(desk, mail)}\n"))
+    found = desk.take(content, "postmaster@acme.example", kind="person")
+
+    assert (found.matched_by, found.recipient_id) == ("message-id", mail.recipient_id)
+
+
+def test_an_envelope_id_of_another_tenant_finds_nobody(desk: Desk, room: Mailroom, mail: Sent) -> None:
+    give_envid(room, mail)
+    content = with_envid(dsn(mail.address))
+
+    for address in ("postmaster@other.example", "postmaster"):
+        assert desk.take(content, address, kind="person").matched_by is None
+
+
+def test_the_original_recipient_that_a_submitter_gave_finds_it(desk: Desk, room: Mailroom) -> None:
+    """A list's expander gives the member's address as the recipient, and its own as the original one."""
+    mail = sent(room)
+    with room.store.write() as connection:
+        mine = update(recipient).where(recipient.c.id == mail.recipient_id)
+        connection.execute(mine.values(orcpt="rfc822;Sales@acme.example"))
+    known = f"Message-ID: <{ids.show('msg', mail.message_id)}@acme.example>\n"
+    content = with_envid(dsn("inner@elsewhere.example", original=known), orcpt="sales@acme.example")
+    found = desk.take(content, "postmaster@acme.example", kind="person")
+
+    assert (found.matched_by, found.recipient_id) == ("message-id", mail.recipient_id)
 
 
 def test_a_provider_that_the_operator_trusts_needs_no_token(desk: Desk, mail: Sent) -> None:

@@ -71,8 +71,9 @@ class ReturnedMail(Shape):
         description="new: not read yet; failed: it cannot be read"
     )
     bounce_class: BounceClass | None = Field(description="What it means; null until it was read")
-    matched_by: Literal["address", "content", "message-id"] | None = Field(
-        description="How it is known whose it is: a token in its address or inside it, or the Message-ID"
+    matched_by: Literal["address", "content", "envelope-id", "message-id"] | None = Field(
+        description="How it is known whose it is: a token in its address or inside it, the ENVID that its"
+        " submitter gave, or the Message-ID"
     )
     is_verified: bool | None = Field(
         description="It proves whose it is; what does not is shown here and changes nothing"

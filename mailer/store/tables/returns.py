@@ -33,7 +33,7 @@ returned_mail = Table(
     Column("claims", Integer, nullable=False),  # how often a reader took it in hand
     # The rest is null until it was read.
     Column("class", String(20)),  # mailer/policy/bounceclass.py
-    Column("matched_by", String(20)),  # address | content | message-id; null: nobody's
+    Column("matched_by", String(20)),  # see mailer/report/matching.py; null: nobody's
     Column("is_verified", Boolean),  # a token or an agreed provider's signature proves whose it is
     Column("tenant_id", Id),  # whose it is, as far as it is known
     Column("message_id", Id),
