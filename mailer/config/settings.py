@@ -104,8 +104,3 @@ class Settings(Keeping, Returning, Delivery, Workers, Doors, Sending, Places):
     def give_up_after_by_kind(self) -> Mapping[str, timedelta]:
         """The age at which mail expires, by the kind of its stream."""
         return {"transactional": self.give_up_after, "broadcast": self.broadcast_give_up_after}
-
-    @property
-    def retry_horizon(self) -> timedelta:
-        """The longest a message may wait, over both kinds of stream."""
-        return max(self.give_up_after, self.broadcast_give_up_after)
