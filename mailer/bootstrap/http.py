@@ -189,7 +189,9 @@ def _parts(
 
 def _report_takers(settings: Settings, own: Office) -> ReportTakers:
     posted = PostedReports(store=own.store, new_id=own.new_id, now=clock.now)
-    return ReportTakers(tls=posted.tls, xarf=posted.xarf, xarf_token=settings.report_token)
+    return ReportTakers(
+        tls=posted.tls, xarf=posted.xarf, xarf_token=settings.report_token, proxies=settings.proxies
+    )
 
 
 def _rules(settings: Settings, own: Office, parts: HttpParts, rates: KeyRates) -> Rules:

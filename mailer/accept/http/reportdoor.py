@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,7 +20,9 @@ from starlette.routing import Route
 from mailer.accept.budget import ByteBudget
 from mailer.accept.http import problems
 from mailer.accept.http.body import BodyLimits, read_body
+from mailer.accept.http.peers import Network, peer_of
 from mailer.accept.submission import Fault, SubmissionError
+from mailer.listener import network_of
 
 TLS_PATH = "/reports/tls"
 XARF_PATH = "/reports/xarf"
@@ -38,11 +39,12 @@ Take = Callable[[bytes], str | None]  # why it cannot be read; None: it was take
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportTakers:
-    """xarf_token: what reporters show; None: XARF is not taken by HTTP."""
+    """xarf_token: what reporters show; None: XARF is not taken by HTTP. proxies: of the servers before us."""
 
     tls: Take
     xarf: Take
     xarf_token: str | None = None
+    proxies: Sequence[Network] = ()
 
 
 class _Rates:
@@ -94,7 +96,8 @@ class ReportDoor:
 
     def _let_in(self, request: Request) -> None:
         """Raises SubmissionError: not now."""
-        if not self._rates.count(_network(request)) or self._under_way >= _AT_ONCE:
+        network = network_of(peer_of(request.scope, self._takers.proxies))
+        if not self._rates.count(network) or self._under_way >= _AT_ONCE:
             raise SubmissionError(Fault.TOO_MANY_REPORTS, "too many reports came; send this one later")
 
     def _shows_token(self, request: Request) -> bool:
@@ -124,15 +127,3 @@ class ReportDoor:
         if why is not None:
             raise SubmissionError(Fault.MALFORMED_REQUEST, f"the report cannot be read: {why}")
         return Response(status_code=201, headers={"Cache-Control": "no-store"})
-
-
-def _network(request: Request) -> str:
-    """The peer's address, of IPv6 its /64: whoever has one address there has them all."""
-    host = request.client.host if request.client is not None else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import date
+from ipaddress import ip_network
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,7 @@ from tests.support.mailroom import Mailroom
 GZIP = {"Content-Type": "application/tlsrpt+gzip"}
 JSON = {"Content-Type": "application/json"}
 TOKEN = "a-token-of-twenty-characters"
+PROXIES = (ip_network("192.0.2.0/28"),)
 DAYS = date(2026, 11, 1), date(2026, 11, 30)
 
 
@@ -47,7 +49,7 @@ async def reports(store: Store, tmp_path: Path) -> AsyncIterator[Reports]:
     room = Mailroom.furnish(store, now=clock.now())
     posted = PostedReports(store=store, new_id=room.new_id, now=clock.now)
     with working_parts(room, tmp_path, ring=lambda: None) as parts:
-        takers = ReportTakers(tls=posted.tls, xarf=posted.xarf, xarf_token=TOKEN)
+        takers = ReportTakers(tls=posted.tls, xarf=posted.xarf, xarf_token=TOKEN, proxies=PROXIES)
         app = create_app(replace(parts, reports=takers, monotonic=lambda: 60.0))
         transport = httpx.ASGITransport(app, client=("192.0.2.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -106,6 +108,19 @@ async def test_one_network_sends_so_many_in_a_minute(reports: Reports) -> None:
 
     assert [a.status_code for a in answers] == [400] * 30 + [429]
     assert answers[-1].headers["retry-after"] == "60"
+
+
+async def test_behind_a_proxy_each_network_has_its_own_number(reports: Reports) -> None:
+    """What stands before the address that the proxy saw was written by whoever has it."""
+    posted = [
+        await reports.client.post(
+            "/reports/tls", content=b"x", headers={**GZIP, "X-Forwarded-For": f"203.0.113.{i}, {peer}"}
+        )
+        for peer in ("198.51.100.1", "198.51.100.2")
+        for i in range(31)
+    ]
+
+    assert [a.status_code for a in posted] == ([400] * 30 + [429]) * 2
 
 
 async def test_tokens_are_not_guessed_at_any_pace(reports: Reports) -> None:
