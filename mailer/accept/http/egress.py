@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Path, Response
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictInt, WithJsonSchema
 
 from mailer.accept.credentials import Authenticator
 from mailer.accept.http import openapi
@@ -41,6 +41,11 @@ Address = Annotated[str, _form("ip-address", 60)]
 Helo = Annotated[str, _form("domain", 255)]
 TenantText = Annotated[str, _form("tenant", 200)]
 PoolText = Annotated[str, _form("pool", 60)]
+PoolOrNone = Annotated[
+    str,
+    Field(max_length=60),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "pool", "maxLength": 60}, {"const": ""}]}),
+]
 State = Literal["active", "draining", "off"]
 Kind = Literal["transactional", "broadcast"]
 
@@ -123,7 +128,7 @@ class PoolRequest(Asked):
 class PoolUpdate(Asked):
     """What is to be other than before. overflow: empty for none."""
 
-    overflow: PoolText = left_out()
+    overflow: PoolOrNone = left_out()
     is_default: bool = left_out()
 
 
