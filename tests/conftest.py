@@ -93,9 +93,10 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """An empty database, dropped afterwards."""
-    url = postgres.new_database()
+def postgres_url(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[str]:
+    """A database of its own, dropped afterwards: empty, or with the schema if the test asks for `store`."""
+    like = request.getfixturevalue("furnished_postgres") if "store" in request.fixturenames else None
+    url = postgres.new_database(like=like)
     yield url
     postgres.drop_database(url)
 
@@ -110,19 +111,29 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def furnished_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with its schema, to be copied: to make one takes as long as twenty copies."""
     path = tmp_path_factory.mktemp("furnished") / "mailer.sqlite3"
-    made = Store(f"sqlite:///{path}")
+    _furnish(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def furnished_postgres(postgres: Postgres) -> str:
+    """Likewise, on the server of the run; its URL."""
+    url = postgres.new_database()
+    _furnish(url)
+    return url
+
+
+def _furnish(url: str) -> None:
+    made = Store(url)
     schema.upgrade(made, epoch="test-epoch")
     made.close()
-    return path
 
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest, database_url: str) -> Iterator[Store]:
     """A database with its schema and nothing else, on each engine."""
-    opened = Store(database_url)
-    if opened.is_sqlite:
+    if database_url.startswith("sqlite:"):
         shutil.copyfile(request.getfixturevalue("furnished_sqlite"), database_url.removeprefix("sqlite:///"))
-    else:
-        schema.upgrade(opened, epoch="test-epoch")
+    opened = Store(database_url)
     yield opened
     opened.close()

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-from mailer.store import Store, StoreUnavailable, schema
+from mailer.store import Store, StoreUnavailable
 from mailer.store.copying import insert_in_pieces
 from mailer.store.tables import content
 
@@ -23,7 +23,6 @@ ROW: dict[str, Any] = {
 @pytest.fixture
 def store(postgres_url: str) -> Iterator[Store]:
     opened = Store(postgres_url)
-    schema.upgrade(opened, epoch="test-epoch")
     yield opened
     opened.close()
 

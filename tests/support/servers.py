@@ -23,6 +23,8 @@ import psycopg
 from tests.support.processes import Tree, free_port, wait_until
 
 _START_SECONDS = 60.0
+_MEMORY = Path("/dev/shm")
+_ROOMY_BYTES = 4 << 30
 SYSTEM_FOLDERS = "/usr/sbin"  # not on everybody's PATH
 
 
@@ -43,13 +45,17 @@ class Server(ABC):
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"mailer-{self.name}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"mailer-{self.name}-", dir=self._where()))
         self._tree: Tree | None = None
 
     @property
     @abstractmethod
     def url(self) -> str:
         """Where clients reach it."""
+
+    def _where(self) -> str | None:
+        """The folder that its own folder is made in; None: where temporary files go."""
+        return None
 
     @abstractmethod
     def _launch(self) -> Tree: ...
@@ -118,16 +124,17 @@ class Server(ABC):
 class Postgres(Server):
     """A cluster that trusts loopback.
 
-    durable  whether commits reach the disk. Off, it survives its own crash as well, not the machine's:
-             enough for everything but the crash journeys, and several times faster
+    durable  whether commits reach the disk. Off, it lies in memory where there is room, and survives its
+             own crash as well, not the machine's: enough for everything but the crash journeys, and many
+             times faster
     """
 
     name = "postgres"
     stop_by = signal.SIGINT  # "fast": ends the sessions instead of waiting for them
 
     def __init__(self, *, durable: bool = False) -> None:
-        super().__init__()
         self.durable = durable
+        super().__init__()
         self._programs = _postgres_programs()
         self._account = _unprivileged_account()
         if self._account is not None:
@@ -139,16 +146,23 @@ class Postgres(Server):
         """The maintenance database; tests take new_database()."""
         return self._url_of("postgres")
 
-    def new_database(self) -> str:
-        """URL of an empty database that nobody else uses."""
+    def new_database(self, *, like: str | None = None) -> str:
+        """URL of a database that nobody else uses: empty, or a copy of the one at the URL `like`, to which
+        nobody is connected."""
         name = f"test_{uuid4().hex}"
-        self._execute(f'CREATE DATABASE "{name}"')
+        copied = "" if like is None else f' TEMPLATE "{like.rpartition("/")[2]}" STRATEGY FILE_COPY'
+        self._execute(f'CREATE DATABASE "{name}"{copied}')
         return self._url_of(name)
 
     def drop_database(self, url: str) -> None:
         """Ends the sessions in it as well."""
         name = url.rpartition("/")[2]
         self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def _where(self) -> str | None:
+        """In memory where that is large: to make a database is to make a thousand files."""
+        is_roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _ROOMY_BYTES
+        return str(_MEMORY) if is_roomy and not self.durable else None
 
     def _discard(self, tree: Tree) -> None:
         """Not by kill -9, after which its System V memory segment would stay for good."""
