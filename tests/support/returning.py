@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from mailer import clock
+from mailer.compose.subscriber import Subscriber, mail_address, make_subject, read_mail_token
 from mailer.compose.verp import TokenKeys, constant_keys
 from mailer.listener import Limits, Rules
 from mailer.queue import read
@@ -72,7 +73,7 @@ class Host:
             store=self.store,  # type: ignore[arg-type]  # speaks as one
             host="mx.acme.example",
             token_keys=lambda: self.keys,
-            read_unsubscribe=self.keys.read,
+            read_unsubscribe=lambda text: read_mail_token(text, [SECRET]),
             pace=PeerPace(mails=self.mails, misses=self.misses, monotonic=clock.monotonic),
             new_id=self.room.new_id,
             now=self.now,
@@ -114,6 +115,20 @@ class Sent:
     @property
     def path(self) -> str:
         return f"{self.token}@{DOMAIN}"
+
+    @property
+    def leave_by(self) -> str:
+        """The address of its List-Unsubscribe."""
+        return mail_address(self.recipient_id, SECRET, DOMAIN)
+
+    @property
+    def leave_subject(self) -> str:
+        """The subject that its List-Unsubscribe gives a mail."""
+        return make_subject(self.subscriber, SECRET)
+
+    @property
+    def subscriber(self) -> Subscriber:
+        return Subscriber(self.room.tenant_id, self.room.stream_id, self.recipient_id, self.address)
 
     def events(self) -> list[Any]:
         """After it was delivered."""
