@@ -155,6 +155,7 @@ def _reader_parts(settings: Settings, own: Office, stop: Stop, known: _Known) ->
     return ReaderParts(
         store=own.store,
         me=own.registration.id,
+        process_number=own.registration.process_number,
         token_keys=known.tokens.keys,
         classifier=lambda: known.keeper.rules.classifier,
         find_subscriber=lambda words: find_in_words(words, known.links.secrets),

@@ -47,7 +47,7 @@ _ORPHANS_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderParts:
-    """me: the incarnation.
+    """me: the incarnation; process_number: its own.
 
     find_subscriber  whom the token speaks of that these words of a mail have; None: they have none
     is_trusted    whether a provider that the operator trusts signed the mail; may ask the DNS
@@ -59,6 +59,7 @@ class ReaderParts:
 
     store: Store
     me: int
+    process_number: int
     token_keys: Callable[[], TokenKeys]
     classifier: Callable[[], Classifier]
     find_subscriber: Callable[[str], Subscriber | None]
@@ -214,7 +215,8 @@ class Reader:
             report_id=mail.id,
             words=follows.facts.get("reply"),
         )
-        is_new = feedback.hear(connection, known, heard, keys=p.keys, new_id=p.new_id, now=now)
+        means = feedback.Means(keys=p.keys, new_id=p.new_id, process_number=p.process_number, now=now)
+        is_new = feedback.hear(connection, known, heard, means)
         return follows.type if is_new else None
 
     def _leave(self, connection: Connection, mail: Claimed, leaver: Subscriber) -> bool | None:

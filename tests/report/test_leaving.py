@@ -12,16 +12,14 @@ from sqlalchemy import delete, select, update
 
 from mailer import clock, ids
 from mailer.compose import fields
-from mailer.compose.subscriber import Subscriber, find_in_words, make_subject
-from mailer.compose.verp import constant_keys
-from mailer.policy.classifier import shipped
+from mailer.compose.subscriber import Subscriber, make_subject
 from mailer.queue import fanout, retention, returned, returned_list, verify
 from mailer.queue.returned_list import Returned, Wanted
-from mailer.report.reader import Reader, ReaderParts
+from mailer.report.reader import Reader
 from mailer.store import Store
 from mailer.store.tables import event, stream, suppression, tenant
-from tests.support.mailroom import KEYS, Mailroom, register
-from tests.support.returning import SECRET, Fragile, Host, Sent, sent
+from tests.support.mailroom import Mailroom
+from tests.support.returning import SECRET, Fragile, Host, Sent, reader_of, sent
 
 TEN_YEARS = timedelta(days=3650)
 
@@ -73,16 +71,7 @@ def office(store: Store) -> Iterator[Office]:
     assert returned.forget_past(store, now=later, after=timedelta(days=180)) == 1
     host = Host(room, Fragile(store), later=TEN_YEARS)
     host.open()
-    reader = Reader(
-        ReaderParts(
-            store=store, me=register(store, role="returns").id, token_keys=lambda: constant_keys(SECRET),
-            classifier=shipped, find_subscriber=lambda words: find_in_words(words, [SECRET]),
-            is_trusted=lambda content: False, pass_on=lambda connection, mail: "no",
-            signer_of=lambda content: None, keys=KEYS, new_id=room.new_id, now=host.now,
-            monotonic=clock.monotonic, on_fenced=lambda: None,
-        )
-    )  # fmt: skip
-    yield Office(room, host, reader, mail)
+    yield Office(room, host, reader_of(room, now=host.now), mail)
     host.close()
 
 

@@ -57,6 +57,7 @@ class Desk:
         self.parts = ReaderParts(
             store=room.store,
             me=self.me.id,
+            process_number=self.me.process_number,
             token_keys=lambda: KEYS,
             classifier=shipped,
             find_subscriber=lambda words: find_in_words(words, [SECRET]),
