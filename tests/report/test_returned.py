@@ -143,6 +143,7 @@ def files(folder: Path) -> list[bytes]:
                 "action": "fail",
                 "blame": "recipient",
                 "phase": "returned",
+                "stream": "transactional",
             },
         ),
         (
