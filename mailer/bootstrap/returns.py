@@ -18,7 +18,8 @@ from mailer.accept.smtp.tls import OwnCertificate, made_certificate
 from mailer.bootstrap.links import links_of
 from mailer.bootstrap.office import Office, Stop, announce, keep_lease, office, suppression_keys
 from mailer.bootstrap.site_rules import RulesKeeper, rules_keeper
-from mailer.compose.subscriber import read_mail_token
+from mailer.compose.subscriber import find_in_words, read_mail_token
+from mailer.compose.unsubscribe import Links
 from mailer.config import Settings
 from mailer.identity import operator
 from mailer.identity.installation import recognise, secret_of
@@ -73,7 +74,7 @@ class Taking:
         tokens = TokenKeeper(own.store, vault, monotonic=clock.monotonic)
         links = links_of(settings, vault)
         keeper = rules_keeper(settings, own.store)
-        reader = Reader(_reader_parts(settings, own, stop, tokens, keeper))
+        reader = Reader(_reader_parts(settings, own, stop, _Known(tokens, links, keeper)))
         parts = DeskParts(
             store=own.store,
             host=settings.hostname,
@@ -131,9 +132,16 @@ def _rules(settings: Settings, desk: ReturnsDesk) -> Rules:
     )
 
 
-def _reader_parts(
-    settings: Settings, own: Office, stop: Stop, tokens: TokenKeeper, keeper: RulesKeeper
-) -> ReaderParts:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a reader knows tokens and words by."""
+
+    tokens: TokenKeeper
+    links: Links
+    keeper: RulesKeeper
+
+
+def _reader_parts(settings: Settings, own: Office, stop: Stop, known: _Known) -> ReaderParts:
     passer = Passer(
         store=own.store,
         to=settings.operator_mailbox,
@@ -147,8 +155,10 @@ def _reader_parts(
     return ReaderParts(
         store=own.store,
         me=own.registration.id,
-        token_keys=tokens.keys,
-        classifier=lambda: keeper.rules.classifier,
+        process_number=own.registration.process_number,
+        token_keys=known.tokens.keys,
+        classifier=lambda: known.keeper.rules.classifier,
+        find_subscriber=lambda words: find_in_words(words, known.links.secrets),
         is_trusted=trust,
         pass_on=passer.pass_on,
         # A sandbox asks no DNS: whatever comes there is of its own making.

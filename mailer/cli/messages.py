@@ -22,7 +22,7 @@ from mailer.cli.options import (
 from mailer.events import RecipientState
 
 if TYPE_CHECKING:
-    from mailer.queue.explain import Explanation, Line
+    from mailer.queue.explain import Explanation, Judged, Line
     from mailer.queue.listing import Summary as InList
     from mailer.queue.obstacles import Obstacle
     from mailer.queue.read import Summary
@@ -178,6 +178,7 @@ def _explanation(one: Explanation) -> dict[str, object]:
         "past": list(one.past),
         "now": one.now,
         "obstacles": list(one.obstacles),
+        "judged": one.judged,
     }
 
 
@@ -186,7 +187,13 @@ def _story(one: Explanation) -> str:
 
     head = f"{one.address} ({ids.show('rcpt', one.recipient_id)}) is {one.state}"
     lines = [*(_line(line) for line in one.past), _line(one.now, mark="=>")]
-    return "\n".join([head, *lines, *(_obstacle(o) for o in one.obstacles)])
+    judged = [] if one.judged is None else [_judged(one.judged)]
+    return "\n".join([head, *lines, *judged, *(_obstacle(o) for o in one.obstacles)])
+
+
+def _judged(one: Judged) -> str:
+    rule = "no rule knew it" if one.rule is None else f"by the rule {one.rule}"
+    return f"   judged {one.bounce_class}: {one.action}, the blame is {one.blame}; {rule}"
 
 
 def _obstacle(o: Obstacle) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailer.compose import fields
-from mailer.compose.subscriber import Subscriber, mail_address, make_token
+from mailer.compose.subscriber import Subscriber, mail_address, make_subject, make_token
 
 LIST_UNSUBSCRIBE = "List-Unsubscribe"
 LIST_UNSUBSCRIBE_POST = "List-Unsubscribe-Post"
@@ -72,7 +72,8 @@ class Links:
             uris.append(f"<{url}>")
         if self.by_mail and return_path_domain:
             address = mail_address(subscriber.recipient_id, self.secrets[0], return_path_domain)
-            uris.append(f"<mailto:{address}?subject=unsubscribe>")
+            subject = make_subject(subscriber, self.secrets[0]).replace(" ", "%20")  # RFC 6068 §2
+            uris.append(f"<mailto:{address}?subject={subject}>")
         if not uris:
             return b""
         made = fields.structured_field(LIST_UNSUBSCRIBE, ", ".join(uris))

@@ -24,8 +24,9 @@ class Judgement:
     source: str
 
     def as_facts(self) -> dict[str, str]:
-        """As events tell of it."""
-        return {"class": self.bounce_class, "action": self.action, "blame": self.blame}
+        """As events tell of it; without a rule where none knew it."""
+        facts: dict[str, str] = {"class": self.bounce_class, "action": self.action, "blame": self.blame}
+        return {**facts, "rule": self.rule} if self.rule else facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,10 @@ class Said:
     is_authoritative: bool = False
     expired_blames: tuple[Blame, ...] | None = None
 
+    def as_facts(self) -> dict[str, str]:
+        """For the data of an event."""
+        return {"class": self.bounce_class, "action": self.action, "blame": self.blame}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:

@@ -19,3 +19,8 @@ class Phase(enum.StrEnum):
     DATA = "data"
     CONTENT = "content"
     END_OF_DATA = "end-of-data"
+
+
+# After a delivery: where events say what was heard of a recipient later.
+RETURNED = "returned"  # a mail that came back
+WEB = "web"  # a page or a button

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from mailer import ids
 from mailer.events import FINAL_STATES, AttemptState, EventType, NoticeState, RecipientState, WaitReason
+from mailer.policy.bounceclass import Action, Blame, BounceClass
 from mailer.policy.notices import Dropped
 from mailer.policy.tls import wanted_by
 from mailer.queue import obstacles, poolmoves, read
@@ -61,8 +62,21 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What was made of what was heard last, as its event has it. rule: that decided; None: none knew it."""
+
+    bounce_class: BounceClass
+    action: Action
+    blame: Blame
+    rule: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """A recipient's life. now: what it waits for, or how it ended. obstacles: what is in its way."""
+    """A recipient's life. now: what it waits for, or how it ended. obstacles: what is in its way.
+
+    judged  None: nothing was heard, or it was taken and nothing came back
+    """
 
     recipient_id: int
     address: str
@@ -70,6 +84,7 @@ class Explanation:
     past: Sequence[Line]
     now: Line
     obstacles: Sequence[Obstacle]
+    judged: Judged | None = None
 
 
 def explain(
@@ -167,7 +182,22 @@ def _explain(view: MessageView, r: RecipientView, where: Any, stands: _Standing)
     past += [_noticed(n) for n in r.notices]
     past += [] if stands.moved is None else [stands.moved]
     past.sort(key=lambda line: line.at or view.accepted_at)
-    return Explanation(r.id, r.address, r.state, past, _present(r, where), stands.obstacles)
+    return Explanation(r.id, r.address, r.state, past, _present(r, where), stands.obstacles, _judged(told))
+
+
+_HEARD = frozenset({EventType.DELIVERED, EventType.DELAYED, EventType.BOUNCED, EventType.EXPIRED})
+
+
+def _judged(told: Sequence[EventView]) -> Judged | None:
+    """By the last event that tells what a host said of the recipient: what it meant then, by the rules of
+    then. What a host said of whom the mail was forwarded to is not about it."""
+    heard = [e for e in told if e.type in _HEARD and "forwarded_to" not in e.data]
+    data = max(heard, key=lambda e: e.version).data if heard else {}
+    if "class" not in data:
+        return None
+    return Judged(
+        BounceClass(data["class"]), Action(data["action"]), Blame(data["blame"]), data.get("rule") or None
+    )
 
 
 def _accepted(view: MessageView, r: RecipientView, where: Any) -> Line:

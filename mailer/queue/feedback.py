@@ -11,14 +11,14 @@ from sqlalchemy import Connection, Table, select, update
 
 from mailer.events import EventType
 from mailer.ids import IdMaker
-from mailer.policy.suppression import Said
+from mailer.policy.suppression import Said, Share, is_hard
 from mailer.policy.suppressionkey import Keys
-from mailer.queue import braking, returned, suppressions, warmup
+from mailer.queue import braking, returned, suppressions, suppressionstorms, warmup
 from mailer.queue.returned import Known
 from mailer.queue.telling import tell
 from mailer.store import dialect
 from mailer.store.bare import as_json
-from mailer.store.tables import feedback, message, past_recipient, recipient
+from mailer.store.tables import attempt, feedback, lane, message, past_recipient, recipient
 from mailer.store.types import to_microseconds
 
 
@@ -44,24 +44,73 @@ class Feedback:
 _OF_PEOPLE = frozenset({EventType.COMPLAINED, EventType.UNSUBSCRIBED})
 
 
-def hear(
-    connection: Connection, of: Known, heard: Feedback, *, keys: Keys, new_id: IdMaker, now: datetime
-) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """keys            by what entries of suppression lists are found
+    process_number  of this process, whose rows alone it counts in
+    now             of the transaction
+    """
+
+    keys: Keys
+    new_id: IdMaker
+    process_number: int
+    now: datetime
+
+
+def hear(connection: Connection, of: Known, heard: Feedback, means: Means) -> bool:
     """Noted, told and held against the address as policy says, all or nothing; True if it was told now.
 
     of  from `locked`. The caller has proved that it was heard of this recipient
+
+    Rows that others write too are locked in one order whatever was heard: storms, entries, counts of streams.
     """
-    means: Any = {"keys": keys, "new_id": new_id, "now": now}
-    is_entered = heard.kind in _OF_PEOPLE and _hold(connection, of, heard, **means)
-    is_new = note(connection, of, heard, new_id=new_id, now=now, again=is_entered)
-    if is_new and heard.kind not in _OF_PEOPLE:
-        _hold(connection, of, heard, **means)
+    is_of_people = heard.kind in _OF_PEOPLE
+    is_entered = is_of_people and _hold(connection, of, heard, None, means)
+    is_new = _tell(connection, of, heard, new_id=means.new_id, now=means.now, again=is_entered)
+    if is_new and not is_of_people and heard.said is not None:
+        site = _site_of(connection, of, means.keys)
+        _count_answer(connection, site, heard.said, means)
+        _hold(connection, of, heard, site, means)
+    if is_new:
+        _count(connection, of, heard, means.now)
     return is_new
 
 
-def _hold(
-    connection: Connection, of: Known, heard: Feedback, *, keys: Keys, new_id: IdMaker, now: datetime
-) -> bool:
+def _site_of(connection: Connection, of: Known, keys: Keys) -> str | None:
+    """That took the message: of the last attempt; where those were dropped, of the domain's mail now.
+
+    None: not known.
+    """
+    tried = (
+        select(attempt.c.site)
+        .where(
+            attempt.c.message_id == of.message_id,
+            attempt.c.recipient_id == of.id,
+            attempt.c.site.is_not(None),
+        )
+        .order_by(attempt.c.id.desc())
+        .limit(1)
+    )
+    found = connection.execute(tried).scalar()
+    if found is None:
+        of_domain = select(lane.c.site).where(
+            lane.c.tenant_id == of.tenant_id,
+            lane.c.stream_id == of.stream_id,
+            lane.c.domain == keys.address(of.address).domain,
+            lane.c.site.is_not(None),
+        )
+        found = connection.execute(of_domain.order_by(lane.c.pool_id).limit(1)).scalar()
+    return found
+
+
+def _count_answer(connection: Connection, site: str | None, said: Said, means: Means) -> None:
+    """A site that takes all mail and returns it later answers by that, too: before it is judged."""
+    if site is not None:
+        shares = {site: Share(answered=1, invalid=int(is_hard(said)))}
+        suppressionstorms.count(connection, shares, process_number=means.process_number, now=means.now)
+
+
+def _hold(connection: Connection, of: Known, heard: Feedback, site: str | None, means: Means) -> bool:
     if heard.said is None:
         return False
     return suppressions.apply(
@@ -73,12 +122,13 @@ def _hold(
             stream_id=of.stream_id,
             address=of.address,
             said=heard.said,
-            keys=keys,
+            keys=means.keys,
+            site=site,
             report_id=heard.report_id,
             words=heard.words,
         ),
-        new_id,
-        now,
+        means.new_id,
+        means.now,
     )
 
 
@@ -90,6 +140,15 @@ def note(
     of     from `locked`
     again  it is told even if it was before: something else changed by it
     """
+    is_new = _tell(connection, of, heard, new_id=new_id, now=now, again=again)
+    if is_new:
+        _count(connection, of, heard, now)
+    return is_new
+
+
+def _tell(
+    connection: Connection, of: Known, heard: Feedback, *, new_id: IdMaker, now: datetime, again: bool
+) -> bool:
     kind = heard.once or heard.kind
     first = dialect.insert(connection, feedback).values(recipient_id=of.id, type=kind, at=now)
     noted = first.on_conflict_do_nothing().returning(feedback.c.type)
@@ -109,8 +168,6 @@ def note(
         "data": as_json(dict(heard.facts)),
     }
     tell(connection, [event])
-    if heard.once is None:
-        _count(connection, of, heard, now)
     return True
 
 
@@ -129,6 +186,8 @@ def locked(connection: Connection, recipient_id: int) -> Known | None:
 
 def _count(connection: Connection, of: Known, heard: Feedback, now: datetime) -> None:
     """Against the IP and the stream it left by. Of a message that was dropped nothing is known of the IP."""
+    if heard.once is not None:
+        return
     if heard.kind is EventType.COMPLAINED:
         warmup.complained(connection, of.id, of.message_id)
     braking.heard(connection, (of.tenant_id, of.stream_id), heard.kind, heard.facts, now=now)

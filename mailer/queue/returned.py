@@ -127,6 +127,12 @@ def takes_reports(connection: Connection, domain: str) -> bool:
     return connection.execute(ours.limit(1)).first() is not None
 
 
+def has_return_path(connection: Connection, domain: str) -> bool:
+    """Whether it is the host of our reverse-paths for some sending domain, also for one that was revoked."""
+    ours = select(sending_domain.c.id).where(sending_domain.c.return_path_domain == domain)
+    return connection.execute(ours.limit(1)).first() is not None
+
+
 def serves(connection: Connection, domain: str) -> bool:
     """Whether it is a sending domain that is in use, or takes what comes back for one."""
     ours = select(sending_domain.c.id).where(

@@ -97,6 +97,9 @@ def apply_all(connection: Connection, heard: Sequence[Heard], new_id: IdMaker, n
         key=lambda pair: (pair[0].key_hash, pair[1].tenant_id, pair[1].recipient_id),
     )
     weather = storms.Weather(connection, now)
+    # Storms are locked before any entry: what begins one takes back entries of others.
+    for one in sorted(matters, key=lambda one: one.site or ""):
+        weather.is_storm(one.site, one.said)
     return sum(_apply(connection, target, one, weather, new_id) for target, one in placed)
 
 

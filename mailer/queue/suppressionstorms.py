@@ -1,6 +1,7 @@
 """Sites that suddenly know nobody: what they say suppresses nobody until the operator has looked.
 
-How each site answers is counted by the hour. When its share of unknown mailboxes is ten times the usual
+How each site answers is counted by the hour: in the SMTP dialogue, and by what it returns of mail that it had
+taken. When its share of unknown mailboxes is ten times the usual
 (mailer/policy/suppression.py), what would be suppressed is kept for review, and so are the entries that the
 same hour had made before it was noticed.
 """
@@ -8,7 +9,7 @@ same hour had made before it was noticed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
@@ -36,6 +37,7 @@ from mailer.store.tables import (
 _SHARE = bare(suppression_share)
 _HOUR_SECONDS = 3600
 _PPM = 1_000_000
+_BEGINS_WITHIN = timedelta(minutes=1)  # longer than any transaction that judges
 
 
 def hour_of(now: datetime) -> int:
@@ -113,6 +115,7 @@ class Weather:
         }  # fmt: skip
         if standing is not None and standing.until > self.now:
             connection.execute(update(table).where(table.c.site == site).values(**facts))
+            _take_back(connection, site, since=standing.since)
             return
         new = {"site": site, "since": self.now, "is_told": False, **facts}
         made = dialect.insert(connection, table).values(**new)
@@ -126,11 +129,15 @@ _REVIEW_COLUMNS = [c.name for c in suppression_review.columns]
 
 
 def _take_back(connection: Connection, site: str, *, since: datetime) -> None:
-    """Entries that the hour had made for the site before are reviewed, too."""
+    """Entries that the hour had made for the site before are reviewed, too.
+
+    And those that were being made as it began, by whoever could not see it yet. What the operator decides
+    later stands.
+    """
     begun = since.replace(minute=0, second=0, microsecond=0)
     meant = (
         suppression.c.site == site,
-        suppression.c.created_at >= begun,
+        suppression.c.created_at.between(begun, since + _BEGINS_WITHIN),
         suppression.c.reason == Reason.HARD_BOUNCE,
     )
     rows = select(*(suppression.c[name] for name in _REVIEW_COLUMNS)).where(*meant)

@@ -16,6 +16,7 @@ from mailer.events import EventType
 from mailer.policy.bounceclass import Blame, BounceClass
 from mailer.policy.classifier import Judgement
 from mailer.policy.suppression import Said
+from mailer.protocol.phase import RETURNED
 from mailer.queue.returned import Known
 from mailer.report.destinations import Kind
 from mailer.report.reading import (
@@ -33,7 +34,6 @@ from mailer.report.reading import (
 BOUNCES_FOR = timedelta(days=30)  # after the recipient's mail had ended
 _WORDS = 1000  # of a stranger, as far as an event carries them
 _SHORT = 200
-_PHASE = "returned"  # after the phases of the SMTP dialogue (mailer/protocol/phase.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,9 @@ def consequence_of(reading: Reading, kind: Kind, about: Known, *, now: datetime)
         return _of_feedback(reading)
     if isinstance(reading, AutoReply | Challenge):
         facts = said(reason=reading.reason, subject=reading.subject)
-        return Consequence(EventType.AUTO_REPLIED, {**facts, "class": reading.bounce_class, "phase": _PHASE})
+        return Consequence(
+            EventType.AUTO_REPLIED, {**facts, "class": reading.bounce_class, "phase": RETURNED}
+        )
     if isinstance(reading, Unsubscription):
         return _unsubscribed(reading.reason)
     if isinstance(reading, OrdinaryMail) and kind is Kind.UNSUBSCRIBE:
@@ -86,8 +88,7 @@ def _unsubscribed(reason: str) -> Consequence:
 
 def _by_a_person(kind: EventType, meant: BounceClass, facts: Mapping[str, Any]) -> Consequence:
     of_them = Said(bounce_class=meant, blame=Blame.RECIPIENT)
-    held = {"class": meant, "action": of_them.action, "blame": of_them.blame, "phase": _PHASE}
-    return Consequence(kind, {**facts, **held}, said=of_them)
+    return Consequence(kind, {**facts, **of_them.as_facts(), "phase": RETURNED}, said=of_them)
 
 
 def _of_delivery(reading: DeliveryReport, about: Known, now: datetime) -> Consequence | None:
@@ -121,7 +122,7 @@ def _facts(judgement: Judgement, told: RecipientReport | None) -> dict[str, Any]
         "class": judgement.bounce_class,
         "action": judgement.action,
         "blame": judgement.blame,
-        "phase": _PHASE,
+        "phase": RETURNED,
         "rule": judgement.rule,
     }
     if status is not None:

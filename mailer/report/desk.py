@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from mailer.compose.verp import TokenKeys
 from mailer.ids import IdMaker
@@ -35,7 +36,7 @@ from mailer.store import Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
 
-VALID = timedelta(days=180)  # of a token, from the end of its recipient's mail: complaints come late
+VALID = timedelta(days=180)  # of a return-path, from the end of its recipient's mail: complaints come late
 
 _SENDER_OK = reply(250, "2.1.0", "OK")
 _RECIPIENT_OK = reply(250, "2.1.5", "OK")
@@ -85,11 +86,12 @@ class Reception:
                 is_ours = returned.serves if found.kind is Kind.PERSON else returned.takes_reports
                 return found if is_ours(connection, found.domain) else None
             owner = returned.known(connection, found.token_of)
-        if owner is None or owner.return_path_domain != found.domain:
+            if owner is None:
+                return found if _leaves_by(connection, found) else None
+        if owner.return_path_domain != found.domain:
             return None
-        if owner.settled_at is not None and self._p.now() - owner.settled_at > VALID:
-            return None
-        return found
+        has_ended = owner.settled_at is not None and self._p.now() - owner.settled_at > VALID
+        return None if has_ended and found.kind is not Kind.UNSUBSCRIBE else found
 
     def take_tokens(self, session: Session, transaction: Transaction) -> None:
         """For a listener that takes all mail: keeps what came to a token of ours. Raises StoreUnavailable."""
@@ -128,6 +130,15 @@ class Reception:
         ]
         returned.keep(p.store, content_id, fields + transaction.content, rows, now=now)
         p.on_kept()
+
+
+def _leaves_by(connection: Connection, found: Destination) -> bool:
+    """Whether it is an address to unsubscribe by that we made, of a recipient of whom nothing is kept.
+
+    Such an address has no end: people leave by mail that is years old, and the mail's subject has what the
+    rows had.
+    """
+    return found.kind is Kind.UNSUBSCRIBE and returned.has_return_path(connection, found.domain)
 
 
 class ReturnsDesk:

@@ -17,18 +17,23 @@ import structlog
 from sqlalchemy import Connection
 
 from mailer import ids
+from mailer.compose.subscriber import Subscriber
 from mailer.compose.verp import TokenKeys
+from mailer.events import EventType
 from mailer.ids import IdMaker
+from mailer.policy.bounceclass import BounceClass
 from mailer.policy.classifier import Classifier
 from mailer.policy.suppressionkey import Keys
-from mailer.queue import feedback, returned
+from mailer.queue import feedback, returned, unsubscribing
 from mailer.queue.feedback import Feedback
 from mailer.queue.incarnations import Fenced
 from mailer.queue.returned import Claimed, Meaning
+from mailer.queue.unsubscribing import Way
 from mailer.report import filing
 from mailer.report.consequences import consequence_of
 from mailer.report.destinations import Kind
 from mailer.report.keeping import Received
+from mailer.report.leaving import leaves
 from mailer.report.matching import Match, match
 from mailer.report.reading import AuthReport, FeedbackReport, Reading, Unparsable, read
 from mailer.store import Store, StoreUnavailable
@@ -42,8 +47,9 @@ _ORPHANS_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderParts:
-    """me: the incarnation.
+    """me: the incarnation; process_number: its own.
 
+    find_subscriber  whom the token speaks of that these words of a mail have; None: they have none
     is_trusted    whether a provider that the operator trusts signed the mail; may ask the DNS
     pass_on       passes a mail for people on, within the transaction that settles it; a word for the record
     signer_of     the domain whose signature on a report holds; None: nobody's; may ask the DNS
@@ -53,8 +59,10 @@ class ReaderParts:
 
     store: Store
     me: int
+    process_number: int
     token_keys: Callable[[], TokenKeys]
     classifier: Callable[[], Classifier]
+    find_subscriber: Callable[[str], Subscriber | None]
     is_trusted: Callable[[bytes], bool]
     pass_on: Callable[[Connection, Claimed], str]
     signer_of: Callable[[bytes], str | None]
@@ -148,16 +156,17 @@ class Reader:
             found = replace(found, is_verified=True)
         is_report = isinstance(reading, AuthReport | FeedbackReport)
         signed_by = p.signer_of(mail.content) if is_report else None
+        # A token in the address is enough where its recipient is known; the one in the words needs no row.
+        left_by = leaves(mail, reading, p.find_subscriber) if found is None else None
         report = filing.read(reading, found)
         try:
-            self._settle(mail, reading, found, (report, signed_by))
+            self._settle(mail, _Understood(reading, found, left_by, report, signed_by))
         except _Taken:
             _log.info("returns.taken_over", returned_id=mail.id)
 
-    def _settle(
-        self, mail: Claimed, reading: Reading, found: Match | None, reported: tuple[filing.Kept, str | None]
-    ) -> None:
+    def _settle(self, mail: Claimed, understood: _Understood) -> None:
         p, now = self._p, self._p.now()
+        reading, found = understood.reading, understood.found
         with p.store.write() as connection:
             findings: dict[str, Any] = {"form": type(reading).__name__}
             if isinstance(reading, Unparsable):
@@ -167,14 +176,21 @@ class Reader:
                 if found.is_verified:
                     told = self._tell(connection, mail, reading, found)
                 findings["event"] = told
+            leaver = understood.left_by
+            if leaver is not None:
+                is_new = self._leave(connection, mail, leaver)
+                leaver = None if is_new is None else leaver
+                told = findings["event"] = EventType.UNSUBSCRIBED if is_new else None
             if mail.kind == Kind.PERSON:
                 findings["passed_on"] = p.pass_on(connection, mail)
-            report, signed_by = reported
-            received = Received(via="mail", signed_by=signed_by, raw_id=mail.id)
-            kept = filing.keep(connection, report, found, received=received, new_id=p.new_id, now=now)
+            received = Received(via="mail", signed_by=understood.signed_by, raw_id=mail.id)
+            kept = filing.keep(
+                connection, understood.report, found, received=received, new_id=p.new_id, now=now
+            )
             if kept is not None:
                 findings["report"] = kept
-            if not returned.settle(connection, p.me, mail.id, _meaning(reading, found, findings), now=now):
+            meaning = _meaning(reading, found, findings) if leaver is None else _parting(leaver, findings)
+            if not returned.settle(connection, p.me, mail.id, meaning, now=now):
                 raise _Taken
         _log.info("returns.read", returned_id=mail.id, kind=mail.kind,
                   bounce_class=str(reading.bounce_class), led_to=told)  # fmt: skip
@@ -188,7 +204,9 @@ class Reader:
         follows = consequence_of(reading, Kind(mail.kind), known, now=now)
         if follows is None:
             return None
-        facts: Mapping[str, Any] = {**follows.facts, "returned_id": ids.show("ret", mail.id)}
+        facts: dict[str, Any] = {**follows.facts, "returned_id": ids.show("ret", mail.id)}
+        if follows.type is EventType.UNSUBSCRIBED:
+            facts["stream"] = unsubscribing.stream_name(connection, known.tenant_id, known.stream_id)
         heard = Feedback(
             kind=follows.type,
             facts=facts,
@@ -197,8 +215,28 @@ class Reader:
             report_id=mail.id,
             words=follows.facts.get("reply"),
         )
-        is_new = feedback.hear(connection, known, heard, keys=p.keys, new_id=p.new_id, now=now)
+        means = feedback.Means(keys=p.keys, new_id=p.new_id, process_number=p.process_number, now=now)
+        is_new = feedback.hear(connection, known, heard, means)
         return follows.type if is_new else None
+
+    def _leave(self, connection: Connection, mail: Claimed, leaver: Subscriber) -> bool | None:
+        """Whether it is news; None: the stream or its tenant is there no more."""
+        p = self._p
+        return unsubscribing.apply(
+            connection, leaver, Way.MAIL, keys=p.keys, new_id=p.new_id, now=p.now(), report_id=mail.id
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Understood:
+    """left_by    who leaves, where nothing is kept of the recipient whose token the address bears
+    signed_by  the domain whose signature on the report holds; None: nobody's"""
+
+    reading: Reading
+    found: Match | None
+    left_by: Subscriber | None
+    report: filing.Kept
+    signed_by: str | None
 
 
 class _Taken(Exception):
@@ -214,4 +252,15 @@ def _meaning(reading: Reading, found: Match | None, findings: Mapping[str, Any])
         tenant_id=None if found is None else found.known.tenant_id,
         message_id=None if found is None else found.known.message_id,
         recipient_id=None if found is None else found.known.id,
+    )
+
+
+def _parting(leaver: Subscriber, findings: Mapping[str, Any]) -> Meaning:
+    """Of a recipient of whom nothing is kept: its tenant alone is known."""
+    return Meaning(
+        bounce_class=BounceClass.UNSUBSCRIBE,
+        matched_by="address",
+        is_verified=True,
+        findings=findings,
+        tenant_id=leaver.tenant_id,
     )

@@ -19,7 +19,7 @@ from mailer.cli import main
 from mailer.identity.keys import new_key, parse_key
 from mailer.store import Store
 from mailer.store.tables import usage
-from tests.support.mailroom import DELIVERED, Mailroom
+from tests.support.mailroom import BOUNCED, DELIVERED, HEARD_451, NO_SUCH_USER, Mailroom
 
 Run = Callable[..., Result]
 
@@ -379,6 +379,22 @@ def test_explain_tells_every_decision_and_what_is_waited_for(ready: Run, room: M
     assert "is delivered" in story.splitlines()[0]
     assert "attempt accepted: mx.example" in story
     assert story.splitlines()[-1].startswith("=> ")
+
+
+def test_explain_tells_what_a_refusal_was_taken_for(ready: Run, room: Mailroom) -> None:
+    room.settle(room.claim(), BOUNCED, HEARD_451, judged=NO_SUCH_USER)
+    newest, oldest = [m["id"] for m in answer(ready("messages", "--json"))]
+
+    [failed] = answer(ready("explain", newest, "--json"))
+    [fine] = answer(ready("explain", oldest, "--json"))
+
+    assert failed["judged"] == {
+        "bounce_class": "invalid-mailbox", "action": "fail", "blame": "recipient", "rule": NO_SUCH_USER.rule,
+    }  # fmt: skip
+    assert fine["judged"] is None
+    assert ready("explain", newest).stdout.splitlines()[-1] == (
+        f"   judged invalid-mailbox: fail, the blame is recipient; by the rule {NO_SUCH_USER.rule}"
+    )
 
 
 @pytest.mark.parametrize(

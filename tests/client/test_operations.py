@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from mailer import ids
 from mailer.client import AsyncMailer, InvalidRequest, Mailer, NotAllowed, NotFound, attachment, inline
+from mailer.client.answers.messages import Judged
 from mailer.queue import fanout
 from tests.client.conftest import Api
+from tests.support.mailroom import BOUNCED, HEARD_451, NO_SUCH_USER
 
 Letter = dict[str, Any]
 RAW = b"From: shop@acme.example\r\nTo: ada@example.org\r\nSubject: whole\r\n\r\nhi\r\n"
@@ -301,3 +304,16 @@ async def test_the_queue_is_seen_with_await(async_mailer: AsyncMailer, letter: L
     await async_mailer.messages.send(**letter)
 
     assert (await async_mailer.queue.overview()).totals.queued >= 1
+
+
+def test_what_a_refusal_was_taken_for_is_explained(api: Api, mailer: Mailer, letter: Letter) -> None:
+    sent = mailer.messages.send(**letter)
+    room = api.keyring.room
+    mine = [one for one in room.claim() if ids.show("msg", one.message_id) == sent.id]
+    room.settle(mine, BOUNCED, HEARD_451, judged=NO_SUCH_USER)
+
+    [explained] = mailer.messages.explain(sent.id).recipients
+
+    assert explained.judged == Judged(
+        bounce_class="invalid-mailbox", action="fail", blame="recipient", rule=NO_SUCH_USER.rule
+    )

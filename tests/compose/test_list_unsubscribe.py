@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from email import message_from_bytes, policy
+from urllib.parse import unquote
 
 import pytest
 
 from mailer.compose import fields
 from mailer.compose.headers import HeaderError, check_custom_headers
 from mailer.compose.malformed import ListFieldError
-from mailer.compose.subscriber import Subscriber, read_mail_token, read_token
+from mailer.compose.subscriber import Subscriber, find_in_words, read_mail_token, read_token
 from mailer.compose.unsubscribe import Links, UnsubscribeFieldError, check_own, https_uris
 from tests.compose.submissions import taken
 
@@ -28,7 +29,10 @@ def test_the_two_fields_are_one_https_uri_an_address_and_the_word_for_one_click(
     assert https.startswith("https://mail.acme.example/mailer/u/")
     assert read_token(https.rpartition("/")[2], [SECRET]) == ADA
     local, _, rest = mailto.removeprefix("mailto:").partition("@")
-    assert rest == "bounce.acme.example?subject=unsubscribe"
+    host, _, subject = rest.partition("?subject=")
+    assert host == "bounce.acme.example"
+    assert re.fullmatch(r"unsubscribe%20[a-z2-7]+", subject)
+    assert find_in_words(unquote(subject), [SECRET]) == ADA
     assert read_mail_token(local, [SECRET]) == ADA.recipient_id
     assert made.get_all("List-Unsubscribe-Post") == [POST]
     assert https_uris(made["List-Unsubscribe"]) == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -14,8 +16,10 @@ from mailer.compose.address import parse_addr_spec
 from mailer.compose.subscriber import (
     MOST_CHARS,
     Subscriber,
+    find_in_words,
     mail_address,
     make_mail_token,
+    make_subject,
     make_token,
     read_mail_token,
     read_token,
@@ -125,3 +129,66 @@ def test_a_return_path_is_no_address_to_unsubscribe_by_nor_the_other_way_round()
 )
 def test_any_other_local_part_is_nobodys(local: str) -> None:
     assert read_mail_token(local, [SECRET]) is None
+
+
+# ---- the token in a subject ------------------------------------------------------------------------------
+
+
+@given(SUBSCRIBERS)
+def test_a_subject_says_whom_it_is_for_in_any_case_of_letters(subscriber: Subscriber) -> None:
+    subject = make_subject(subscriber, SECRET)
+
+    assert re.fullmatch(r"unsubscribe [a-z2-7]+", subject)
+    assert [find_in_words(each, [NEWER, SECRET]) for each in (subject, subject.upper())] == [subscriber] * 2
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda subject: subject,
+        lambda subject: f"Re: {subject}",
+        lambda subject: f"AW: WG: {subject}  (from my phone)",
+        lambda subject: f"[EXTERNAL] {subject.replace(' ', '%20')}",
+        lambda subject: subject.replace(" ", "+"),
+        lambda subject: subject.replace(" ", "  \t "),
+        lambda subject: f"{subject[:76]} {subject[76:]}",
+        lambda subject: f"Unsubscribe: {subject[12:40]}\t{subject[40:90]} {subject[90:]} thank you",
+        lambda subject: f"abmelden {subject[12:]}",
+        lambda subject: f"> Subject: {subject}\n> To: unsubscribe",
+        lambda subject: f"unsubscribe {'a' * 80} {subject}",
+    ],
+)
+def test_what_mail_programs_make_of_a_subject_is_read(written: Callable[[str], str]) -> None:
+    assert find_in_words(written(make_subject(ADA, SECRET)), [SECRET]) == ADA
+
+
+def test_the_subject_of_the_longest_address_is_read() -> None:
+    longest = Subscriber((1 << 63) - 1, (1 << 63) - 1, (1 << 63) - 1, LONGEST)
+    subject = make_subject(longest, SECRET)
+
+    assert len(subject) < 640
+    assert find_in_words(subject, [SECRET]) == longest
+    assert find_in_words(f"{subject[:200]} {subject[200:]}", [SECRET]) == longest
+
+
+@given(SUBSCRIBERS, st.data())
+def test_a_changed_subject_is_nobodys(subscriber: Subscriber, data: st.DataObject) -> None:
+    subject = make_subject(subscriber, SECRET)
+    at = data.draw(st.integers(len("unsubscribe "), len(subject) - 2))  # the last has bits to spare
+    letter = data.draw(st.sampled_from("abcdefghijklmnopqrstuvwxyz234567"))
+    changed = subject[:at] + letter + subject[at + 1 :]
+
+    assert (find_in_words(changed, [SECRET]) is None) is (changed != subject)
+
+
+@given(st.text(alphabet="unsubscribe aeq27\n-", max_size=2000) | st.text(max_size=500))
+def test_whatever_the_words_nothing_raises(words: str) -> None:
+    assert find_in_words(words, [SECRET]) is None
+
+
+def test_many_words_that_look_like_tokens_cost_little() -> None:
+    words = ("unsubscribe " + "ae " * 700) * 500 + "a" * 300_000
+
+    began = time.process_time()
+    assert find_in_words(words, [SECRET]) is None
+    assert time.process_time() - began < 2.0

@@ -218,7 +218,8 @@ def test_the_example_of_the_document_works(instance: Instance) -> None:
 def test_a_mail_to_the_address_unsubscribes_and_a_changed_one_does_not(instance: Instance) -> None:
     message_id = by_http(instance, "eve@example.org")
     read = message_from_bytes(raw_of(instance, message_id), policy=policy.default)
-    [address] = re.findall(r"<mailto:([^?]+)\?subject=unsubscribe>", read["List-Unsubscribe"])
+    assert read["List-Unsubscribe"].count("<https:") == 1
+    [address] = re.findall(r"<mailto:([^?]+)\?subject=unsubscribe%20[a-z2-7]+>", read["List-Unsubscribe"])
     local, _, domain = address.partition("@")
     port = int(
         re.findall(r"\d+", (instance.data / "run" / "inbox.json").read_text().partition('"port"')[2])[0]

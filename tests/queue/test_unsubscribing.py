@@ -54,7 +54,10 @@ def test_leaving_is_told_with_its_message_and_recipient(room: Mailroom) -> None:
     told = events_of(room, message_id)[-1]
     assert is_new is True
     assert (told.type, told.version) == ("unsubscribed", 3)
-    assert told.data == {"reason": "one_click", "class": "unsubscribe", "stream": "transactional"}
+    assert told.data == {
+        "reason": "one_click", "class": "unsubscribe", "action": "fail", "blame": "recipient", "phase": "web",
+        "stream": "transactional",
+    }  # fmt: skip
     assert verify.verify(room.store).holds
 
 

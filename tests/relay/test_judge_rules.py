@@ -96,6 +96,7 @@ def test_the_event_of_what_went_wrong_bears_what_it_means(
 
     assert told.type == event
     assert {name: told.data[name] for name in MEANING if name in told.data} == meaning
+    assert bool(told.data.get("rule")) is bool(meaning)
 
 
 def test_mail_that_expires_bears_what_the_last_reply_meant(room: Mailroom) -> None:

@@ -11,14 +11,15 @@ import pytest
 from sqlalchemy import func, select
 
 from mailer import clock
+from mailer.compose.subscriber import mail_address
 from mailer.compose.verp import make_token
 from mailer.listener import Limits
-from mailer.queue import returned_list
+from mailer.queue import fanout, retention, returned, returned_list
 from mailer.queue.returned_list import Wanted
 from mailer.store import Store
 from mailer.store.tables import past_recipient, recipient, returned_content, returned_mail, sending_domain
 from tests.support.mailroom import Mailroom
-from tests.support.returning import DOMAIN, Fragile, Host, Sent, sent
+from tests.support.returning import DOMAIN, SECRET, Fragile, Host, Sent, sent
 
 LETTER = b"From: a@there.example\r\nSubject: back\r\n\r\nHello.\r\n"
 
@@ -90,7 +91,8 @@ def test_a_token_is_good_in_any_case_and_with_its_own_domain_only(host: Host, ma
     assert answer(host, mail.path.upper()) == (250, b"2.1.5")
     assert answer(host, f"{mail.token}@bounce.globex.example") == (550, b"5.1.1")
     assert answer(host, f"{mail.token}@acme.example") == (550, b"5.1.1")
-    assert answer(host, f"unsubscribe-{mail.token}@{DOMAIN}") == (250, b"2.1.5")
+    assert answer(host, mail.leave_by.upper()) == (250, b"2.1.5")
+    assert answer(host, f"unsubscribe-{mail.token}@{DOMAIN}") == (550, b"5.1.1")
 
 
 @pytest.mark.parametrize(
@@ -219,6 +221,36 @@ def test_it_is_good_after_the_message_was_dropped(host: Host, mail: Sent) -> Non
         connection.execute(recipient.delete().where(recipient.c.id == row.id))
 
     assert answer(host, mail.path) == (250, b"2.1.5")
+
+
+def drop_all(room: Mailroom) -> None:
+    """The message and what stays of its recipients."""
+    fanout.fan_out(room.store)
+    assert retention.drop_messages(room.store, before=clock.now() + timedelta(hours=1)) == 1
+    later = clock.now() + timedelta(days=181)
+    assert returned.forget_past(room.store, now=later, after=timedelta(days=180)) == 1
+
+
+def test_an_address_to_unsubscribe_by_is_good_for_ever(host: Host, mail: Sent) -> None:
+    host.later = timedelta(days=181)
+    of_half_a_year = answer(host, mail.leave_by)
+    drop_all(host.room)
+    host.later = timedelta(days=3650)
+    of_ten_years = answer(host, mail.leave_by)
+
+    assert (of_half_a_year, of_ten_years) == ((250, b"2.1.5"), (250, b"2.1.5"))
+    assert answer(host, mail.path) == (550, b"5.1.1")
+
+
+def test_of_one_whose_rows_are_gone_it_is_good_at_domains_of_ours_only(host: Host, mail: Sent) -> None:
+    drop_all(host.room)
+    elsewhere = mail_address(mail.recipient_id, SECRET, "bounce.globex.example")
+    forged = mail_address(mail.recipient_id, b"x" * 32, DOMAIN)
+    with host.room.store.write() as connection:
+        connection.execute(sending_domain.update().values(state="revoked"))
+
+    assert [answer(host, each) for each in (elsewhere, forged)] == [(550, b"5.1.1")] * 2
+    assert answer(host, mail.leave_by) == (250, b"2.1.5")
 
 
 def test_whoever_guesses_addresses_is_sent_away(room: Mailroom) -> None:

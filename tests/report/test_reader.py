@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select, update
 
 from mailer import clock, ids
+from mailer.compose.subscriber import find_in_words
 from mailer.compose.verp import Epoch, TokenKeys, constant_keys, make_token
 from mailer.policy.classifier import shipped
 from mailer.queue import incarnations, retention, returned, returned_list, verify
@@ -56,8 +57,10 @@ class Desk:
         self.parts = ReaderParts(
             store=room.store,
             me=self.me.id,
+            process_number=self.me.process_number,
             token_keys=lambda: KEYS,
             classifier=shipped,
+            find_subscriber=lambda words: find_in_words(words, [SECRET]),
             is_trusted=lambda content: self.trusts,
             pass_on=lambda connection, mail: "no: nobody is to have it",
             signer_of=self._signer_of,
@@ -363,7 +366,10 @@ def test_any_mail_to_an_unsubscribe_address_is_one(desk: Desk, mail: Sent) -> No
     returned.keep(desk.room.store, desk.room.new_id(), content, [arrived], now=clock.now())
     desk.reader.read_some()
 
-    assert mail.told() == ["unsubscribed"]
+    [told] = mail.events()
+    assert (told.type, told.data["stream"], told.data["phase"]) == (
+        "unsubscribed", "transactional", "returned",
+    )  # fmt: skip
 
 
 def test_an_automatic_answer_from_there_is_none(desk: Desk, mail: Sent) -> None:

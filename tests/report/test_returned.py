@@ -55,10 +55,11 @@ def inbox(room: Mailroom, folder: Path, tmp_path: Path, fragile: Fragile) -> Ite
     keys = constant_keys(SECRET)
     reader = Reader(
         ReaderParts(
-            store=room.store, me=register(room.store, role="inbox").id, token_keys=lambda: keys,
-            classifier=shipped, is_trusted=lambda content: False, pass_on=lambda connection, mail: "no",
-            signer_of=lambda content: None, keys=KEYS, new_id=room.new_id,
-            now=clock.now, monotonic=clock.monotonic, on_fenced=lambda: None,
+            store=room.store, me=register(room.store, role="inbox").id, process_number=1,
+            token_keys=lambda: keys, classifier=shipped, find_subscriber=lambda words: None,
+            is_trusted=lambda content: False, pass_on=lambda connection, mail: "no",
+            signer_of=lambda content: None, keys=KEYS, new_id=room.new_id, now=clock.now,
+            monotonic=clock.monotonic, on_fenced=lambda: None,
         )
     )  # fmt: skip
     reception = Reception(
@@ -142,6 +143,7 @@ def files(folder: Path) -> list[bytes]:
                 "action": "fail",
                 "blame": "recipient",
                 "phase": "returned",
+                "stream": "transactional",
             },
         ),
         (

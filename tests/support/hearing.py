@@ -39,4 +39,5 @@ def record(
         if known is None or known.return_path_domain != word.domain.lower():
             return False
         heard = feedback.Feedback(kind=word.kind, facts=word.facts, said=_SAID.get(word.kind))
-        return feedback.hear(connection, known, heard, keys=keys, new_id=new_id, now=now)
+        means = feedback.Means(keys=keys, new_id=new_id, process_number=1, now=now)
+        return feedback.hear(connection, known, heard, means)

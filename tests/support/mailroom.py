@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from mailer import clock, ids
 from mailer.events import AttemptState, EventType, RecipientState, WaitReason
 from mailer.ids import IdMaker
+from mailer.policy.classifier import Judgement, shipped
 from mailer.policy.suppressionkey import Keys
+from mailer.protocol.phase import Phase
+from mailer.protocol.reply import Reply
 from mailer.queue import claim, enqueue, incarnations, settle
 from mailer.queue.claim import Claimed, Terms
 from mailer.queue.enqueue import Earlier, LaneBook, NewContent, NewMessage, NewRecipient
@@ -28,6 +31,8 @@ RELEASED = Move(
 )
 HEARD_250 = Heard(outcome="accepted", code=250, reply="250 2.0.0 ok", site="mx:mx.example", host="mx.example")
 HEARD_451 = Heard(outcome="refused", phase="rcpt", code=451, reply="451 4.7.1 later", site="mx:mx.example")
+
+NO_SUCH_USER = shipped().of_reply(Reply(550, ("5.1.1 No such user",)), Phase.RCPT)
 
 
 def deferral(due_at: datetime) -> Move:
@@ -131,10 +136,12 @@ class Mailroom:
         return Suppressing(KEYS, self.worker.process_number)
 
     def settle(
-        self, claimed: list[Claimed], move: Move, heard: Heard = HEARD_250, *, me: int | None = None
-    ) -> int:
+        self, claimed: list[Claimed], move: Move, heard: Heard = HEARD_250, *, me: int | None = None,
+        judged: Judgement | None = None,
+    ) -> int:  # fmt: skip
+        made = [replace(one, judged=judged) for one in settlements(claimed, move, heard)]
         return settle.settle(
-            self.store, me or self.worker.id, settlements(claimed, move, heard), new_id=self.new_id,
+            self.store, me or self.worker.id, made, new_id=self.new_id,
             process_number=self.worker.process_number, now=clock.now(),
         )  # fmt: skip
 

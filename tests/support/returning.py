@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
 from mailer import clock
+from mailer.compose.subscriber import Subscriber, find_in_words, mail_address, make_subject, read_mail_token
 from mailer.compose.verp import TokenKeys, constant_keys
+from mailer.ids import IdMaker
 from mailer.listener import Limits, Rules
+from mailer.policy.classifier import shipped
 from mailer.queue import read
 from mailer.report.desk import DeskParts, Reception, ReturnsDesk
 from mailer.report.pacing import PeerPace
+from mailer.report.reader import Reader, ReaderParts
 from mailer.report.serving import Server, serve
 from mailer.store import Store, StoreUnavailable
-from tests.support.mailroom import DELIVERED, Mailroom
+from tests.support.mailroom import DELIVERED, KEYS, Mailroom, register
 
 SECRET = b"r" * 32
 DOMAIN = "bounce.acme.example"
@@ -72,7 +76,7 @@ class Host:
             store=self.store,  # type: ignore[arg-type]  # speaks as one
             host="mx.acme.example",
             token_keys=lambda: self.keys,
-            read_unsubscribe=self.keys.read,
+            read_unsubscribe=lambda text: read_mail_token(text, [SECRET]),
             pace=PeerPace(mails=self.mails, misses=self.misses, monotonic=clock.monotonic),
             new_id=self.room.new_id,
             now=self.now,
@@ -101,6 +105,29 @@ class Host:
             client.sendmail(sender, list(recipients), content)
 
 
+def reader_of(room: Mailroom, *, now: Callable[[], datetime] = clock.now) -> Reader:
+    """A process of its own that reads, not started."""
+    me = register(room.store, role="returns")
+    return Reader(
+        ReaderParts(
+            store=room.store,
+            me=me.id,
+            process_number=me.process_number,
+            token_keys=lambda: constant_keys(SECRET),
+            classifier=shipped,
+            find_subscriber=lambda words: find_in_words(words, [SECRET]),
+            is_trusted=lambda content: False,
+            pass_on=lambda connection, mail: "no",
+            signer_of=lambda content: None,
+            keys=KEYS,
+            new_id=IdMaker(me.process_number, clock.wall_ms),
+            now=now,
+            monotonic=clock.monotonic,
+            on_fenced=lambda: None,
+        )
+    )
+
+
 @dataclass
 class Sent:
     """A message to one recipient, delivered. path: its reverse-path."""
@@ -115,6 +142,20 @@ class Sent:
     def path(self) -> str:
         return f"{self.token}@{DOMAIN}"
 
+    @property
+    def leave_by(self) -> str:
+        """The address of its List-Unsubscribe."""
+        return mail_address(self.recipient_id, SECRET, DOMAIN)
+
+    @property
+    def leave_subject(self) -> str:
+        """The subject that its List-Unsubscribe gives a mail."""
+        return make_subject(self.subscriber, SECRET)
+
+    @property
+    def subscriber(self) -> Subscriber:
+        return Subscriber(self.room.tenant_id, self.room.stream_id, self.recipient_id, self.address)
+
     def events(self) -> list[Any]:
         """After it was delivered."""
         view = read.message_of(self.room.store, self.room.tenant_id, self.message_id)
@@ -125,13 +166,16 @@ class Sent:
         return [str(event.type) for event in self.events()]
 
 
-def sent(room: Mailroom, keys: TokenKeys | None = None) -> Sent:
+def sent(room: Mailroom, keys: TokenKeys | None = None, *, to: str | None = None) -> Sent:
+    """to: an address at example.org; None: one that nobody had before."""
     m = room.message()
+    if to is not None:
+        m = replace(m, recipients=tuple(replace(one, address=to) for one in m.recipients))
     room.accept(m)
     room.settle([c for c in room.claim() if c.message_id == m.id], DELIVERED)
-    to = m.recipients[0]
-    token = (keys or constant_keys(SECRET)).make(to.id)
-    return Sent(room, m.id, to.id, to.address, token)
+    whom = m.recipients[0]
+    token = (keys or constant_keys(SECRET)).make(whom.id)
+    return Sent(room, m.id, whom.id, whom.address, token)
 
 
 def dsn(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from mailer import ids, shown
 from mailer.events import AttemptState, EventType, NoticeKind, NoticeState, RecipientState, WaitReason
+from mailer.policy.bounceclass import Action, Blame, BounceClass
 
 _DIGITS = "[0-9a-hjkmnp-tv-z]{13}"
 
@@ -165,6 +166,17 @@ class Obstacle(Shape):
     facts: dict[str, Any] = Field(description="Figures and names")
 
 
+class Judged(Shape):
+    """What was made of what a host said of the recipient last, when it was heard."""
+
+    bounce_class: BounceClass
+    action: Action = Field(description="What follows: fail, retry, ...")
+    blame: Blame = Field(description="Whose fault it is")
+    rule: str | None = Field(
+        description="Name of the rule that decided; null: none knew it, or it is not known"
+    )
+
+
 class Explanation(Shape):
     """A recipient's life, and why it is where it is."""
 
@@ -174,6 +186,7 @@ class Explanation(Shape):
     past: Sequence[ExplanationLine]
     now: ExplanationLine
     obstacles: Sequence[Obstacle] = Field(description="What keeps it waiting now; empty in a final state")
+    judged: Judged | None = Field(description="null: no host said anything yet, or it took the message")
 
 
 class ExplainedMessage(Shape):

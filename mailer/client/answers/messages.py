@@ -139,8 +139,17 @@ class Obstacle(Struct, frozen=True, kw_only=True):
     facts: Mapping[str, Any] = {}
 
 
+class Judged(Struct, frozen=True, kw_only=True):
+    """What was made of what a host said of the recipient last. rule: that decided; None: not known."""
+
+    bounce_class: str
+    action: str
+    blame: str
+    rule: str | None = None
+
+
 class Explanation(Struct, frozen=True, kw_only=True):
-    """A recipient's life, and why it is where it is."""
+    """A recipient's life, and why it is where it is. judged: None: nothing was said, or it was taken."""
 
     recipient_id: str
     address: str
@@ -148,6 +157,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     past: Sequence[ExplanationLine]
     now: ExplanationLine
     obstacles: Sequence[Obstacle] = ()
+    judged: Judged | None = None
 
 
 class ExplainedMessage(Struct, frozen=True, kw_only=True):

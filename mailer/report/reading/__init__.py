@@ -32,7 +32,7 @@ from mailer.report.reading.kinds import (
     Unparsable,
     Unsubscription,
 )
-from mailer.report.reading.reader import CONTENT_OCTETS, read
+from mailer.report.reading.reader import CONTENT_OCTETS, read, subject_and_text
 
 __all__ = [
     "CONTENT_OCTETS",
@@ -50,4 +50,5 @@ __all__ = [
     "Unparsable",
     "Unsubscription",
     "read",
+    "subject_and_text",
 ]

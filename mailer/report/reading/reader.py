@@ -51,6 +51,12 @@ def read(content: bytes, *, classifier: Classifier) -> Reading:
         return Unparsable(f"the reader failed: {type(error).__name__}")
 
 
+def subject_and_text(content: bytes) -> tuple[str, str]:
+    """What its author wrote, of a mail that `read` has read."""
+    root = read_message(content)
+    return root.fields.text("subject"), words_of(root)
+
+
 class _Mail:
     """One mail, and what is found out about it for more than one reader."""
 

@@ -23,7 +23,7 @@ suppression = Table(
     Column("recipient_id", Id),  # of whom it was heard; null: nobody
     Column("attempt_id", Id),  # that heard the reply; null: it was no reply
     Column("report_id", Id),  # the returned mail; null: it was none
-    Column("site", String(255)),  # that refused; null: none did
+    Column("site", String(255)),  # that refused or returned; null: none did, or it is not known
     Column("words", String(500)),  # the peer's, or who added it about why; null: none, or erased
     Column("added_by", String(200)),  # an API key's id, or who gave the command; null: what was heard
     when("created_at"),
@@ -92,7 +92,8 @@ suppression_share = Table(
     Column("hour", Integer, primary_key=True, autoincrement=False, index=True),  # since 1970, UTC
     Column("process_number", Integer, primary_key=True, autoincrement=False),
     Column("answered", BigInteger, nullable=False),  # recipients
-    Column("invalid", BigInteger, nullable=False),  # of them, those it said there is no such mailbox of
+    # Of them, those it said there is no such mailbox of; of those it returned, none that is in use.
+    Column("invalid", BigInteger, nullable=False),
 )
 
 suppression_storm = Table(

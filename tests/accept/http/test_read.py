@@ -8,7 +8,7 @@ from mailer import ids
 from mailer.queue.settle import Heard
 from mailer.store import Store
 from tests.accept.http.conftest import LETTER, Door
-from tests.support.mailroom import BOUNCED, DELIVERED, HEARD_250, HEARD_451
+from tests.support.mailroom import BOUNCED, DELIVERED, HEARD_250, HEARD_451, NO_SUCH_USER
 
 
 async def sent(door: Door, **change: object) -> str:
@@ -52,6 +52,17 @@ async def test_explain_says_why_a_message_waits(door: Door) -> None:
     assert explained["state"] == "queued"
     assert explained["now"]["what"] == "waits to be claimed"
     assert explained["now"]["until"].endswith("Z")
+    assert explained["judged"] is None
+
+
+async def test_explain_says_what_a_refusal_was_taken_for(door: Door) -> None:
+    path = await sent(door)
+    door.room.settle(door.room.claim(), BOUNCED, HEARD_451, judged=NO_SUCH_USER)
+
+    [explained] = (await door.get(f"{path}/explain")).json()["recipients"]
+    assert explained["judged"] == {
+        "bounce_class": "invalid-mailbox", "action": "fail", "blame": "recipient", "rule": NO_SUCH_USER.rule,
+    }  # fmt: skip
 
 
 # ---- isolation
