@@ -35,6 +35,9 @@ class Reason(enum.StrEnum):
     MANUAL = "manual"
 
 
+OF_BOUNCES = (Reason.HARD_BOUNCE, Reason.MAILBOX_FULL, Reason.EXPIRED)  # hosts said so, and may be wrong
+
+
 class Scope(enum.StrEnum):
     """Which of the tenant's mail an entry stops."""
 
@@ -226,7 +229,10 @@ def _standing(run: Run | None, delivered_at: datetime | None, now: datetime) -> 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many recipients of a site were answered, and of how many it said that there is no such mailbox."""
+    """How many recipients of a site were answered, and of how many it said that there is no such mailbox.
+
+    What it took and returned later was answered then, maybe in another hour: there may be more of those.
+    """
 
     answered: int = 0
     invalid: int = 0
@@ -236,7 +242,7 @@ class Share:
 
     @property
     def rate(self) -> float:
-        return self.invalid / self.answered if self.answered else 0.0
+        return self.invalid / max(self.answered, self.invalid, 1)
 
 
 TIMES_BASELINE = 10

@@ -104,9 +104,10 @@ def _site_of(connection: Connection, of: Known, keys: Keys) -> str | None:
 
 
 def _count_answer(connection: Connection, site: str | None, said: Said, means: Means) -> None:
-    """A site that takes all mail and returns it later answers by that, too: before it is judged."""
-    if site is not None:
-        shares = {site: Share(answered=1, invalid=int(is_hard(said)))}
+    """A site that takes all mail and returns it later answers by that, too: before it is judged. That it took
+    the mail was counted when it did."""
+    if site is not None and is_hard(said):
+        shares = {site: Share(invalid=1)}
         suppressionstorms.count(connection, shares, process_number=means.process_number, now=means.now)
 
 

@@ -1,8 +1,9 @@
 """Entries of suppression lists: made, renewed, and found again.
 
 An entry that stands is left as it is, with what caused it; one that is over, or ends sooner than the new
-one, is renewed. Whoever writes one leaves the sweeper a task: to stop what waits for its recipients, at
-once and once more half a minute later, when whatever was being accepted meanwhile has been.
+one, is renewed, and so is one that was made of bounces by a complaint, which must stay when those prove
+wrong. Whoever writes one leaves the sweeper a task: to stop what waits for its recipients, at once and once
+more half a minute later, when whatever was being accepted meanwhile has been.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_
+from sqlalchemy import Connection, and_, literal_column, or_
 
 from mailer.ids import IdMaker
+from mailer.policy.suppression import OF_BOUNCES, Reason
 from mailer.policy.suppressionkey import Target
 from mailer.store import dialect
 from mailer.store.bare import Hot, bare, names_of
@@ -60,11 +62,15 @@ def _adding() -> Hot:
     new = dialect.upsert(_ENTRY)
     renewed = {name: new.excluded[name] for name in names_of(suppression) if name not in _KEY}
     lasts_longer = or_(new.excluded.expires_at.is_(None), new.excluded.expires_at > _ENTRY.c.expires_at)
+    weighs_more = and_(
+        new.excluded.reason == literal_column(f"'{Reason.COMPLAINT}'"),
+        _ENTRY.c.reason.in_([literal_column(f"'{reason}'") for reason in OF_BOUNCES]),
+    )
     return Hot(
         new.on_conflict_do_update(
             index_elements=list(_KEY),
             set_=renewed,
-            where=and_(_ENTRY.c.expires_at.is_not(None), lasts_longer),
+            where=or_(and_(_ENTRY.c.expires_at.is_not(None), lasts_longer), weighs_more),
         ),
         names_of(suppression),
     )

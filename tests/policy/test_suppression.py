@@ -182,6 +182,8 @@ def test_in_a_storm_bounces_wait_for_the_operator_and_complaints_do_not() -> Non
         (Share(19, 19), Share(10_000, 100), False),  # too few to tell
         (Share(100, 21), Share(), True),  # not known yet: two in a hundred are usual
         (Share(100, 20), Share(), False),
+        (Share(0, 20), Share(), True),  # it took them an hour before, and returns them all
+        (Share(30, 40), Share(10_000, 800), True),  # all of them, where one in twelve is usual
         (Share(9000, 20), Share(50_000, 0), True),  # one in fifty thousand, at most
     ],
 )

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from mailer import clock
 from mailer.events import EventType
 from mailer.policy.bounceclass import Action, Blame, BounceClass
-from mailer.policy.suppression import SIMULATED, Said, Share
+from mailer.policy.suppression import SIMULATED, Reason, Said, Share
 from mailer.queue import suppressions, suppressionstorms
 from mailer.queue.enqueue import NewMessage, NewRecipient
 from mailer.queue.suppressions import Heard
@@ -27,6 +27,7 @@ NOW = clock.now()
 UNKNOWN = Said(bounce_class=BounceClass.INVALID_MAILBOX, blame=Blame.RECIPIENT)
 FULL = Said(bounce_class=BounceClass.MAILBOX_FULL, blame=Blame.RECIPIENT, action=Action.RETRY)
 NO_DOMAIN = Said(bounce_class=BounceClass.INVALID_DOMAIN, blame=Blame.RECIPIENT, is_authoritative=True)
+COMPLAINT = Said(bounce_class=BounceClass.COMPLAINT, blame=Blame.RECIPIENT)
 SITE = "mx:mx.example"
 
 
@@ -80,6 +81,25 @@ def test_it_is_made_once(room: Mailroom) -> None:
     assert not apply(room, UNKNOWN, NOW + HOUR)
 
     assert len(entries(room)) == 1
+
+
+def test_a_complaint_takes_the_place_of_what_hosts_said(room: Mailroom) -> None:
+    """A storm may take that back, and then the complaint must stand."""
+    assert apply(room, UNKNOWN)
+    assert apply(room, COMPLAINT, NOW + HOUR, attempt_id=None, report_id=9, words=None)
+    assert not apply(room, UNKNOWN, NOW + 2 * HOUR)
+
+    [entry] = entries(room)
+    assert (entry.reason, entry.cause, entry.report_id, entry.attempt_id) == ("complaint", "report", 9, None)
+
+
+def test_a_complaint_leaves_what_people_wrote_as_it_is(room: Mailroom) -> None:
+    assert apply(room, COMPLAINT)
+    with room.store.write() as connection:
+        connection.execute(update(suppression).values(reason=Reason.MANUAL))
+
+    assert not apply(room, COMPLAINT, NOW + HOUR)
+    assert [entry.reason for entry in entries(room)] == ["manual"]
 
 
 @pytest.mark.parametrize("blame", [Blame.OUR_IP, Blame.SENDER_CONTENT, Blame.REMOTE])

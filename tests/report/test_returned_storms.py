@@ -78,7 +78,8 @@ def test_forty_of_one_site_within_an_hour_wait_for_the_operator(room: Mailroom) 
         (mail.recipient_id, SITE, "report") for mail in mails
     }
     [storm] = suppressionstorms.untold(room.store)
-    assert (storm.site, storm.answered, storm.invalid) == (SITE, 40, 40)
+    # That it took them was counted when it did, which may have been in another hour.
+    assert (storm.site, storm.answered, storm.invalid) == (SITE, 0, 40)
     assert [mail.told() for mail in mails] == [["bounced"]] * 40
     assert verify.verify(room.store).holds
 
@@ -118,7 +119,7 @@ def test_each_is_counted_once_and_as_unknown_only_where_it_is(room: Mailroom) ->
     read_all(reader)
 
     [row] = rows_of(room, suppression_share)
-    assert (row.site, row.answered, row.invalid) == (SITE, 2, 1)
+    assert (row.site, row.answered, row.invalid) == (SITE, 0, 1)
     assert row.process_number > 0
     assert full.told() == ["bounced"]
 
@@ -200,7 +201,7 @@ def test_of_several_readers_at_once_none_lets_one_slip(room: Mailroom) -> None:
         mail.recipient_id for mail in mails
     }
     shares = rows_of(room, suppression_share)
-    assert (sum(row.answered for row in shares), sum(row.invalid for row in shares)) == (60, 60)
+    assert (sum(row.answered for row in shares), sum(row.invalid for row in shares)) == (0, 60)
 
 
 def test_readers_of_bounces_and_of_complaints_never_wait_in_a_circle(room: Mailroom) -> None:
