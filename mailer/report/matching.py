@@ -74,17 +74,30 @@ def _by_message_id(connection: Connection, message_id: str, named: list[str]) ->
     if tenant_id is None:
         return None
     for address in named[:3]:
-        newest = (
-            select(recipient.c.id, message.c.rfc_message_id)
-            .join(message, message.c.id == recipient.c.message_id)
-            .where(recipient.c.tenant_id == tenant_id, recipient.c.address == address)
-            .order_by(recipient.c.message_id.desc())
-            .limit(_MOST)
-        )
-        for row in connection.execute(newest):
-            if row.rfc_message_id == f"<{message_id}>":
-                return returned.known(connection, row.id)
+        found = _among_newest(connection, tenant_id, address, f"<{message_id}>")
+        if found is not None:
+            return returned.known(connection, found)
     return None
+
+
+def _among_newest(connection: Connection, tenant_id: int, address: str, rfc_message_id: str) -> int | None:
+    """The recipient among the newest to the address whose message has this Message-ID."""
+    # Chosen before their messages are looked at: in a join of all, PostgreSQL may walk every message from the
+    # newest on until it meets one to the address, which may get none any more.
+    newest = (
+        select(recipient.c.id, recipient.c.message_id)
+        .where(recipient.c.tenant_id == tenant_id, recipient.c.address == address)
+        .order_by(recipient.c.message_id.desc())
+        .limit(_MOST)
+        .subquery()
+    )
+    wanted = (
+        select(newest.c.id)
+        .join(message, message.c.id == newest.c.message_id)
+        .where(message.c.rfc_message_id == rfc_message_id)
+        .order_by(newest.c.message_id.desc())
+    )
+    return connection.execute(wanted.limit(1)).scalar()
 
 
 def _own_message(message_id: str) -> int | None:
