@@ -155,3 +155,12 @@ def test_whose_it_is_is_found_by_indexes_alone(crowded: Mailroom) -> None:
     assert missed == []
     assert scans == []
     assert slow == []
+
+
+def test_what_is_to_be_forgotten_is_found_by_an_index(crowded: Mailroom) -> None:
+    """Asked every minute, and most often there is nothing."""
+    with statements() as sent:
+        forgotten = returned.forget_past(crowded.store, now=clock.now(), after=timedelta(days=180))
+
+    assert forgotten == 0
+    assert [s for s, a in sent if is_scan(plan_of(crowded.store, s, a))] == []
