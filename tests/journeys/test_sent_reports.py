@@ -145,6 +145,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         yield Scene(running, Ledger(url), mx, collector, step_file, first)
 
 
+@pytest.mark.timeout(600)
 def test_each_domain_that_asks_is_told_once_of_its_day(scene: Scene) -> None:
     scene.send(BY_MAIL, UNTOLD)
     [refused] = scene.send(BY_POST)
