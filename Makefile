@@ -69,7 +69,7 @@ format: setup-dev
 FUZZ_SECONDS ?= 300
 
 fuzz: setup-dev
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest tests/fuzz $(ARGS)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest tests/fuzz -rP $(ARGS)
 
 # n >= 20,000 and five rounds in turn: a shared machine wanders by a factor of two between runs.
 BENCH := tests/bench/compare.py tests/bench/product.json --peer postfix -n 20000

@@ -18,7 +18,7 @@ _JOURNEYS = Path(__file__).parent / "journeys"
 # They run programs of others, or many processes of ours: `make test` has the time, `make check` has not.
 _SLOW = {
     "test_backlog_plans.py", "test_browser.py", "test_containers.py", "test_listing_plans.py",
-    "test_name_server.py", "test_suppression_plans.py",
+    "test_name_server.py", "test_returned_plans.py", "test_suppression_plans.py",
     "test_openapi_schemathesis.py",
     "test_ringing.py", "test_supervisor.py", "test_systemd.py",
 }  # fmt: skip

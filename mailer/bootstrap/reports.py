@@ -14,9 +14,7 @@ from mailer.outward import Guard, GuardedTransport, addresses
 from mailer.queue.reports.sending import Accepting
 from mailer.relay.reportnetwork import ReportNetwork
 from mailer.relay.smtp.lookup import Lookup
-from mailer.relay.tlsreporting import TlsReporter, Words
-
-_AT_ONCE = 8
+from mailer.relay.tlsreporting import POSTS_AT_ONCE, TlsReporter, Words
 
 
 def tls_reporter(settings: Settings, own: Office) -> TlsReporter | None:
@@ -45,5 +43,5 @@ def _network(settings: Settings) -> ReportNetwork:
     lookup = Lookup(settings.resolvers)
     # Strangers name these hosts, so that what the operator allows for callbacks is not for them.
     guard = Guard(own=addresses.of_this_machine())
-    transport = GuardedTransport(guard, connections=_AT_ONCE, resolve=lookup.addresses)
+    transport = GuardedTransport(guard, connections=POSTS_AT_ONCE, resolve=lookup.addresses)
     return ReportNetwork(lookup, transport, user_agent=f"ECM-Mailer/{mailer.__version__}")

@@ -31,7 +31,7 @@ REPLY, REPORT, LINK = (
 API, IMPORT, OPERATOR = "api", "import", "operator"
 STOP, AGAIN = "stop", "again"
 SECOND_LOOK = timedelta(seconds=30)
-_WORDS_CHARS = 500
+WORDS_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def values(entry: Entry) -> dict[str, Any]:
         "attempt_id": entry.attempt_id,
         "report_id": entry.report_id,
         "site": entry.site,
-        "words": None if entry.words is None else entry.words[:_WORDS_CHARS],
+        "words": None if entry.words is None else entry.words[:WORDS_CHARS],
         "added_by": entry.added_by,
         "created_at": to_microseconds(entry.created_at),
         "expires_at": None if entry.expires_at is None else to_microseconds(entry.expires_at),

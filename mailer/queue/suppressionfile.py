@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
@@ -21,20 +21,22 @@ from sqlalchemy.exc import IntegrityError
 from mailer.compose.control import read_instant
 from mailer.ids import IdMaker
 from mailer.policy.suppression import Reason
-from mailer.policy.suppressionkey import Keys
+from mailer.policy.suppressionkey import Keys, Target
 from mailer.queue import suppressionentries as entries
 from mailer.queue.suppressing import EVERY_STREAM
-from mailer.queue.suppressionentries import IMPORT, STOP, Entry
+from mailer.queue.suppressionentries import IMPORT, STOP, WORDS_CHARS, Entry
 from mailer.queue.suppressiontext import read_target, written
 from mailer.store import Store, dialect
-from mailer.store.bare import Hot, bare, names_of
+from mailer.store.bare import Hot, bare
 from mailer.store.copying import insert_rows
 from mailer.store.tables import stream, suppression
+from mailer.store.types import to_microseconds
 
 COLUMNS = ("address", "stream", "reason", "note", "created_at", "expires_at")
 FAULTS_NAMED = 1000
 _ADDRESS_ENDINGS = ("address", "recipient", "mail")  # as other services' lists have it
-_AT_ONCE = 5000
+_AT_ONCE = 5000  # on SQLite, where nobody else writes meanwhile
+_AT_ONCE_BY_COPY = 20_000  # the more at once, the more of them share a page of an index
 _PAGE = 5000
 _LONGEST_LINE = 8192
 _REASONS = frozenset(Reason)
@@ -67,6 +69,25 @@ class Outcome:
         if len(self.faults) < FAULTS_NAMED:
             self.faults.append(Fault(line, detail))
 
+    def wrote(self, piece: Future[tuple[int, int]] | None) -> None:
+        """piece: its rows that were new, and that stood; None: there is none. Raises what writing it did."""
+        if piece is not None:
+            added, known = piece.result()
+            self.added += added
+            self.known += known
+
+
+class _Row(NamedTuple):
+    """What a row of the file says of its entry (columns of `suppression`)."""
+
+    target: Target
+    stream_id: int
+    id: int
+    reason: str
+    words: str | None
+    created_at: datetime
+    expires_at: datetime | None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importer:
@@ -87,56 +108,55 @@ class Importer:
     only: frozenset[str] | None = None
 
     def run(self, lines: Iterable[str]) -> Outcome:
-        """Every piece of some thousand rows is durable by itself. Raises NoList, StoreUnavailable."""
+        """Every piece of some thousand rows is durable by itself. Raises NoList, StoreUnavailable.
+
+        While one piece is written the next one is read.
+        """
+        outcome = Outcome()
+        with ThreadPoolExecutor(1, "suppression-import") as writer:
+            writing: Future[tuple[int, int]] | None = None
+            for piece in self._pieces(lines, outcome):
+                outcome.wrote(writing)
+                writing = writer.submit(self._write, piece)
+            outcome.wrote(writing)
+        return outcome
+
+    def _pieces(self, lines: Iterable[str], outcome: Outcome) -> Iterator[Sequence[_Row]]:
         rows = csv.reader(_short(lines))
+        most = _AT_ONCE if self.store.is_sqlite else _AT_ONCE_BY_COPY
         try:
-            columns = _columns(next(rows, []))
-            outcome = Outcome()
-            piece: list[Entry] = []
+            places = _places(next(rows, []))
+            piece: list[_Row] = []
             for row in rows:
                 if not row:
                     continue
-                self._take(row, columns, rows.line_num, piece, outcome)
-                if len(piece) >= _AT_ONCE:
-                    self._write(piece, outcome)
+                try:
+                    piece.append(self._read([row[at].strip() if at < len(row) else "" for at in places]))
+                except ValueError as error:
+                    outcome.refuse(rows.line_num, str(error))
+                if len(piece) >= most:
+                    yield piece
                     piece = []
         except csv.Error as error:
             raise NoList(f"the file is not CSV: {error}") from None
         if piece:
-            self._write(piece, outcome)
-        return outcome
+            yield piece
 
-    def _take(
-        self,
-        row: Sequence[str],
-        columns: Mapping[str, int],
-        line: int,
-        piece: list[Entry],
-        outcome: Outcome,
-    ) -> None:
-        try:
-            piece.append(
-                self._entry({name: row[at].strip() for name, at in columns.items() if at < len(row)})
-            )
-        except ValueError as error:
-            outcome.refuse(line, str(error))
-
-    def _entry(self, row: Mapping[str, str]) -> Entry:
-        """Raises ValueError."""
-        reason = row.get("reason") or Reason.MANUAL
-        if reason not in _REASONS:
+    def _read(self, cells: Sequence[str]) -> _Row:
+        """cells: in the order of COLUMNS. Raises ValueError."""
+        address, stream_name, reason, note, created_at, expires_at = cells
+        if not reason:
+            reason = Reason.MANUAL
+        elif reason not in _REASONS:
             raise ValueError(f"the reason is none of {', '.join(Reason)}")
-        return Entry(
-            target=read_target(self.keys, row.get("address", "")),
-            tenant_id=self.tenant_id,
-            stream_id=self._stream_id(row.get("stream", "")),
-            id=self.new_id(),
-            reason=reason,
-            cause=IMPORT,
-            words=_words(row.get("note", "")),
-            added_by=self.added_by,
-            created_at=_instant("created_at", row) or self.now(),
-            expires_at=_instant("expires_at", row),
+        return _Row(
+            read_target(self.keys, address),
+            self._stream_id(stream_name),
+            self.new_id(),
+            reason,
+            _words(note) if note else None,
+            _instant("created_at", created_at) if created_at else self.now(),
+            _instant("expires_at", expires_at) if expires_at else None,
         )
 
     def _stream_id(self, name: str) -> int:
@@ -148,41 +168,68 @@ class Importer:
             raise ValueError("there is no such stream")
         return self.streams[name]
 
-    def _write(self, piece: Sequence[Entry], outcome: Outcome) -> None:
-        """The last of rows about the same: they are entries of one key."""
-        wanted = {(e.target.key_hash, e.stream_id): e for e in piece}
+    def _write(self, piece: Sequence[_Row]) -> tuple[int, int]:
+        """Rows that made or renewed an entry, and others. The last of rows about the same is taken: they are
+        entries of one key."""
+        wanted = {(row.target.key_hash, row.stream_id): row for row in piece}
         try:
             with self.store.write() as connection:
                 added = self._write_new(connection, wanted)
         except IntegrityError:  # somebody added one of them meanwhile: one by one there is no such race
             with self.store.write() as connection:
                 entries.own(connection, [self.tenant_id])
-                added = entries.add(connection, list(wanted.values()), self.new_id)
-        outcome.added += added
-        outcome.known += len(piece) - added
+                added = entries.add(connection, [self._entry(row) for row in wanted.values()], self.new_id)
+        return added, len(piece) - added
 
-    def _write_new(self, connection: Connection, wanted: Mapping[tuple[str, int], Entry]) -> int:
+    def _write_new(self, connection: Connection, wanted: Mapping[tuple[str, int], _Row]) -> int:
         entries.own(connection, [self.tenant_id])
         standing = _standing(connection, self.tenant_id, {key_hash for key_hash, _ in wanted})
-        new = [e for key, e in wanted.items() if key not in standing]
-        renewed = entries.add(connection, [e for key, e in wanted.items() if standing.get(key)], self.new_id)
+        ending = [self._entry(wanted[key]) for key, ends in standing.items() if ends and key in wanted]
+        renewed = entries.add(connection, ending, self.new_id)
+        new = [wanted[key] for key in sorted(wanted.keys() - standing.keys())]  # in the order of their index
         if new:
-            among = (min(e.id for e in new), max(e.id for e in new))
-            # In the order of the key, which is the order of its index.
-            _insert(connection, sorted((entries.values(e) for e in new), key=itemgetter("key_hash")))
+            among = (min(row.id for row in new), max(row.id for row in new))
+            _insert(connection, map(self._values, new))
             entries.order(
                 connection, STOP, self.tenant_id, among, new_id=self.new_id, now=self.now(), twice=True
             )
         return len(new) + renewed
 
+    def _entry(self, row: _Row) -> Entry:
+        return Entry(
+            target=row.target,
+            tenant_id=self.tenant_id,
+            stream_id=row.stream_id,
+            id=row.id,
+            reason=row.reason,
+            cause=IMPORT,
+            words=row.words,
+            added_by=self.added_by,
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+        )
 
+    def _values(self, row: _Row) -> Sequence[Any]:
+        """As the columns _WRITTEN hold them."""
+        target, stream_id, row_id, reason, words, created_at, expires_at = row
+        return (
+            target.key_hash, self.tenant_id, stream_id, row_id, target.what, target.address,
+            target.domain or None, reason, IMPORT, words, self.added_by, to_microseconds(created_at),
+            None if expires_at is None else to_microseconds(expires_at),
+        )  # fmt: skip
+
+
+_WRITTEN = (
+    "key_hash", "tenant_id", "stream_id", "id", "what", "address", "domain", "reason", "cause", "words",
+    "added_by", "created_at", "expires_at",
+)  # fmt: skip
 _ENTRY = bare(suppression)
 _STANDING = Hot(
     select(_ENTRY.c.key_hash, _ENTRY.c.stream_id, _ENTRY.c.expires_at, _ENTRY.c.tenant_id).where(
         dialect.OneOf(_ENTRY.c.key_hash, "hashes")
     )
 )
-_INSERT = Hot(_ENTRY.insert(), names_of(suppression))
+_INSERT = Hot(_ENTRY.insert(), _WRITTEN)
 
 
 def _standing(connection: Connection, tenant_id: int, hashes: set[str]) -> dict[tuple[str, int], bool]:
@@ -195,11 +242,11 @@ def _standing(connection: Connection, tenant_id: int, hashes: set[str]) -> dict[
     }
 
 
-def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+def _insert(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
     if dialect.takes_pieces(connection):
-        insert_rows(connection, suppression, rows)
+        insert_rows(connection, suppression, _WRITTEN, rows)
     else:
-        _INSERT.many(connection, rows)
+        _INSERT.many(connection, [dict(zip(_WRITTEN, row, strict=True)) for row in rows])
 
 
 def _short(lines: Iterable[str]) -> Iterator[str]:
@@ -210,25 +257,22 @@ def _short(lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def _columns(head: Sequence[str]) -> dict[str, int]:
-    """Raises NoList."""
+def _places(head: Sequence[str]) -> Sequence[int]:
+    """Where each of COLUMNS stands in a row; behind its end: nowhere. Raises NoList."""
     names = [name.strip().lstrip("\ufeff").lower() for name in head]
-    found = {name: names.index(name) for name in COLUMNS if name in names and name != "address"}
-    at = next((at for at, name in enumerate(names) if name.endswith(_ADDRESS_ENDINGS)), None)
-    if at is None:
+    address = next((at for at, name in enumerate(names) if name.endswith(_ADDRESS_ENDINGS)), None)
+    if address is None:
         raise NoList("the first line names no column `address`")
-    return found | {"address": at}
+    others = (names.index(name) if name in names else _LONGEST_LINE for name in COLUMNS[1:])
+    return address, *others
 
 
 def _words(text: str) -> str | None:
     """What can be stored and shown."""
-    return "".join(c for c in text if c.isprintable()) or None
+    return "".join(c for c in text if c.isprintable())[:WORDS_CHARS] or None
 
 
-def _instant(column: str, row: Mapping[str, str]) -> datetime | None:
-    text = row.get(column)
-    if not text:
-        return None
+def _instant(column: str, text: str) -> datetime:
     try:
         return read_instant(text)
     except ValueError as error:

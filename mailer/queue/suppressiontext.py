@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mailer.compose.address import AddressError, parse_mailbox
+from mailer.compose.address import AddressError, ordinary_addr_spec, parse_mailbox
 from mailer.policy.suppressionkey import Keys, Target, What
 
 _BENEATH = "*."
@@ -19,6 +19,9 @@ class BadTarget(ValueError):
 def read_target(keys: Keys, text: str) -> Target:
     """Raises BadTarget."""
     text = text.strip()
+    ordinary = ordinary_addr_spec(text)
+    if ordinary is not None:
+        return keys.address(ordinary)
     local, at, domain = text.rpartition("@")
     try:
         if at and local:

@@ -1,9 +1,11 @@
 """Sending TLS reports to the owners of recipient domains that ask for them (RFC 8460).
 
 A round plans what is owed of the last days, takes what is due, asks the DNS who wants it, and sends it: by
-mail, which is queued and signed like any other of the operator's, and by HTTPS, from here. What is asked of
-the network is asked between transactions. The mail wants no TLS and is reported under no policy, so that a
-broken TLS does not keep the news of it back, and the next report does not tell of this one (RFC 8460 §5.3).
+mail, which is queued and signed like any other of the operator's, and then by HTTPS, from here, all at once,
+so that a host that does not answer keeps no other's report back, and the round ends before its lease does.
+What is asked of the network is asked between transactions. The mail wants no TLS and is reported under no
+policy, so that a broken TLS does not keep the news of it back, and the next report does not tell of this one
+(RFC 8460 §5.3).
 """
 
 from __future__ import annotations
@@ -40,8 +42,18 @@ _GRACE = timedelta(minutes=10)  # after midnight, until all workers have stored 
 _SPREAD = timedelta(hours=4)  # RFC 8460 §4.1
 _DAYS = 3  # that are planned, for an installation that stood still
 _LEASE = timedelta(minutes=15)
+POSTS_AT_ONCE = 20  # a minute at most for each: five for the most that 20 domains can ask for
 _MOST_TRIES = 8
 _AGAIN = timedelta(minutes=20)  # doubled with every try: 8 of them take two days
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """A report that goes to these URLs. content: packed."""
+
+    owed: Owed
+    urls: Sequence[str]
+    content: bytes
 
 
 class Network(Protocol):
@@ -92,7 +104,13 @@ class TlsReporter:
         if not owed:
             return 0
         answers = asyncio.run(self._asked([one.domain for one in owed]))
-        return sum(self._try(one, answer, operator) for one, answer in zip(owed, answers, strict=True))
+        posts: list[_Post] = []
+        queued = sum(
+            self._try(one, answer, operator, posts) for one, answer in zip(owed, answers, strict=True)
+        )
+        if posts:
+            self._post(posts)
+        return queued
 
     def _plan(self) -> None:
         """Once for each day that is over; a repeat by another process changes nothing."""
@@ -121,17 +139,17 @@ class TlsReporter:
             await network.close()
         return [_wanted(answer) for answer in answers]
 
-    def _try(self, owed: Owed, wanted: Wanted | str, operator: Operator) -> bool:
+    def _try(self, owed: Owed, wanted: Wanted | str, operator: Operator, posts: list[_Post]) -> bool:
         try:
-            return self._send(owed, wanted, operator)
+            return self._send(owed, wanted, operator, posts)
         except StoreUnavailable:
             raise
         except Exception:  # noqa: BLE001 - our own bug with this one must not keep back the others
             _log.exception("tls_reports.failed", domain=owed.domain, day=owed.day)
             return False
 
-    def _send(self, owed: Owed, wanted: Wanted | str, operator: Operator) -> bool:
-        """Whether a mail was queued."""
+    def _send(self, owed: Owed, wanted: Wanted | str, operator: Operator, posts: list[_Post]) -> bool:
+        """Whether a mail was queued. What is left to be posted comes to `posts`."""
         if isinstance(wanted, str):
             self._put_off(owed, wanted)
             return False
@@ -155,21 +173,35 @@ class TlsReporter:
             if is_queued:
                 _log.info("tls_reports.queued", domain=owed.domain, day=owed.day, message_id=carrier.id)
         if wanted.urls:
-            self._post(owed, wanted.urls, content)
+            posts.append(_Post(owed, wanted.urls, content))
         return is_queued
 
-    def _post(self, owed: Owed, urls: Sequence[str], content: bytes) -> None:
-        failures = [why for why in asyncio.run(self._posted(urls, content)) if why is not None]
-        if failures:
-            self._put_off(owed, failures[0])
-            return
-        sending.settle(self.store, owed, sending.SENT)
-        _log.info("tls_reports.posted", domain=owed.domain, day=owed.day)
+    def _post(self, posts: Sequence[_Post]) -> None:
+        for post, failure in zip(posts, asyncio.run(self._posted(posts)), strict=True):
+            if failure is not None:
+                self._put_off(post.owed, failure)
+                continue
+            sending.settle(self.store, post.owed, sending.SENT)
+            _log.info("tls_reports.posted", domain=post.owed.domain, day=post.owed.day)
 
-    async def _posted(self, urls: Sequence[str], content: bytes) -> list[str | None]:
-        network = self.network()
+    async def _posted(self, posts: Sequence[_Post]) -> list[str | None]:
+        """Why each failed, in order; None: all of its URLs took it."""
+        network, turn = self.network(), asyncio.Semaphore(POSTS_AT_ONCE)
+
+        async def posted(url: str, content: bytes) -> str | None:
+            async with turn:
+                return await network.post(url, content)
+
+        async def failure_of(post: _Post) -> str | None:
+            try:
+                answers = await asyncio.gather(*(posted(url, post.content) for url in post.urls))
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("tls_reports.failed", domain=post.owed.domain, day=post.owed.day)
+                return "our own fault: see the log"
+            return next((why for why in answers if why is not None), None)
+
         try:
-            return list(await asyncio.gather(*(network.post(url, content) for url in urls)))
+            return list(await asyncio.gather(*map(failure_of, posts)))
         finally:
             await network.close()
 

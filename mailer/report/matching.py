@@ -11,11 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from mailer import ids
 from mailer.compose.verp import TokenKeys
 from mailer.ids import MalformedId
+from mailer.policy.suppressionkey import canonical
 from mailer.queue import returned
 from mailer.queue.returned import Claimed, Known
 from mailer.report.consequences import folded
@@ -78,7 +79,7 @@ def _by_envelope_id(connection: Connection, envid: str, named: list[str], came_t
     tenant_id = _tenant_of(connection, came_to.rpartition("@")[2].lower())
     if tenant_id is None:
         return None
-    return _of_newest(connection, tenant_id, named, message.c.envid, envid)
+    return _of_newest(connection, tenant_id, named, message.c.envid == envid)
 
 
 def _by_message_id(connection: Connection, message_id: str, named: list[str]) -> Known | None:
@@ -90,25 +91,41 @@ def _by_message_id(connection: Connection, message_id: str, named: list[str]) ->
     tenant_id = _tenant_of(connection, message_id.rpartition("@")[2].lower())
     if tenant_id is None:
         return None
-    return _of_newest(connection, tenant_id, named, message.c.rfc_message_id, f"<{message_id}>")
+    return _of_newest(connection, tenant_id, named, message.c.rfc_message_id == f"<{message_id}>")
 
 
 def _of_newest(
-    connection: Connection, tenant_id: int, named: list[str], column: Column[str], wanted: str
+    connection: Connection, tenant_id: int, named: list[str], is_meant: ColumnElement[bool]
 ) -> Known | None:
-    """The tenant's newest recipient of one of the addresses whose message has `wanted` in `column`."""
+    """The tenant's newest recipient of one of the addresses whose message is meant."""
     for address in named[:_ADDRESSES]:
-        newest = (
-            select(recipient.c.id, column)
-            .join(message, message.c.id == recipient.c.message_id)
-            .where(recipient.c.tenant_id == tenant_id, recipient.c.address == address)
-            .order_by(recipient.c.message_id.desc())
-            .limit(_MOST)
-        )
-        for recipient_id, said in connection.execute(newest):
-            if said == wanted:
-                return returned.known(connection, recipient_id)
+        for spelling in dict.fromkeys((address, canonical(address))):
+            found = _among_newest(connection, tenant_id, spelling, is_meant)
+            if found is not None:
+                return returned.known(connection, found)
     return None
+
+
+def _among_newest(
+    connection: Connection, tenant_id: int, address: str, is_meant: ColumnElement[bool]
+) -> int | None:
+    """The recipient among the newest to the address whose message is meant."""
+    # Chosen before their messages are looked at: in a join of all, PostgreSQL may walk every message from the
+    # newest on until it meets one to the address, which may get none any more.
+    newest = (
+        select(recipient.c.id, recipient.c.message_id)
+        .where(recipient.c.tenant_id == tenant_id, recipient.c.address == address)
+        .order_by(recipient.c.message_id.desc())
+        .limit(_MOST)
+        .subquery()
+    )
+    wanted = (
+        select(newest.c.id)
+        .join(message, message.c.id == newest.c.message_id)
+        .where(is_meant)
+        .order_by(newest.c.message_id.desc())
+    )
+    return connection.execute(wanted.limit(1)).scalar()
 
 
 def _own_message(message_id: str) -> int | None:

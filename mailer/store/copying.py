@@ -7,11 +7,12 @@ and in the buffer of libpq, which never shrinks again.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
-from sqlalchemy import BigInteger, Boolean, Connection, Integer, Table
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator
 
@@ -22,22 +23,29 @@ _PIECE = 256 * 1024
 _HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 _TAIL = struct.pack("!h", -1)
 _NULL = struct.pack("!i", -1)
+_LENGTH = struct.Struct("!i").pack
 
 
 def insert_in_pieces(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
     """`row`, a value for each column of `table`, is inserted. Raises what SQLAlchemy would."""
-    _copy(connection, table, _pieces(table, row))
+    _copy(connection, table, _pieces(table, row), [column.name for column in table.columns])
 
 
-def insert_rows(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Each with a value for each column of `table`, in their order, of integers and short texts. Raises what
-    SQLAlchemy would."""
-    _copy(connection, table, _blocks(table, rows))
+def insert_rows(
+    connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Each with a value for each of the columns `names`, in their order, of integers and short texts; other
+    columns stay empty. Raises what SQLAlchemy would."""
+    _copy(connection, table, _blocks([table.c[name] for name in names], rows), names)
 
 
-def _copy(connection: Connection, table: Table, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
-    names = ", ".join(column.name for column in table.columns)
-    statement = f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)"
+def _copy(
+    connection: Connection,
+    table: Table,
+    pieces: Iterable[bytes | bytearray | memoryview],
+    names: Sequence[str],
+) -> None:
+    statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
     driver: Any = connection.connection.driver_connection
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
@@ -51,15 +59,14 @@ def _copy(connection: Connection, table: Table, pieces: Iterable[bytes | bytearr
         raise wrapped from error
 
 
-def _blocks(table: Table, rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes | bytearray]:
-    head, null = struct.pack("!h", len(table.columns)), _NULL
-    packers = [(c.name, _of_short(c.type)) for c in table.columns]
+def _blocks(columns: Sequence[Column[Any]], rows: Iterable[Sequence[Any]]) -> Iterator[bytes | bytearray]:
+    head, null = struct.pack("!h", len(columns)), _NULL
+    packers = [_of_short(column.type) for column in columns]
     yield _HEAD
     block = bytearray()
     for row in rows:
         block += head
-        for name, pack in packers:
-            value = row[name]
+        for pack, value in zip(packers, row, strict=True):
             block += null if value is None else pack(value)
         if len(block) >= _PIECE:
             yield block
@@ -72,17 +79,15 @@ def _of_short(kind: Any) -> Callable[[Any], bytes]:
     if isinstance(kind, TypeDecorator):
         kind = kind.impl
     if isinstance(kind, BigInteger):
-        long = struct.Struct("!iq").pack
-        return lambda value: long(8, value)
+        return partial(struct.Struct("!iq").pack, 8)
     if isinstance(kind, Integer):
-        short = struct.Struct("!ii").pack
-        return lambda value: short(4, value)
+        return partial(struct.Struct("!ii").pack, 4)
     return _text
 
 
 def _text(value: str) -> bytes:
     octets = value.encode()
-    return len(octets).to_bytes(4) + octets
+    return _LENGTH(len(octets)) + octets
 
 
 def _pieces(table: Table, row: Mapping[str, Any]) -> Iterator[bytes | memoryview]:

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.compose.address import AddressError, Mailbox, parse_addr_spec, parse_mailbox
+from mailer.compose.address import (
+    AddressError,
+    Mailbox,
+    ordinary_addr_spec,
+    parse_addr_spec,
+    parse_mailbox,
+)
 from tests.compose.drafts import mailboxes
 
 _VECTORS = Path(__file__).parents[2] / "../shared/corpora/mime/mail-parser-fields/address.json"
@@ -196,6 +202,22 @@ def test_reading_never_raises_anything_but_address_error(text: str) -> None:
     assert mailbox.domain == mailbox.domain.lower()
     assert unicodedata.is_normalized("NFC", mailbox.local)
     assert not set(mailbox.addr_spec + mailbox.display_name) & set("\r\n\x00")
+
+
+@given(
+    mailboxes().map(lambda mailbox: mailbox.addr_spec)
+    | st.from_regex(r"[a-zA-Z.]{1,70}@[A-Z-a-z.0-9]{1,260}")
+)
+def test_the_short_way_of_an_ordinary_address_ends_where_the_long_one_does(text: str) -> None:
+    short = ordinary_addr_spec(text)
+
+    assert short is None or short == parse_mailbox(text).addr_spec
+
+
+def test_nearly_every_address_goes_the_short_way() -> None:
+    texts = ["ada@example.org", "Ada.L+tag@Mail.Example.ORG", "o'brien@xn--bcher-kva.example"]
+
+    assert [ordinary_addr_spec(text) for text in texts] == [parse_mailbox(text).addr_spec for text in texts]
 
 
 @given(st.text(min_size=1, max_size=40))

@@ -1,11 +1,13 @@
-"""The parsers of reports that programs send."""
+"""The parsers of reports that programs send, and of what domains publish about TLS."""
 
 from __future__ import annotations
 
 import gzip
 import json
+from contextlib import suppress
 
 from mailer.policy.tls_report_record import wanted_by
+from mailer.policy.tls_sts import LONGEST_AGE, StsError, StsMode, parse_policy, record_id
 from mailer.report.formats import dmarc, dmarc_failure, tlsrpt, unpack, xarf
 from tests.fuzz.harness import Target
 from tests.report.test_formats import FIELDS, XARF, aggregate, record, tls, zipped
@@ -35,10 +37,29 @@ _FIELD_WORDS = (
     b"Reported-Domain: ", b"Arrival-Date: ", b"Source-IP: ", b"[", b"\xff", b"\0", b" ", b"99 Feb 0000",
 )  # fmt: skip
 _RECORD_WORDS = (b"rua=", b";", b",", b"=", b"%", b"mailto:", b"https://", b"[", b"?")
+_POLICY = b"version: STSv1\r\nmode: enforce\r\nmx: mx.a.example\r\nmx: *.b.example\r\nmax_age: 604800\r\n"
+_STS_WORDS = (
+    b"v=STSv1;", b"id=", b";", b"=", b" ", b"\t", b"version:", b"STSv1", b"mode:", b"testing", b"none",
+    b"mx:", b"*.", b".", b"max_age:", b"9", b"31557600", b"\r", b"\n", b"\r\n", b":", b"\0", b"\xe9",
+)  # fmt: skip
 
 
 def _record(content: bytes) -> None:
     wanted_by(["v=TLSRPTv1;" + content.decode("latin-1")])
+
+
+def _sts_record(content: bytes) -> None:
+    record_id([content.decode("latin-1")])
+
+
+def _sts_policy(content: bytes) -> None:
+    with suppress(StsError):
+        policy = parse_policy(content.decode("latin-1"))
+        assert policy.mx or policy.mode is StsMode.NONE
+        assert 0 <= policy.max_age <= LONGEST_AGE
+        # What is kept and told in reports reads as the same.
+        again = parse_policy("\n".join(policy.lines))
+        assert (again.mode, again.mx, again.max_age) == (policy.mode, policy.mx, policy.max_age)
 
 
 FORMAT_TARGETS = (
@@ -48,4 +69,6 @@ FORMAT_TARGETS = (
     Target("tlsrpt", tlsrpt.parse, (_JSON, *_PACKED), _JSON_WORDS),
     Target("xarf", xarf.parse, (json.dumps(XARF).encode(),), _JSON_WORDS),
     Target("tls-record", _record, (b" rua=mailto:a@b.example,https://c.example/",), _RECORD_WORDS),
+    Target("sts-record", _sts_record, (b"v=STSv1; id=20160831085700Z;",), _STS_WORDS),
+    Target("sts-policy", _sts_policy, (_POLICY, _POLICY.replace(b"\r\n", b"\n")), _STS_WORDS),
 )  # fmt: skip

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.format_targets import FORMAT_TARGETS
 from tests.fuzz.harness import FINDINGS, SECONDS, Target, hammer, judge
 from tests.fuzz.targets import TARGETS
 
+EACH_SECONDS = SECONDS / len((*TARGETS, *FORMAT_TARGETS))
 
-@pytest.mark.timeout(SECONDS / len(TARGETS) + 120)
+
+@pytest.mark.timeout(EACH_SECONDS + 120)
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_no_input_makes_it_raise_or_stall(target: Target) -> None:
-    assert hammer(target, SECONDS / len(TARGETS)) > 0
+    assert hammer(target, EACH_SECONDS) > 0
 
 
 def kept() -> list[tuple[Target, Path]]:

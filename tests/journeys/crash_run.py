@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.journeys.inbox_receiver import InboxReceiver
-from tests.support.faults import Fault, Receiver, Scene, Server, Struck, set_clock, strike
+from tests.support.faults import Fault, Receiver, Scene, Server, Struck, strike
 from tests.support.instance import Instance, Ledger, installed, wait_for
 from tests.support.load import MIXED, Accepted, Load, LoadPlan, running_load
 from tests.support.processes import free_port
 from tests.support.reconcile import Findings, Notices, Told, reconcile
 from tests.support.sink import UNANSWERED, DotRead, Sink, running_sink
+from tests.support.stepping import set_clock, stepped
 from tests.support.tcp_proxy import CommitThief
 
 SEED = int(os.environ.get("CRASH_SEED", "20261122"))
@@ -184,30 +185,9 @@ def _settings(sink: Sink | None, plan: CrashPlan, step_file: Path) -> dict[str, 
         "MAILER_SMTP_TIMEOUT_DATA_START": f"{_DOT_SECONDS:g}",
         "MAILER_SMTP_TIMEOUT_DATA_DONE": f"{_DOT_SECONDS:g}",
     }
-    stepped = (
-        {}
-        if not plan.clock
-        else {
-            "LD_PRELOAD": _libfaketime(),
-            "FAKETIME_TIMESTAMP_FILE": str(step_file),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-            # libfaketime takes each timed wait in hand, those for the interpreter's lock too: threads that
-            # wait on the processor of the one that runs leave it too little to keep its lease.
-            "MAILER_ONE_PROCESSOR": "false",
-        }
-    )
     if sink is not None:
         common["MAILER_ROUTES"] = f"*=127.0.0.1:{sink.port};tls=none"
-    return common | stepped | dict(plan.settings)
-
-
-def _libfaketime() -> str:
-    """Steps the wall clock of running processes, and leaves the monotonic clock alone."""
-    found = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    assert found, "libfaketime is missing: apt-get install faketime"
-    return str(found)
+    return common | (stepped(step_file) if plan.clock else {}) | dict(plan.settings)
 
 
 def _run(folder: Path, plan: CrashPlan, receiver: Receiver, instance: Instance, step_file: Path) -> Reckoning:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -11,8 +12,10 @@ from mailer import clock
 from mailer.queue import suppressionfile, suppressionlist, verify
 from mailer.queue.suppressionfile import Importer, NoList, Outcome
 from mailer.queue.suppressionlist import Wanted
+from mailer.store import StoreUnavailable
 from mailer.store.tables import suppression
 from tests.support.mailroom import KEYS, Mailroom
+from tests.support.returning import Fragile
 
 HEAD = "address,stream,reason,note,created_at,expires_at\n"
 
@@ -64,6 +67,38 @@ def test_it_may_be_read_again_and_overlap(room: Mailroom) -> None:
 
     assert (first.added, first.known) == (12_000, 0)
     assert (second.added, second.known) == (1, 12_001)
+
+
+def test_what_was_read_before_a_fault_of_the_whole_file_stands(room: Mailroom) -> None:
+    good = [HEAD, *(f"user{n}@example.org\n" for n in range(45_000))]
+    with pytest.raises(NoList):
+        read(room, [*good, "x" * 9000 + "\n"])
+    with room.store.read() as connection:
+        standing = len(connection.execute(select(suppression.c.id)).all())
+
+    again = read(room, good)
+
+    assert 40_000 <= standing <= 45_000
+    assert (again.added, again.known) == (45_000 - standing, standing)
+
+
+def test_a_database_that_goes_away_is_told_and_the_file_may_be_read_again(room: Mailroom) -> None:
+    """Whatever piece it was that did not reach it."""
+    good = [HEAD, *(f"user{n}@example.org\n" for n in range(65_000))]
+    away = Fragile(room.store)
+
+    def lines() -> Iterator[str]:
+        for number, line in enumerate(good):
+            if number == 30_000:
+                away.away_for = 100
+            yield line
+
+    with pytest.raises(StoreUnavailable):
+        read(replace(room, store=away), lines())  # type: ignore[arg-type]  # speaks as one
+    again = read(room, good)
+
+    assert 0 < again.known < 65_000
+    assert again.added + again.known == 65_000
 
 
 @pytest.mark.parametrize("head", ["EMAIL,when\n", "\ufeffRecipient\n", "name, Address \n"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import Message
@@ -34,16 +35,23 @@ from mailer.store import Store
 from mailer.store.tables import message, recipient
 from tests.compose.verifiers import dkimpy_verdicts
 from tests.support.certificates import server_context, trusting_context
-from tests.support.dns_server import DnsServer, Zone
+from tests.support.dns_server import DnsServer
+from tests.support.instance import wait_for
+from tests.support.receiver import Answer, receiving
 from tests.support.report_collector import ReportCollector
 from tests.support.submitters import OPERATOR, Submitters
 
 DAY = "2026-11-20"
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 RECORD = ("_smtp._tls.example.net", "TXT")
+KIND = ResultKind(
+    day=DAY, domain="example.net", policy_type="sts", policy_domain="example.net",
+    policy_lines=("version: STSv1",), result="success", mx_host="mx.example.net", mx_ip="192.0.2.1",
+    sending_ip="198.51.100.1", reason="",
+)  # fmt: skip
 
 
-def asking(*places: str) -> Zone:
+def asking(*places: str) -> dict[tuple[str, str], Sequence[str]]:
     return {RECORD: [f'"v=TLSRPTv1; rua={",".join(places)}"']}
 
 
@@ -102,12 +110,7 @@ class Office:
 @pytest.fixture
 def office(store: Store, tmp_path: Path) -> Office:
     made = Office(Submitters.furnish(store), tmp_path)
-    kind = ResultKind(
-        day=DAY, domain="example.net", policy_type="sts", policy_domain="example.net",
-        policy_lines=("version: STSv1",), result="success", mx_host="mx.example.net", mx_ip="192.0.2.1",
-        sending_ip="198.51.100.1", reason="",
-    )  # fmt: skip
-    tlsresults.add(store, {kind: 9})
+    tlsresults.add(store, {KIND: 9})
     return made
 
 
@@ -228,6 +231,32 @@ async def test_what_https_refuses_is_sent_again_but_not_its_mail(office: Office)
 
     assert (first, office.states()) == ([("example.net", "due", 1)], [("example.net", "sent", 2)])
     assert (len(collector.taken), len(office.mails())) == (2, 1)
+
+
+async def test_a_host_that_does_not_answer_keeps_no_other_report_back(office: Office) -> None:
+    """Neither mail nor a post, though its own report was due before theirs."""
+    tlsresults.add(office.store, {replace(KIND, domain=d): 1 for d in ("example.com", "example.org")})
+    turns, silent, tls = iter((2, 1, 3)), threading.Event(), server_context(office.folder)
+    sending.plan(office.store, DAY, lambda: office.now - timedelta(hours=1, minutes=-next(turns)))
+    with (
+        receiving(lambda call: Answer(after=silent), tls=tls) as receiver,
+        ReportCollector(tls) as collector,
+    ):
+        others = {
+            ("_smtp._tls.example.org", "TXT"): ['"v=TLSRPTv1; rua=mailto:tls@example.org"'],
+            ("_smtp._tls.example.com", "TXT"): [f'"v=TLSRPTv1; rua={collector.url}"'],
+        }
+        async with DnsServer(asking(receiver.url) | others) as dns:
+            sent = asyncio.create_task(asyncio.to_thread(office.reporter(dns).send))
+            await asyncio.to_thread(
+                wait_for, "both posts", lambda: receiver.calls and collector.taken, within_seconds=20
+            )
+            mailed = [m.address for m in office.mails()]
+            silent.set()
+            await sent
+
+    assert mailed == ["tls@example.org"]
+    assert office.states() == [(d, "sent", 1) for d in ("example.com", "example.net", "example.org")]
 
 
 async def test_a_url_inside_is_not_dialled(office: Office) -> None:

@@ -111,7 +111,7 @@ def _made(
         .issuer_name(above.subject if above is not None else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(min(ends, clock.now()) - timedelta(days=1))
+        .not_valid_before(min(ends, clock.now()) - timedelta(days=7))  # some tests play in days past
         .not_valid_after(ends)
     )
     for extension, critical in extensions:

@@ -19,6 +19,7 @@ from typing import Protocol
 from tests.support.instance import Instance, Ledger, pause, wait_for
 from tests.support.load import Load
 from tests.support.sink import DotRead, Status
+from tests.support.stepping import LOOKS_SECONDS, set_clock
 from tests.support.tcp_proxy import CommitThief, Cut
 
 SLACK_SECONDS = 4.0  # for two busy cores, beside lease and sweep
@@ -343,17 +344,10 @@ def step_clock(offset_seconds: int) -> Fault:
         assert scene.step_file is not None
         seen = _aim(scene, [])
         set_clock(scene.step_file, offset_seconds)
-        pause(1.5)  # libfaketime looks at its file once a second
+        pause(LOOKS_SECONDS)
         return seen, None
 
     return Fault(f"clock at {offset_seconds:+d} s", hit)
-
-
-def set_clock(step_file: Path, offset_seconds: int) -> None:
-    """Written whole, so that nobody reads half an offset."""
-    half = step_file.with_suffix(".part")
-    half.write_text(f"{offset_seconds:+d}\n")
-    half.rename(step_file)
 
 
 def lose_commit(cut: Cut, *, touching: str, count: int = 2) -> Fault:

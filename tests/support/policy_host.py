@@ -25,10 +25,12 @@ class Page:
 class PolicyHost:
     """pages: by host name, without its port. asked: (host, path) in order."""
 
-    def __init__(self, pages: dict[str, Page], tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, pages: dict[str, Page], tls: ssl.SSLContext, place: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
         self.pages = pages
         self.asked: list[tuple[str, str]] = []
-        self._server = _Server(self)
+        self._server = _Server(self, place)
         self.port = int(self._server.server_address[1])
         self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -39,8 +41,11 @@ class PolicyHost:
 
 
 @contextmanager
-def policies(pages: dict[str, Page], tls: ssl.SSLContext) -> Iterator[PolicyHost]:
-    host = PolicyHost(pages, tls)
+def policies(
+    pages: dict[str, Page], tls: ssl.SSLContext, place: tuple[str, int] = ("127.0.0.1", 0)
+) -> Iterator[PolicyHost]:
+    """place: address and port; 0: any that is free."""
+    host = PolicyHost(pages, tls, place)
     try:
         yield host
     finally:
@@ -51,9 +56,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, host: PolicyHost) -> None:
+    def __init__(self, host: PolicyHost, place: tuple[str, int]) -> None:
         self.host = host
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(place, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """The client went away, or did not like the certificate."""

@@ -63,11 +63,14 @@ postlog   unix-dgram n - n - 1 postlogd
 
 
 class Postfix(Server):
-    """options: lines of main.cf beside those that every one has."""
+    """options: lines of main.cf beside those that every one has.
+
+    at  an address of this machine at whose port 25 it listens as well
+    """
 
     name = "postfix"
 
-    def __init__(self, host: str, options: Mapping[str, str]) -> None:
+    def __init__(self, host: str, options: Mapping[str, str], *, at: str | None = None) -> None:
         super().__init__()
         self._host = host
         self._program = _program("postfix", "postfix")
@@ -88,7 +91,10 @@ class Postfix(Server):
         }
         lines = [f"{name} = {value}\n" for name, value in {**_MAIN, **own, **options}.items()]
         (self.folder / "etc/main.cf").write_text("".join(lines))
-        (self.folder / "etc/master.cf").write_text(_MASTER.format(port=self.port))
+        master = _MASTER.format(port=self.port)
+        if at is not None:
+            master += f"{at}:25 inet n - n - - smtpd\n"
+        (self.folder / "etc/master.cf").write_text(master)
 
     @property
     def url(self) -> str:
@@ -141,8 +147,11 @@ def smart_host_client(port: int, key: str, *, certificate: Path | None) -> Postf
 class Mx(Postfix):
     """Takes mail for every domain and keeps it in one maildir. refuses: a mailbox that it does not have."""
 
-    def __init__(self, *, certificate: Path | None, refuses: str = "nobody@example.net") -> None:
-        """certificate: PEM file with key; None: no TLS is offered."""
+    def __init__(
+        self, *, certificate: Path | None, refuses: str = "nobody@example.net", at: str | None = None
+    ) -> None:
+        """certificate: PEM file with key; None: no TLS is offered. at: an address of this machine whose port
+        25 takes mail from any other."""
         account = pwd.getpwnam("nobody")
         options = {
             "virtual_mailbox_domains": "static:all",
@@ -156,7 +165,9 @@ class Mx(Postfix):
         }
         if certificate is not None:
             options |= {"smtpd_tls_security_level": "may", "smtpd_tls_chain_files": str(certificate)}
-        super().__init__("mx.example.net", options)
+        if at is not None:
+            options |= {"mynetworks": "0.0.0.0/0"}
+        super().__init__("mx.example.net", options, at=at)
         boxes = self.folder / "mail"
         boxes.mkdir()
         os.chown(boxes, account.pw_uid, account.pw_gid)
