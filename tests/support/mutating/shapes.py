@@ -1,0 +1,329 @@
+"""What a mail is wrapped in: its fields, its parts, their encodings, and the message that it returns."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+
+from tests.support.mutating.entity import Entity, as_base64, as_quoted_printable, decoded, put_text, text_of
+
+_TRACE = ("received", "return-path", "from ", "resent-", "delivered-to")
+_ENCODABLE = frozenset({"text/plain", "text/html", "message/delivery-status", "message/feedback-report"})
+_STATUS_NAMES = re.compile(r"^(reporting-mta|final-recipient|action|status|remote-mta|diagnostic-code)\b", re.I)
+
+
+def header_case(mail: Entity, dice: random.Random) -> None:
+    """RFC 5322 §1.2.2: names of fields have no case."""
+    how = dice.choice([str.upper, str.lower, str.title])
+    for part in mail.walk():
+        for at, each in enumerate(part.fields):
+            name, colon, value = each.partition(":")
+            if colon and not each.startswith("From "):
+                part.fields[at] = f"{how(name)}:{value}"
+
+
+def header_order(mail: Entity, dice: random.Random) -> None:
+    """RFC 5322 §3.6: the order of fields means nothing, but for those of the trace."""
+    for part in mail.walk():
+        free = [at for at, each in enumerate(part.fields) if not each.lower().startswith(_TRACE)]
+        moved = dice.sample(free, len(free))
+        part.fields = [
+            part.fields[dict(zip(free, moved, strict=True)).get(at, at)] for at in range(len(part.fields))
+        ]
+
+
+def refolded(mail: Entity, dice: random.Random) -> None:
+    """RFC 5322 §2.2.3: at any white space, with a tab or spaces."""
+    for part in mail.walk():
+        for at, each in enumerate(part.fields):
+            name, colon, value = each.partition(":")
+            if not colon or each.startswith("From "):
+                continue
+            fold = dice.choice(["\n\t", "\n ", "\n        "])
+            words = re.sub(r"\n[ \t]+", " ", value).strip().split(" ")
+            made = words[0] + "".join((fold if dice.random() < 0.4 else " ") + word for word in words[1:] if word)
+            part.fields[at] = f"{name}: {made}"
+
+
+def unfolded(mail: Entity, dice: random.Random) -> None:
+    """Each field on one line, as long as it is."""
+    for part in mail.walk():
+        part.fields = [re.sub(r"\n[ \t]+", " ", each) for each in part.fields]
+
+
+def line_ends(mail: Entity, dice: random.Random) -> None:
+    mail.crlf = not mail.crlf
+
+
+def trailing_blanks(mail: Entity, dice: random.Random) -> None:
+    for part in mail.walk():
+        if part.encoding not in {"base64", "quoted-printable"} and not part.boundary:
+            part.body = re.sub(
+                r"(?<=\S)\n", lambda _: dice.choice(["\n", " \n", "  \n", "\t\n"]), part.body
+            )
+
+
+def boundaries(mail: Entity, dice: random.Random) -> None:
+    for part in mail.walk():
+        if part.boundary:
+            new = dice.choice(["=_NextPart_{:08x}", "{:x}.{:d}/mx.relay.example", "b{:d}"]).format(
+                dice.randrange(16**8), dice.randrange(10**9)
+            )
+            if new in part.preamble or any(new in text_of(child) for child in part.children):
+                continue
+            given = next(f for f in part.fields if f.lower().startswith("content-type"))
+            at = part.fields.index(given)
+            part.fields[at] = re.sub(
+                r'(boundary\s*=\s*)(?:"[^"\n]*"|[^\s;"]+)', lambda m: f'{m[1]}"{new}"', given, flags=re.I
+            )
+            part.closing = part.closing.replace(f"--{part.boundary}--", f"--{new}--", 1)
+            part.boundary = new
+
+
+def _encode(mail: Entity, encode: Callable[[str], str], name: str) -> None:
+    for part in mail.walk():
+        kind = part.type or "text/plain"
+        if part.boundary or kind not in _ENCODABLE or not part.body or not part.gap:
+            continue
+        if part is mail and not part.get("content-type") and _holds_header(part.body):
+            continue  # what follows is read as a message's own; hosts that do this encode nothing
+        text = decoded(part)
+        part.put("Content-Transfer-Encoding", name)
+        part.body = encode(text)
+
+
+def _holds_header(body: str) -> bool:
+    return bool(re.search(r"^--\S+\nContent-", body, re.MULTILINE | re.IGNORECASE))
+
+
+def quoted_printable(mail: Entity, dice: random.Random) -> None:
+    """RFC 2045 §6.7, with soft line breaks anywhere, and letters encoded that need not be."""
+    _encode(
+        mail, lambda text: as_quoted_printable(text, lambda: dice.randint(20, 75), dice), "quoted-printable"
+    )
+
+
+def base64(mail: Entity, dice: random.Random) -> None:
+    width = dice.choice([60, 64, 72, 76])
+    _encode(mail, lambda text: as_base64(text, width), dice.choice(["base64", "BASE64", "Base64"]))
+
+
+def unencoded(mail: Entity, dice: random.Random) -> None:
+    """RFC 6152: octets as they are."""
+    _encode(mail, lambda text: text, dice.choice(["8bit", "8BIT", "binary"]))
+
+
+def charset_named(mail: Entity, dice: random.Random) -> None:
+    """ASCII is ASCII in all of these."""
+    for part in mail.walk():
+        if part.is_plain() and part.body.isascii() and part.charset in {"", "us-ascii"}:
+            if decoded(part).isascii() and part.gap and not (part is mail and _holds_header(part.body)):
+                name = dice.choice(["utf-8", '"UTF-8"', "iso-8859-1", "ISO-8859-15", "windows-1252"])
+                given = re.sub(r'\s*;\s*charset\s*=\s*("[^"]*"|[^\s;]+)', "", part.get("content-type"), flags=re.I)
+                part.put("Content-Type", f"{given or 'text/plain'}; charset={name}")
+
+
+def charset_changed(mail: Entity, dice: random.Random) -> None:
+    """The same characters by other octets."""
+    for part in mail.walk():
+        text = decoded(part)
+        if not part.is_plain() or part.charset in {"", "us-ascii"}:
+            continue
+        try:
+            characters = text.encode("latin-1").decode(part.charset)
+            octets = characters.encode(dice.choice(["utf-8", "utf-8", "gb18030", "iso-2022-jp"]))
+        except (LookupError, UnicodeError):
+            continue
+        for name in ("iso-2022-jp", "utf-8", "gb18030"):
+            try:
+                if octets.decode(name) == characters:
+                    break
+            except UnicodeError:
+                continue
+        part.put("Content-Type", re.sub(r'(charset\s*=\s*)("[^"]*"|[^\s;]+)', rf"\1{name}", part.get("content-type"), flags=re.I))
+        part.put("Content-Transfer-Encoding", part.encoding or "8bit")
+        put_text(part, octets.decode("latin-1"))
+
+
+_MORE = (
+    "Received: from edge.forwarder.example (edge.forwarder.example [203.0.113.77])\n"
+    "\tby mx.ours.example (Postfix) with ESMTPS id 4F2C81A09B\n\tfor <in@ours.example>; Tue, 3 Nov 2026 08:15:12 +0100 (CET)",
+    "Received: by edge.forwarder.example (8.17.1/8.17.1/Submit) id 5A3Fx0021987; Tue, 3 Nov 2026 07:15:10 GMT",
+)
+_OTHERS = (
+    "X-Spam-Status: No, score=-0.2 required=5.0 tests=BAYES_40 autolearn=no",
+    "X-Virus-Scanned: Debian amavisd-new at forwarder.example",
+    "ARC-Seal: i=1; a=rsa-sha256; d=forwarder.example; s=arc; t=1793690110; cv=none; b=QmFzZTY0\n\tYW5kIG1vcmU=",
+    "ARC-Authentication-Results: i=1; mx.forwarder.example; spf=pass; dkim=none; dmarc=none",
+    "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=forwarder.example; s=s1;\n"
+    "\th=from:to:subject; bh=Zm9v; b=YmFy",
+    "X-Originating-IP: [203.0.113.78]",
+    "X-MS-Exchange-Organization-SCL: -1",
+    "X-Loop: in@ours.example",
+    "Authentication-Results: mx.ours.example; spf=none smtp.helo=edge.forwarder.example",
+    "Delivered-To: in@ours.example",
+    "X-Envelope-To: <in@ours.example>",
+)
+
+
+def more_received(mail: Entity, dice: random.Random) -> None:
+    if mail.is_regular or mail.fields[:1]:
+        at = 1 if mail.fields and mail.fields[0].startswith("From ") else 0
+        mail.fields[at:at] = dice.sample(_MORE, dice.randint(1, len(_MORE)))
+
+
+def more_fields(mail: Entity, dice: random.Random) -> None:
+    """What hosts on the way add."""
+    for each in dice.sample(_OTHERS, 5):
+        at = 1 if mail.fields and mail.fields[0].startswith("From ") else 0
+        mail.fields.insert(dice.randint(at, len(mail.fields)), each)
+
+
+def _originals(mail: Entity) -> list[Entity]:
+    return [
+        part
+        for part in mail.walk()
+        if part.type in {"message/rfc822", "text/rfc822-headers"}
+        and not part.boundary
+        and "\n" in part.body
+        and part.encoding not in {"base64", "quoted-printable"}
+    ]
+
+
+def original_cut(mail: Entity, dice: random.Random) -> None:
+    """RFC 6522 §3: the header alone, as text/rfc822-headers. Of a message that is one itself it would lose all."""
+    for part in _originals(mail):
+        head, blank, body = part.body.lstrip("\n").partition("\n\n")
+        if part.type == "message/rfc822" and not _is_report(body, head):
+            part.put("Content-Type", "text/rfc822-headers")
+            part.body = head + "\n"
+
+
+def original_whole(mail: Entity, dice: random.Random) -> None:
+    """The header with some body behind it, as message/rfc822."""
+    for part in _originals(mail):
+        head, blank, body = part.body.lstrip("\n").partition("\n\n")
+        if not _is_report(body, head):
+            part.put("Content-Type", "message/rfc822")
+            part.body = f"{head}\n\nHello, this is our news of the month.\n\nYours, the shop\n"
+
+
+def _is_report(body: str, head: str) -> bool:
+    return bool(
+        re.search(r"multipart/report|failure notice|undeliver|returned mail|delivery|mailer-daemon", head, re.I)
+        or re.search(r"^(final-recipient|feedback-type)", body, re.I | re.M)
+    )
+
+
+def subject_prefixed(mail: Entity, dice: random.Random) -> None:
+    given = mail.get("subject")
+    if given and not given.lower().startswith("unsubscribe"):
+        mail.put("Subject", f"{dice.choice(['[SPAM]', '*****SPAM*****', '[EXT]', 'Fwd:', '[bounces]'])} {given}")
+
+
+def outer_text(mail: Entity, dice: random.Random) -> None:
+    """RFC 2046 §5.1.1: what stands before the first part, and behind the last, is not shown."""
+    if mail.boundary:
+        mail.preamble = dice.choice(
+            ["This is a multi-part message in MIME format.\n\n", "This is a MIME-encapsulated message\n\n", "\n", ""]
+        )
+        mail.closing = f"--{mail.boundary}--\n" + dice.choice(["", "\nend of the report\n", "\n\n\n"])
+
+
+def wrapped(mail: Entity, dice: random.Random) -> None:
+    """As a list or a gateway does that adds its own part: around it another multipart/mixed."""
+    if not mail.boundary or not mail.gap:
+        return
+    names = ("content-type", "content-transfer-encoding", "content-description")
+    inner = Entity(
+        fields=[each for each in mail.fields if each.partition(":")[0].strip().lower() in names],
+        boundary=mail.boundary, preamble=mail.preamble, children=mail.children, closing=mail.closing,
+    )  # fmt: skip
+    mail.fields = [each for each in mail.fields if each not in inner.fields]
+    mail.boundary = f"=_outer_{dice.randrange(10**9)}"
+    mail.fields.append(f'Content-Type: multipart/mixed; boundary="{mail.boundary}"')
+    mail.preamble, mail.children, mail.closing = "", [inner], f"--{mail.boundary}--\n"
+    if dice.random() < 0.5:
+        footer = Entity(fields=["Content-Type: text/plain; charset=us-ascii"], body="-- \nPassed on by edge.forwarder.example\n")
+        mail.children.append(footer)
+
+
+def without_version(mail: Entity, dice: random.Random) -> None:
+    """RFC 2045 §4 wants MIME-Version; hosts leave it out."""
+    mail.drop("mime-version")
+
+
+def _status_parts(mail: Entity) -> list[Entity]:
+    return [part for part in mail.walk() if part.type == "message/delivery-status" and not part.boundary]
+
+
+def status_order(mail: Entity, dice: random.Random) -> None:
+    """RFC 3464 §2.3: no order of the fields of a recipient is asked for."""
+    for part in _status_parts(mail):
+        groups = [_grouped(group) for group in re.split(r"\n[ \t]*\n", decoded(part).strip("\n"))]
+        if all(all(_STATUS_NAMES.match(f) or re.match(r"[A-Za-z-]+[ \t]*:", f) for f in g) for g in groups):
+            for group in groups[1:]:
+                dice.shuffle(group)
+            put_text(part, "\n\n".join("\n".join(group) for group in groups) + "\n")
+
+
+def _grouped(text: str) -> list[str]:
+    found: list[str] = []
+    for line in text.split("\n"):
+        if line[:1] in {" ", "\t"} and found:
+            found[-1] += "\n" + line
+        else:
+            found.append(line)
+    return found
+
+
+def status_written(mail: Entity, dice: random.Random) -> None:
+    """Case of names, brackets, blanks and comments in the fields of RFC 3464."""
+    for part in _status_parts(mail):
+        how = dice.choice([str.lower, str.upper, str.title])
+        made = []
+        for each in decoded(part).split("\n"):
+            name, colon, value = each.partition(":")
+            if not colon or each[:1] in {" ", "\t"}:
+                made.append(each)
+                continue
+            low = name.strip().lower()
+            if low in {"final-recipient", "original-recipient"} and "<" not in value and "(" not in value:
+                value = re.sub(
+                    r"^\s*rfc822\s*;\s*(\S+@\S+)\s*$",
+                    lambda m: dice.choice([" RFC822; {}", " rfc822;{}", " rfc822; <{}>", "  rfc822 ;  {}"]).format(m[1]),
+                    value, flags=re.I,
+                )  # fmt: skip
+            elif low == "status" and "(" not in value:
+                value = f"{value.rstrip()}{dice.choice(['', ' ', ' (permanent failure)'])}" if "5." in value else value
+            elif low == "action" and "(" not in value:
+                value = dice.choice([value, value.upper(), value.title()])
+            elif low in {"reporting-mta", "remote-mta"} and ";" in value and "(" not in value:
+                value = f"{value.rstrip()}{dice.choice(['', ' (its name)'])}"
+            made.append(f"{how(name)}:{value}")
+        put_text(part, "\n".join(made))
+
+
+def status_refolded(mail: Entity, dice: random.Random) -> None:
+    """RFC 3464 §2.1.1: fields are folded as those of a header are."""
+    for part in _status_parts(mail):
+        made = []
+        for each in decoded(part).split("\n"):
+            if re.match(r"diagnostic-code\s*:", each, re.I):
+                fold = dice.choice(["\n ", "\n\t", "\n    "])
+                words = each.split(" ")
+                each = words[0] + "".join((fold if dice.random() < 0.25 and w else " ") + w for w in words[1:])
+            made.append(each)
+        put_text(part, "\n".join(made))
+
+
+CHANGES = {
+    change.__name__.replace("_", "-"): change
+    for change in (
+        header_case, header_order, refolded, unfolded, line_ends, trailing_blanks, boundaries, quoted_printable,
+        base64, unencoded, charset_named, charset_changed, more_received, more_fields, original_cut,
+        original_whole, subject_prefixed, outer_text, wrapped, without_version, status_order, status_written,
+        status_refolded,
+    )
+}  # fmt: skip
