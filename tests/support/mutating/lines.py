@@ -6,6 +6,8 @@ import random
 import re
 from collections.abc import Callable, Mapping
 
+from tests.support.mutating.words import respelled
+
 _ADDRESS = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _IP = re.compile(r"(?<![\w.])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w.]*\d)")
 _STATUS = re.compile(r"^([245]\d\d)([ -])([245]\.\d{1,3}\.\d{1,3})(?=\s)")
@@ -108,10 +110,18 @@ def punctuation(line: str, dice: random.Random) -> str:
     return re.sub(r"(?<=[A-Za-z])'(?=[a-z])", "\u2019", made)
 
 
+def spelling(line: str, dice: random.Random) -> str:
+    return respelled(line, dice)
+
+
+def hard_blanks(line: str, dice: random.Random) -> str:
+    return re.sub(r"(?<=[a-z]) (?=[a-z])", "\u00a0", line, count=2)
+
+
 LINES: Mapping[str, Callable[[str, random.Random], str]] = {
     change.__name__.replace("_", "-"): change
     for change in (
         addresses, ip_addresses, hosts, queries, capitals, small_letters, sentence_case, blanks, ids, spacing,
-        in_lines, bare_code, quoted, punctuation,
+        in_lines, bare_code, quoted, punctuation, spelling, hard_blanks,
     )
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from base64 import b64encode
 from collections.abc import Callable
 
 from tests.support.mutating.entity import Entity, as_base64, as_quoted_printable, decoded, put_text, text_of
@@ -318,12 +319,98 @@ def status_refolded(mail: Entity, dice: random.Random) -> None:
         put_text(part, "\n".join(made))
 
 
+_DAEMONS = (
+    "Mail Delivery Subsystem <MAILER-DAEMON@{}>", "MAILER-DAEMON@{} (Mail Delivery System)", "postmaster@{}",
+    "Mail Delivery System <Mailer-Daemon@{}>", '"Mail Administrator" <Postmaster@{}>', "<mailer-daemon@{}>",
+)  # fmt: skip
+_SUBJECTS = (
+    "Undelivered Mail Returned to Sender", "failure notice", "Delivery Status Notification (Failure)",
+    "Mail delivery failed: returning message to sender", "Returned mail: see transcript for details",
+    "Undeliverable: your news", "DELIVERY FAILURE: see below", "Mail System Error - Returned Mail",
+)  # fmt: skip
+_IS_DAEMON = re.compile(r"mailer-daemon|postmaster|mail delivery", re.IGNORECASE)
+_IS_FAILURE = re.compile(r"undeliver|returned mail|failure|failed|delivery status", re.IGNORECASE)
+
+
+def sender_other(mail: Entity, dice: random.Random) -> None:
+    """By any of the names that MTAs sign with, where it is signed with one."""
+    given = mail.get("from")
+    if _IS_DAEMON.search(given) and "@" in given:
+        host = re.sub(r"[^A-Za-z0-9.-].*$", "", given.rpartition("@")[2])
+        mail.put("From", dice.choice(_DAEMONS).format(host or "mx.relay.example"))
+
+
+def subject_other(mail: Entity, dice: random.Random) -> None:
+    """As other MTAs title the same, where the title is one of theirs and says no more."""
+    given = mail.get("subject")
+    if _IS_FAILURE.search(given) and ":" not in given and "delay" not in given.lower() and "warning" not in given.lower():
+        mail.put("Subject", dice.choice(_SUBJECTS))
+
+
+def subject_encoded(mail: Entity, dice: random.Random) -> None:
+    """RFC 2047: words that need no encoding in one, in two pieces."""
+    given = mail.get("subject")
+    if given and given.isascii() and "=?" not in given and len(given) < 60 and "unsubscribe" not in given.lower():
+        at = dice.randint(1, len(given))
+        words = [_encoded_word(each, dice) for each in (given[:at], given[at:]) if each]
+        mail.put("Subject", "\n ".join(words))
+
+
+def _encoded_word(text: str, dice: random.Random) -> str:
+    if dice.random() < 0.5:
+        return f"=?utf-8?B?{b64encode(text.encode()).decode()}?="
+    return "=?iso-8859-1?Q?" + "".join(c if c.isalnum() else f"={ord(c):02X}" for c in text) + "?="
+
+
+def without_return_path(mail: Entity, dice: random.Random) -> None:
+    """A file that was taken before the final delivery (RFC 5321 §4.4), where the sender says enough."""
+    if _IS_DAEMON.search(mail.get("from")):
+        mail.drop("return-path")
+
+
+def mailbox_file(mail: Entity, dice: random.Random) -> None:
+    """RFC 4155: with the line that a mailbox file has before each message."""
+    if mail.fields and not mail.fields[0].startswith("From "):
+        mail.fields.insert(0, "From MAILER-DAEMON Tue Nov  3 08:15:12 2026")
+
+
+def part_fields(mail: Entity, dice: random.Random) -> None:
+    """RFC 2183, RFC 2045 §8: what else parts say of themselves."""
+    for part in mail.walk():
+        if part is not mail and part.gap and part.is_regular:
+            part.put("Content-Disposition", dice.choice(["inline", "attachment", 'inline; filename="part.txt"']))
+            part.put("Content-ID", f"<{dice.randrange(10**9)}@relay.example>")
+
+
+def report_type_unsaid(mail: Entity, dice: random.Random) -> None:
+    """RFC 6522 §3 requires the parameter; it is left out often enough."""
+    for part in mail.walk():
+        if part.type == "multipart/report" and "delivery-status" in part.get("content-type"):
+            part.put("Content-Type", re.sub(r';\s*report-type\s*=\s*("[^"]*"|[^\s;]+)', "", part.get("content-type"), flags=re.I))
+
+
+def status_mislabelled(mail: Entity, dice: random.Random) -> None:
+    """Gateways that know no message/delivery-status call it a text or a file."""
+    for part in _status_parts(mail):
+        part.put("Content-Type", dice.choice(["text/plain", "application/octet-stream; name=details.txt"]))
+
+
+def attachment(mail: Entity, dice: random.Random) -> None:
+    """One more part behind the others."""
+    if mail.boundary:
+        mail.children.append(Entity(
+            fields=["Content-Type: image/png; name=logo.png", "Content-Transfer-Encoding: base64"],
+            body=as_base64("\x89PNG\n not one", 76),
+        ))  # fmt: skip
+
+
 CHANGES = {
     change.__name__.replace("_", "-"): change
     for change in (
         header_case, header_order, refolded, unfolded, line_ends, trailing_blanks, boundaries, quoted_printable,
         base64, unencoded, charset_named, charset_changed, more_received, more_fields, original_cut,
         original_whole, subject_prefixed, outer_text, wrapped, without_version, status_order, status_written,
-        status_refolded,
+        status_refolded, sender_other, subject_other, subject_encoded, without_return_path, mailbox_file,
+        part_fields, report_type_unsaid, status_mislabelled, attachment,
     )
 }  # fmt: skip

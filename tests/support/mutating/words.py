@@ -198,9 +198,79 @@ def blank_lines(mail: Entity, dice: random.Random) -> None:
     _each_text(mail, lambda text: re.sub(r"\n\n(?=\S)", lambda m: dice.choice(["\n\n", "\n\n\n"]), text))
 
 
+# The same in other letters. Each pair both ways.
+_SPELLINGS = (
+    ("could not", "couldn't"), ("does not", "doesn't"), ("is not", "isn't"), ("was not", "wasn't"),
+    ("cannot", "can't"), ("did not", "didn't"), ("has not", "hasn't"), ("do not", "don't"),
+    ("e-mail", "email"), ("recognized", "recognised"), ("unauthorized", "unauthorised"),
+    ("authorized", "authorised"), ("can not", "cannot"), ("doesn't", "does not"), ("couldn't", "could not"),
+    ("isn't", "is not"), ("wasn't", "was not"), ("can't", "cannot"), ("email", "e-mail"),
+    ("recognised", "recognized"), ("didn't", "did not"), ("over quota", "over-quota"), ("non-existent", "nonexistent"),
+)  # fmt: skip
+_SPELLED = {old: new for old, new in _SPELLINGS}
+_SPELLING = re.compile(r"(?<![\w@.-])(" + "|".join(re.escape(old) for old in _SPELLED) + r")(?![\w@.-])", re.IGNORECASE)
+
+
+def respelled(text: str, dice: random.Random) -> str:
+    def change(match: re.Match[str]) -> str:
+        new = _SPELLED[match[1].lower()]
+        return new.capitalize() if match[1][0].isupper() else new
+
+    return _SPELLING.sub(change, text)
+
+
+def spelling(mail: Entity, dice: random.Random) -> None:
+    _each_text(mail, lambda text: respelled(text, dice))
+    for part in mail.walk():
+        if part.type == "message/delivery-status" and not part.boundary:
+            put_text(part, re.sub(r"^diagnostic-code.*(?:\n[ \t].*)*", lambda m: respelled(m[0], dice), decoded(part), flags=re.I | re.M))
+
+
+def quoted(mail: Entity, dice: random.Random) -> None:
+    """As somebody passes it on: angles before each line of a mail that is one text."""
+    if mail.is_plain() and mail.gap and not re.search(r"^--\S+\nContent-", mail.body, re.M | re.I):
+        text = decoded(mail)
+        if not text.lstrip().startswith(("{", "<")):
+            put_text(mail, "".join(f"> {line}\n" for line in text.rstrip("\n").split("\n")))
+
+
+def tabs(mail: Entity, dice: random.Random) -> None:
+    """Eight blanks at a line's beginning, or a tab."""
+    _each_text(mail, lambda text: re.sub(r"^(?: {8}|\t)", lambda m: "\t" if m[0] != "\t" else " " * 8, text, flags=re.M))
+
+
+def hard_blanks(mail: Entity, dice: random.Random) -> None:
+    """U+00A0 here and there, as editors of HTML leave them."""
+    for part in _own(mail):
+        text = decoded(part)
+        if not text.isascii() or part.charset not in {"", "us-ascii", "utf-8", "iso-8859-1"}:
+            continue
+        said, copy = _said(text)
+        made = re.sub(r"(?<=[a-z]) (?=[a-z])", lambda _: "\u00a0" if dice.random() < 0.2 else " ", said)
+        given = re.sub(r'\s*;\s*charset\s*=\s*("[^"]*"|[^\s;]+)', "", part.get("content-type"), flags=re.I)
+        part.put("Content-Type", f"{given or 'text/plain'}; charset=utf-8")
+        if part.encoding in {"", "7bit"}:
+            part.put("Content-Transfer-Encoding", "8bit")
+        put_text(part, (made + copy).encode().decode("latin-1"))
+
+
+def greeting(mail: Entity, dice: random.Random) -> None:
+    """What gateways put above."""
+    text = dice.choice((
+        "CAUTION: This email originated from outside of the organization. Do not click links or open attachments\n"
+        "unless you recognize the sender and know the content is safe.\n",
+        "[External] Be careful with links.\n",
+        "Dear Sir or Madam,\n",
+    ))  # fmt: skip
+    for part in _own(mail):
+        put_text(part, f"{text}\n{decoded(part)}")
+        return
+
+
 CHANGES = {
     change.__name__.replace("_", "-"): change
     for change in (
         rewrapped, footer, typographic, brackets, reply_spacing, reply_in_lines, as_html, beside_html, blank_lines,
+        spelling, quoted, tabs, hard_blanks, greeting,
     )
 }  # fmt: skip
