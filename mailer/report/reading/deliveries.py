@@ -47,10 +47,15 @@ class Words:
         return cls(own=own, copied=copied, subject=subject, transcript=Transcript(own))
 
     @property
+    def flat(self) -> str:
+        """What the mail says itself, on one line."""
+        return " ".join(self.own.split())
+
+    @property
     def all(self) -> list[str]:
         """Everything the mail says, its reply lines first, its subject last."""
         # "Returned mail: User unknown": what stands before the colon is the host's, not about the recipient.
-        texts = (self.transcript.all(), " ".join(self.own.split()), self.subject.partition(":")[2])
+        texts = (self.transcript.all(), self.flat, self.subject.partition(":")[2])
         return [text[:_WORDS_CHARS] for text in texts if text.strip(" *-_=.:")]
 
 
@@ -181,7 +186,7 @@ def from_words(
         if forms:
             for entry in entries:
                 entry.words.append(_block(words.own, forms[0]))
-    is_delay = is_delay or (_GOES_ON.search(words.own) is not None and _FINAL.search(words.own) is None)
+    is_delay = is_delay or (_GOES_ON.search(words.flat) is not None and _FINAL.search(words.flat) is None)
     action = DeliveryAction.DELAYED if is_delay else DeliveryAction.FAILED
     alone = len(entries) == 1
     reports = [_of_entry(entry, action, words, judge, alone=alone) for entry in entries]

@@ -164,7 +164,7 @@ def _html(text: str, dice: random.Random) -> str:
 def as_html(mail: Entity, dice: random.Random) -> None:
     """The text as paragraphs of HTML in its place, where it returns no message."""
     for part in _own(mail):
-        if not _said(decoded(part))[1].strip():
+        if not _said(decoded(part))[1].strip() and not part.charset.startswith("iso-2022"):
             given = re.search(r"charset\s*=\s*(\"[^\"]*\"|[^\s;]+)", part.get("content-type"), re.I)
             text = _html(decoded(part), dice)
             part.put("Content-Type", "text/html" + (f"; charset={given[1]}" if given else ""))
@@ -175,7 +175,7 @@ def as_html(mail: Entity, dice: random.Random) -> None:
 def beside_html(mail: Entity, dice: random.Random) -> None:
     """RFC 2046 §5.1.4: the same as HTML beside the text."""
     for part in _own(mail):
-        if _said(decoded(part))[1].strip():
+        if _said(decoded(part))[1].strip() or part.charset.startswith("iso-2022"):
             return
         names = ("content-type", "content-transfer-encoding", "content-disposition", "content-description")
         plain = Entity(
@@ -208,7 +208,7 @@ _SPELLINGS = (
     ("recognised", "recognized"), ("didn't", "did not"), ("over quota", "over-quota"), ("non-existent", "nonexistent"),
 )  # fmt: skip
 _SPELLED = {old: new for old, new in _SPELLINGS}
-_SPELLING = re.compile(r"(?<![\w@.-])(" + "|".join(re.escape(old) for old in _SPELLED) + r")(?![\w@.-])", re.IGNORECASE)
+_SPELLING = re.compile(r"(?<![\w@./-])(" + "|".join(re.escape(old) for old in _SPELLED) + r")(?![\w@.-])", re.IGNORECASE)
 
 
 def respelled(text: str, dice: random.Random) -> str:
