@@ -162,7 +162,7 @@ def decoded(part: Entity) -> str:
     octets = part.body.encode("latin-1")
     if part.encoding == "base64":
         try:
-            octets = binascii.a2b_base64(octets)
+            octets = binascii.a2b_base64(octets.strip() + b"==")
         except binascii.Error:
             return part.body
     elif part.encoding == "quoted-printable":

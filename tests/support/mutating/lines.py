@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 
-from tests.support.mutating.words import respelled
+from tests.support.mutating.words import respelled, reworded
 
 _ADDRESS = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _IP = re.compile(r"(?<![\w.])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w.]*\d)")
@@ -81,12 +81,13 @@ def spacing(line: str, dice: random.Random) -> str:
 def in_lines(line: str, dice: random.Random) -> str:
     """As one reply of two lines (RFC 5321 §4.2.1), joined."""
     head, text = _apart(line)
+    text, told = (text.partition(" (in reply to")[0], "".join(text.partition(" (in reply to")[1:]))
     words = text.split(" ")
     if not head or len(words) < 4:
         return line
     at = dice.randint(1, len(words) - 2)
     code, rest = head[:3], head[3:].strip(" -")
-    return f"{code}-{rest}{' ' if rest else ''}{' '.join(words[:at]).strip()} {code} {rest} {' '.join(words[at:])}"
+    return f"{code}-{rest}{' ' if rest else ''}{' '.join(words[:at]).strip()} {code} {rest} {' '.join(words[at:])}{told}"
 
 
 def bare_code(line: str, dice: random.Random) -> str:
@@ -114,6 +115,10 @@ def spelling(line: str, dice: random.Random) -> str:
     return respelled(line, dice)
 
 
+def synonyms(line: str, dice: random.Random) -> str:
+    return reworded(line, dice)
+
+
 def hard_blanks(line: str, dice: random.Random) -> str:
     return re.sub(r"(?<=[a-z]) (?=[a-z])", "\u00a0", line, count=2)
 
@@ -122,6 +127,6 @@ LINES: Mapping[str, Callable[[str, random.Random], str]] = {
     change.__name__.replace("_", "-"): change
     for change in (
         addresses, ip_addresses, hosts, queries, capitals, small_letters, sentence_case, blanks, ids, spacing,
-        in_lines, bare_code, quoted, punctuation, spelling, hard_blanks,
+        in_lines, bare_code, quoted, punctuation, spelling, hard_blanks, synonyms,
     )
 }  # fmt: skip

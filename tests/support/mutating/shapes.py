@@ -404,6 +404,95 @@ def attachment(mail: Entity, dice: random.Random) -> None:
         ))  # fmt: skip
 
 
+def part_order(mail: Entity, dice: random.Random) -> None:
+    """RFC 6522 §3 has an order; gateways have their own."""
+    if mail.type in {"multipart/report", "multipart/mixed"} and len(mail.children) > 1:
+        dice.shuffle(mail.children)
+
+
+def original_dropped(mail: Entity, dice: random.Random) -> None:
+    """RFC 6522 §3: the third part is optional, where the fields of the second say all."""
+    if mail.type == "multipart/report" and any("final-recipient" in p.body.lower() for p in _status_parts(mail)):
+        gone = {id(part) for part in mail.children if part.type in {"message/rfc822", "text/rfc822-headers"}}
+        mail.children = [part for part in mail.children if id(part) not in gone]
+
+
+def truncated(mail: Entity, dice: random.Random) -> None:
+    """Cut off in the returned message, as hosts do that return so many octets; the last delimiter goes along."""
+    last = mail.children[-1] if mail.children else None
+    if last is not None and last.type == "message/rfc822" and not last.boundary and "\n\n" in last.body:
+        head, blank, body = last.body.partition("\n\n")
+        if not _is_report(body, head):
+            last.body = head + blank + body[: len(body) // 2]
+            mail.closing = ""
+
+
+def subject_dropped(mail: Entity, dice: random.Random) -> None:
+    """Where a part for a host's report shows what the mail is, it needs no title."""
+    if mail.type == "multipart/report":
+        mail.put("Subject", dice.choice(["", "(no subject)", "Mail"]))
+
+
+def internationalized(mail: Entity, dice: random.Random) -> None:
+    """RFC 6533: the types for addresses beyond ASCII, which may hold others."""
+    for part in _status_parts(mail):
+        text = decoded(part)
+        part.put("Content-Type", "message/global-delivery-status")
+        put_text(part, re.sub(r"^((?:final|original)-recipient\s*:\s*)rfc822\s*;", r"\1utf-8;", text, flags=re.I | re.M))
+
+
+def loose_colons(mail: Entity, dice: random.Random) -> None:
+    """RFC 5322 §4.5: blanks before the colon, and more of them behind it."""
+    for part in mail.walk():
+        part.fields = [
+            each if each.startswith("From ") else re.sub(r"^([!-9;-~]+):[ \t]*", rf"\1{dice.choice(['', ' '])}:  ", each)
+            for each in part.fields
+        ]
+
+
+def type_case(mail: Entity, dice: random.Random) -> None:
+    """RFC 2045 §5.1: types, and names of parameters, have no case."""
+    for part in mail.walk():
+        for at, each in enumerate(part.fields):
+            if re.match(r"content-type\s*:", each, re.I):
+                part.fields[at] = re.sub(
+                    r"^([^:]+:\s*)([\w.+-]+/[\w.+-]+)", lambda m: m[1] + dice.choice([str.upper, str.title])(m[2]), each
+                )
+
+
+def parameters_in_pieces(mail: Entity, dice: random.Random) -> None:
+    """RFC 2231 §3."""
+    for part in mail.walk():
+        if part.boundary and len(part.boundary) > 4:
+            given = re.sub(r"\s+", " ", next(f for f in part.fields if f.lower().startswith("content-type")))
+            at = part.fields.index(next(f for f in part.fields if f.lower().startswith("content-type")))
+            half = len(part.boundary) // 2
+            pieces = f'boundary*0="{part.boundary[:half]}";\n boundary*1="{part.boundary[half:]}"'
+            part.fields[at] = re.sub(r'boundary\s*=\s*(?:"[^"\n]*"|[^\s;"]+)', lambda _: pieces, given, flags=re.I)
+
+
+def odd_encodings(mail: Entity, dice: random.Random) -> None:
+    """Base64 without line breaks or padding, quoted-printable with small hexadecimal digits."""
+    if dice.random() < 0.5:
+        _encode(mail, lambda text: as_base64(text, 10**6).rstrip("=\n") + "\n", "base64")
+    else:
+        _encode(
+            mail,
+            lambda text: re.sub(r"=[0-9A-F]{2}", lambda m: m[0].lower(), as_quoted_printable(text, lambda: 70, dice)),
+            "Quoted-Printable",
+        )
+
+
+def feedback_order(mail: Entity, dice: random.Random) -> None:
+    """RFC 5965 §3: no order of the fields is asked for."""
+    for part in mail.walk():
+        if part.type == "message/feedback-report" and not part.boundary:
+            group = _grouped(decoded(part).strip("\n"))
+            if all(re.match(r"[A-Za-z-]+[ \t]*:", each) for each in group):
+                dice.shuffle(group)
+                put_text(part, "\n".join(group) + "\n")
+
+
 CHANGES = {
     change.__name__.replace("_", "-"): change
     for change in (
@@ -411,6 +500,7 @@ CHANGES = {
         base64, unencoded, charset_named, charset_changed, more_received, more_fields, original_cut,
         original_whole, subject_prefixed, outer_text, wrapped, without_version, status_order, status_written,
         status_refolded, sender_other, subject_other, subject_encoded, without_return_path, mailbox_file,
-        part_fields, report_type_unsaid, status_mislabelled, attachment,
+        part_order, original_dropped, truncated, subject_dropped, internationalized, loose_colons, type_case,
+        parameters_in_pieces, odd_encodings, feedback_order, part_fields, report_type_unsaid, status_mislabelled, attachment,
     )
 }  # fmt: skip

@@ -219,6 +219,70 @@ def respelled(text: str, dice: random.Random) -> str:
     return _SPELLING.sub(change, text)
 
 
+# What hosts say for the same, each group any way.
+_SAME = (
+    ("user unknown", "unknown user", "no such user", "user does not exist", "user not found"),
+    ("mailbox full", "mailbox is full", "user over quota", "mailbox quota exceeded"),
+    ("mailbox unavailable", "mailbox not available"),
+    ("message too large", "message size exceeds limit", "message is too large"),
+    ("relay access denied", "relaying denied", "relay denied", "relaying not permitted"),
+    ("connection timed out", "operation timed out"),
+    ("host unknown", "unknown host", "no such host", "host not found"),
+    ("account disabled", "account is disabled", "account has been disabled", "account deactivated"),
+    ("account suspended", "account is suspended", "account has been suspended"),
+    ("blocked for spam", "rejected as spam"),
+    ("blacklisted", "blocklisted", "on a blocklist"),
+    ("mailbox does not exist", "mailbox not found", "no such mailbox", "unknown mailbox", "mailbox unknown"),
+    ("recipient does not exist", "recipient unknown", "no such recipient", "unknown recipient", "recipient not found"),
+    ("try again later", "please try again later", "try later"),
+)  # fmt: skip
+_GROUPS = {each: group for group in _SAME for each in group}
+_ANY_OF = re.compile(
+    r"(?<![\w@.-])(" + "|".join(re.escape(each) for each in sorted(_GROUPS, key=len, reverse=True)) + r")(?![\w@-])", re.IGNORECASE
+)
+
+
+def reworded(text: str, dice: random.Random) -> str:
+    """Unless what stands around makes more of the words."""
+
+    def change(match: re.Match[str]) -> str:
+        new = dice.choice(_GROUPS[match[1].lower()])
+        return new.capitalize() if match[1][0].isupper() else new
+
+    return _ANY_OF.sub(change, text)
+
+
+def synonyms(mail: Entity, dice: random.Random) -> None:
+    state = dice.random()
+    for part in _own(mail):
+        said, copy = _said(decoded(part))
+        put_text(part, reworded(said, random.Random(state)) + copy)
+    for part in mail.walk():
+        if part.type == "message/delivery-status" and not part.boundary:
+            put_text(part, re.sub(r"^diagnostic-code.*(?:\n[ \t].*)*", lambda m: reworded(m[0], random.Random(state)), decoded(part), flags=re.I | re.M))
+
+
+def double_blanks(mail: Entity, dice: random.Random) -> None:
+    _each_text(mail, lambda text: re.sub(r"(?<=[a-z.,]) (?=[A-Za-z])", lambda _: dice.choice([" ", " ", "  "]), text))
+
+
+def indented(mail: Entity, dice: random.Random) -> None:
+    """The whole text further in."""
+    by = dice.choice(["  ", "    ", "\t"])
+    for part in _own(mail):
+        said, copy = _said(decoded(part))
+        if not copy.strip():
+            put_text(part, re.sub(r"^(?=[^\n])", by, said, flags=re.M))
+
+
+def capitals(mail: Entity, dice: random.Random) -> None:
+    for part in _own(mail):
+        text = decoded(part)
+        said, copy = _said(text)
+        if text.isascii() and not part.charset.startswith("iso-2022"):
+            put_text(part, re.sub(r"\S+", lambda m: m[0] if "@" in m[0] else m[0].upper(), said) + copy)
+
+
 def spelling(mail: Entity, dice: random.Random) -> None:
     _each_text(mail, lambda text: respelled(text, dice))
     for part in mail.walk():
@@ -271,6 +335,6 @@ CHANGES = {
     change.__name__.replace("_", "-"): change
     for change in (
         rewrapped, footer, typographic, brackets, reply_spacing, reply_in_lines, as_html, beside_html, blank_lines,
-        spelling, quoted, tabs, hard_blanks, greeting,
+        spelling, synonyms, double_blanks, indented, capitals, quoted, tabs, hard_blanks, greeting,
     )
 }  # fmt: skip
