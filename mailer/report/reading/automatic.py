@@ -40,7 +40,7 @@ _CHALLENGERS = (
     "x-tmda-confirm",
     "x-choicemail-registration-request",
 )
-_UNSUBSCRIBE = re.compile(r"\s*unsubscribe\b[\s:=.-]*(\S{0,200})\s*", re.IGNORECASE)
+_UNSUBSCRIBE = re.compile(r"\s*(?:\[[^\]]{1,40}\]\s*)?unsubscribe\b[\s:=.-]*(\S{0,200})\s*", re.IGNORECASE)
 
 
 def challenge_from(header: Fields, words: str, original: Original, evidence: Evidence) -> Challenge | None:

@@ -78,7 +78,13 @@ def words_of(root: Part) -> str:
             break
         text = part.text(TEXT_OCTETS).translate(_SIGNS)
         found.append(without_tags(text) if part.type.essence == "text/html" else _perhaps_html(text))
+    # A header that is a file of its own would else begin the copy, wherever the gateway puts it.
+    found.sort(key=_is_header)
     return "\n\n".join(text for text in found if text.strip())[:_TEXT_CHARS]
+
+
+def _is_header(text: str) -> bool:
+    return _header_at(text[:_HEADER_CHARS].lstrip()) == 0
 
 
 def _shown(part: Part) -> Iterator[Part]:

@@ -220,7 +220,7 @@ def _is_report(body: str, head: str) -> bool:
 def subject_prefixed(mail: Entity, dice: random.Random) -> None:
     given = mail.get("subject")
     if given and not given.lower().startswith("unsubscribe"):
-        mail.put("Subject", f"{dice.choice(['[SPAM]', '*****SPAM*****', '[EXT]', 'Fwd:', '[bounces]'])} {given}")
+        mail.put("Subject", f"{dice.choice(['[SPAM]', '*****SPAM*****', '[EXT]', 'Fwd:', '[our-list]'])} {given}")
 
 
 def outer_text(mail: Entity, dice: random.Random) -> None:
