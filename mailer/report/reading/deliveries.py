@@ -35,21 +35,21 @@ _FINAL = wording("final")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """own: what the mail says itself. copied: the copy of the original in the text. transcript: of own."""
+    """own: what the mail says itself. flat: that, on one line. copied: the copy of the original in the text.
+
+    transcript  of own
+    """
 
     own: str
+    flat: str
     copied: str
     subject: str
     transcript: Transcript
 
     @classmethod
     def of(cls, own: str, copied: str, subject: str) -> Words:
-        return cls(own=own, copied=copied, subject=subject, transcript=Transcript(own))
-
-    @property
-    def flat(self) -> str:
-        """What the mail says itself, on one line."""
-        return " ".join(self.own.split())
+        flat = " ".join(own.split())
+        return cls(own=own, flat=flat, copied=copied, subject=subject, transcript=Transcript(own))
 
     @property
     def all(self) -> list[str]:

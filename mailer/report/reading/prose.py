@@ -76,8 +76,9 @@ def words_of(root: Part) -> str:
     for part in _shown(root):
         if len(found) == _PARTS_MOST:
             break
-        text = part.text(TEXT_OCTETS).translate(_SIGNS)
-        found.append(without_tags(text) if part.type.essence == "text/html" else _perhaps_html(text))
+        text = part.text(TEXT_OCTETS)
+        shown = without_tags(text) if part.type.essence == "text/html" else _perhaps_html(text)
+        found.append(shown.translate(_SIGNS))
     # A header that is a file of its own would else begin the copy, wherever the gateway puts it.
     found.sort(key=_is_header)
     return "\n\n".join(text for text in found if text.strip())[:_TEXT_CHARS]
@@ -110,7 +111,14 @@ def without_tags(text: str) -> str:
     """HTML as lines of text. A tag's attributes are lost, and an address in angle brackets is kept."""
     # Line breaks of the source mean nothing in HTML.
     shown = _TAG.sub(_break, _seen(text).replace("\n", " "))
-    return "\n".join(_BLANKS.sub(" ", line).strip() for line in html.unescape(shown).split("\n"))
+    return "\n".join(_as_shown(line) for line in html.unescape(shown).split("\n"))
+
+
+def _as_shown(line: str) -> str:
+    """Blanks as one, but for those at the beginning that do not break: they are how far in it stands."""
+    text = line.lstrip(" \t\u00a0")
+    further_in = line[: len(line) - len(text)].count("\u00a0")
+    return " " * further_in + _BLANKS.sub(" ", text).rstrip()
 
 
 def _seen(text: str) -> str:
@@ -148,9 +156,9 @@ def _stands_alone(found: re.Match[str]) -> bool:
     line = found[0].strip()
     if line.endswith(":") or _FRAME.search(line):
         return True
-    before = found.string[: found.start()].rstrip(" \t|>")
-    after = found.string[found.end() : found.end() + 3].replace("\r", "")
-    return not before or before.endswith("\n\n") or (after.startswith("\n\n") and not line.endswith("."))
+    before = found.string[max(found.start() - _LINE_CHARS, 0) : found.start()].rstrip(" \t|>")
+    is_last = found.string.startswith("\n\n", found.end())
+    return not before or before.endswith("\n\n") or (is_last and not line.endswith("."))
 
 
 def _of_this_mail(text: str) -> str:

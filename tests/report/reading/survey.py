@@ -89,11 +89,11 @@ def _sample(row: Mapping[str, str], content: bytes, first: Read) -> Sample:
     right = ("*" in accepted or not row["class"] or first.bounce_class in accepted) and (
         not wanted or wanted == first.recipients
     )
-    may = "*" in accepted or not row["class"] or any(_suppresses(each) for each in accepted)
+    may = "*" in accepted or not row["class"] or any(suppresses(each) for each in accepted)
     return Sample(row["path"], content, first, right, may)
 
 
-def _suppresses(name: str) -> bool:
+def suppresses(name: str) -> bool:
     return name in set(BounceClass) and BounceClass(name).group in SUPPRESSING
 
 
@@ -137,7 +137,7 @@ def survey_mails(change: str, samples: Iterable[Sample], seeds: Iterable[int] = 
 
 def _note(found: Survey, sample: Sample, seed: int, expected: Read, now: Read) -> None:
     told = f"{sample.name} ({seed}): {_told(expected)} -> {_told(now)}"
-    if not sample.may_suppress and _suppresses(now.bounce_class):
+    if not sample.may_suppress and suppresses(now.bounce_class):
         found.false_suppressions.append(told)
     if not sample.right:
         return

@@ -463,7 +463,7 @@ def type_case(mail: Entity, dice: random.Random) -> None:
 def parameters_in_pieces(mail: Entity, dice: random.Random) -> None:
     """RFC 2231 §3."""
     for part in mail.walk():
-        if part.boundary and len(part.boundary) > 4:
+        if len(part.boundary) > 1:
             given = re.sub(r"\s+", " ", next(f for f in part.fields if f.lower().startswith("content-type")))
             at = part.fields.index(next(f for f in part.fields if f.lower().startswith("content-type")))
             half = len(part.boundary) // 2
