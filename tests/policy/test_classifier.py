@@ -255,3 +255,25 @@ def test_every_outcome_but_a_delivery_has_a_meaning(
     found = SiteRules().judge(outcome, "mx:mx.example.net")
 
     assert (None if found is None else (found.bounce_class, found.action, found.blame)) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("550 The user isn't known here", "550 The user is not known here"),
+        ("550 user doesn\u2019t exist", "550 user does not exist"),
+        ("550 mail box can not be found", "550 mailbox cannot be found"),
+        ("553 5.1.2 <a@b.example> isn't a valid RFC-5321 address", "553 5.1.2 <a@b.example> is not a valid RFC-5321 address"),
+        ("554 your IP is on a black-list", "554 your IP is on a blacklist"),
+        ("550 we don't relay for you", "550 we do not relay for you"),
+        ("451 gray-listed", "451 graylisted"),
+        ("550 non-existent user", "550 nonexistent user"),
+        ("550 recipient not recognised", "550 recipient not recognized"),
+    ],
+)  # fmt: skip
+def test_a_line_means_the_same_in_either_spelling(one: str, other: str) -> None:
+    first, second = (shipped().classify(Said(line)) for line in (one, other))
+
+    assert first == second
+    assert first.rule
+    assert not first.rule.startswith("code-")

@@ -125,6 +125,66 @@ def test_what_was_said_before_the_recipient_was_named_blames_no_recipient() -> N
     assert told(words)[2] not in {"invalid-domain", "invalid-mailbox"}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "I wasn\u2019t able to deliver your message to the following addresses.\n\n<ann@there.example>:\n"
+        "Remote host said: \u201c550 5.1.1 User unknown\u201d\n",
+        "Your message couldn't be delivered to the following recipient(s):\n\nann@there.example\n550 User unknown\n",
+        "Your message can not be delivered to the following recipients:\n\n<ann@there.example>: 550 User isn't known\n",
+        "Delivery to the following\u00a0recipients failed.\n\n  ann@there.example\n  550 5.1.1 User unknown\n",
+    ],
+)
+def test_the_spelling_of_a_template_does_not_matter(words: str) -> None:
+    assert told(words)[1:] == (["ann@there.example"], "invalid-mailbox")
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        "This e-mail is confidential and intended solely for the addressee. Unauthorized use is prohibited.\n",
+        "If you received this message in error, please delete it and its attachments.\n",
+        "This message was scanned for viruses and is believed to be clean.\n",
+        "CAUTION: This email originated from outside. Do not click links or open attachments.\n",
+    ],
+)
+def test_what_gateways_put_into_every_mail_says_nothing_of_a_delivery(notice: str) -> None:
+    assert told(f"{DOMINO}\n--\n\n{notice}") == told(DOMINO)
+    assert told(f"{notice}\n{DOMINO}") == told(DOMINO)
+
+
+def test_a_sentence_that_ends_with_the_words_for_a_copy_begins_none() -> None:
+    words = POSTFIX.replace(
+        "                   The mail system\n\n",
+        "You can delete your own text from the\nmessage returned below.\n\n",
+    )
+
+    assert told(words) == told(POSTFIX)
+
+
+def test_an_address_that_goes_on_a_reply_is_no_further_recipient() -> None:
+    words = POSTFIX.replace("\n    <", "\n<")
+
+    assert told(words) == told(POSTFIX)
+
+
+def test_html_is_read_though_a_gateway_adds_a_plain_footer() -> None:
+    content = plain_mail(
+        "From: MAILER-DAEMON@relay.example\nReturn-Path: <>\nSubject: Undelivered Mail Returned to Sender\n"
+        "Content-Type: multipart/mixed; boundary=x",
+        "--x\nContent-Type: text/html\n\n<p>This is the mail system at host relay.example.</p>"
+        "<p>&lt;ann@there.example&gt;: host mx.there.example[192.0.2.1] said: 550 5.1.1<br>\n"
+        "&nbsp;&nbsp;&lt;bob@there.example&gt;: User unknown</p>\n"
+        "--x\nContent-Type: text/plain\n\n-- \nPassed on by edge.example\n--x--\n",
+    )
+
+    found = reading(content)
+    assert isinstance(found, DeliveryReport)
+    assert [(r.address, str(r.judgement.bounce_class)) for r in found.recipients] == [
+        ("ann@there.example", "invalid-mailbox")
+    ]
+
+
 def test_a_forwarded_bounce_is_read() -> None:
     content = plain_mail(
         "From: postmaster@a.example\nReturn-Path: <>\nSubject: F\nContent-Type: multipart/mixed; boundary=x",
