@@ -220,7 +220,8 @@ def _in_general(words: Words, header: Fields, original: Original, evidence: Evid
     """Exim and Gmail name them in a field; others beside a reply, behind a label, or just somewhere."""
     failed = [address for value in header.every("x-failed-recipients") for address in addresses_in(value)]
     if failed:
-        return [Entry(address) for address in dict.fromkeys(failed)]
+        told = {entry.address.lower(): entry for entry in entries_in(words.own)}
+        return [told.get(address.lower(), Entry(address)) for address in dict.fromkeys(failed)]
     own = words.own
     others = {
         *listed(header.raw(name) for name in ("to", "from", "sender", "reply-to", "return-path")),

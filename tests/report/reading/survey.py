@@ -157,7 +157,7 @@ def survey_lines(change: str, samples: Iterable[Sample], seeds: Iterable[int] = 
     found = Survey(change)
     for sample in samples:
         line = sample.content.decode()
-        if change == "bare-code" and not _is_told_by_words(line):
+        if change in {"bare-code", "codeless"} and not _is_told_by_words(line):
             continue
         for seed in seeds:
             variant = line_variant(line, change, seed)

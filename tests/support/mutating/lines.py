@@ -6,13 +6,15 @@ import random
 import re
 from collections.abc import Callable, Mapping
 
+from tests.support.mutating.names import KNOWN
 from tests.support.mutating.words import respelled, reworded
 
 _ADDRESS = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _IP = re.compile(r"(?<![\w.])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w.]*\d)")
 _STATUS = re.compile(r"^([245]\d\d)([ -])([245]\.\d{1,3}\.\d{1,3})(?=\s)")
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)
-_HOST = re.compile(r"(?<![\w@./-])(?:mx|mail|smtp|host|relay|mta)[\w-]*(?:\.[\w-]+)*\.example(?:\.\w+)*(?![\w-])", re.IGNORECASE)
+_HOST = re.compile(r"(?<![\w@./:-])[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|net|org|jp|de|uk|edu|example)(?![\w./-])", re.IGNORECASE)
+_ID = re.compile(r"(?<![\w.@/=-])(?=[a-z0-9.-]*\d)(?=[a-z0-9.-]*[a-z])[a-z0-9]{6,}[a-z0-9.-]{4,}(?![\w@/])", re.IGNORECASE)
 
 
 def addresses(line: str, dice: random.Random) -> str:
@@ -26,7 +28,28 @@ def ip_addresses(line: str, dice: random.Random) -> str:
 
 
 def hosts(line: str, dice: random.Random) -> str:
-    return _HOST.sub(f"mx{dice.randint(1, 99)}.northwind.example", line)
+    new = f"mx{dice.randint(1, 99)}.northwind.example"
+    return _HOST.sub(lambda m: m[0] if KNOWN.search(m[0]) else new, line)
+
+
+def ids_within(line: str, dice: random.Random) -> str:
+    """Those of letters and digits, ten and more, that are no name of a host."""
+    return _ID.sub(
+        lambda m: m[0] if KNOWN.search(m[0]) or _HOST.fullmatch(m[0]) else "".join(dice.choices("0123456789abcdef", k=14)), line
+    )
+
+
+def status_last(line: str, dice: random.Random) -> str:
+    """550 No such user (#5.1.1)."""
+    head = _STATUS.match(line)
+    if head is None or re.search(r"[245]\.\d{1,3}\.\d", line[head.end() :]):
+        return line  # it quotes another reply
+    return f"{head[1]}{line[head.end() :].rstrip()} {dice.choice(['(#{})', '[{}]', '({})', '#{}']).format(head[3])}"
+
+
+def codeless(line: str, dice: random.Random) -> str:
+    """5.1.1 No such user, as hosts tell it that keep the code for themselves. For whom words tell."""
+    return _STATUS.sub(r"\3", line)
 
 
 def queries(line: str, dice: random.Random) -> str:
@@ -126,7 +149,7 @@ def hard_blanks(line: str, dice: random.Random) -> str:
 LINES: Mapping[str, Callable[[str, random.Random], str]] = {
     change.__name__.replace("_", "-"): change
     for change in (
-        addresses, ip_addresses, hosts, queries, capitals, small_letters, sentence_case, blanks, ids, spacing,
+        addresses, ip_addresses, hosts, ids_within, status_last, codeless, queries, capitals, small_letters, sentence_case, blanks, ids, spacing,
         in_lines, bare_code, quoted, punctuation, spelling, hard_blanks, synonyms,
     )
 }  # fmt: skip

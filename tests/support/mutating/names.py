@@ -19,7 +19,7 @@ _ROLES = re.compile(
 _WORDS = re.compile(r"[a-z]{1,5}|recipients?|senders?|username|destination|someone|unknown|account|mailbox|invalid|undeliver\w*|"
                     r"nobody|anybody|address\w*|notfound|receiver|rejected?|disabled|user\w?|customer|subscriber|contact")  # fmt: skip
 # Names by which a provider is known, or that a rule looks for: what a mail of theirs means depends on whose it is.
-_KNOWN = re.compile(
+KNOWN = re.compile(
     r"(google|gmail|outlook|hotmail|live\.|msn|microsoft|office|exchange|yahoo|aol|icloud|apple|me\.com|qq\.com|163|126|"
     r"yeah|gmx|web\.de|mail\.ru|yandex|t-online|telekom|orange|wanadoo|free\.fr|sfr|laposte|libero|virgilio|iol|"
     r"comcast|cox|att\.|verizon|docomo|ezweb|softbank|vodafone|proofpoint|pphosted|mimecast|barracuda|cisco|iphmx|"
@@ -122,7 +122,7 @@ def hosts(mail: Entity, dice: random.Random) -> Mapping[str, str]:
         return {}
     found = [match[2].lower() for match in _ADDRESS.finditer(text)]
     found += [m[1].lower() for m in re.finditer(r"\b(?:mx|mail|smtp|host|relay)\d*\.([a-z0-9-]+(?:\.[a-z0-9-]+)+)\b", text, re.I)]
-    ends = list(dict.fromkeys(_registrable(each) for each in found if not _KNOWN.search(each)))
+    ends = list(dict.fromkeys(_registrable(each) for each in found if not KNOWN.search(each)))
     pairs = {}
     for at, each in enumerate(ends[:40]):
         pairs[each] = f"{dice.choice(['hx', 'northwind', 'a-place-to-go'])}{at}.{dice.choice(['example', 'test.example'])}"

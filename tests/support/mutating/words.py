@@ -283,6 +283,49 @@ def capitals(mail: Entity, dice: random.Random) -> None:
             put_text(part, re.sub(r"\S+", lambda m: m[0] if "@" in m[0] else m[0].upper(), said) + copy)
 
 
+_TELLING = re.compile(rf"{_ADDRESS}|(?<![\d.])[45]\d\d(?![\d.])|[245]\.\d\.\d", re.IGNORECASE)
+
+
+def other_prose(mail: Entity, dice: random.Random) -> None:
+    """Another host's sentences above a list of recipients with the replies; the list stays."""
+    prose = dice.choice((
+        "Hello, this is the mail server on mx.relay.example.\n\nYour message could not be delivered. The details follow.",
+        "The delivery of your message failed permanently.",
+        "Sorry, your e-mail was not delivered. This is an automatic notice; please do not answer it.",
+    ))  # fmt: skip
+    for part in _own(mail):
+        said, copy = _said(decoded(part))
+        paragraphs = [each for each in said.split("\n\n") if each.strip()]
+        telling = [each for each in paragraphs if _TELLING.search(each)]
+        with_reply = [each for each in telling if re.search(rf"(?<![\d.])[45]\d\d[ -]", each) and re.search(_ADDRESS, each)]
+        if with_reply and len(telling) < len(paragraphs):
+            put_text(part, "\n\n".join([prose, *telling]) + "\n\n" + copy)
+        return
+
+
+def other_words_beside(mail: Entity, dice: random.Random) -> None:
+    """Another host's sentences beside fields that say all (RFC 3464 §2: the text is for people)."""
+    fields = [p for p in mail.walk() if p.type == "message/delivery-status" and not p.boundary]
+    if not fields or not all(re.search(r"^diagnostic-code\s*:.*[45]\d\d", decoded(p), re.I | re.M) for p in fields):
+        return
+    for part in _own(mail):
+        put_text(part, dice.choice((
+            "Your message could not be delivered to some of its recipients. See the attached report.\n",
+            "This report is for programs; your mail program shows what it says.\n",
+        )))  # fmt: skip
+        return
+
+
+def diagnostic_unsaid(mail: Entity, dice: random.Random) -> None:
+    """RFC 3464 §2.3.6: the field is optional, where the text quotes the reply beside the address."""
+    texts = [decoded(part) for part in _own(mail)]
+    if not any(re.search(rf"^<?{_ADDRESS}>?:.*(?:\n[ \t]+.*){{0,3}}[45]\d\d[ -]", text, re.M) for text in texts):
+        return
+    for part in mail.walk():
+        if part.type == "message/delivery-status" and not part.boundary:
+            put_text(part, re.sub(r"^diagnostic-code.*\n(?:[ \t].*\n)*", "", decoded(part), flags=re.I | re.M))
+
+
 def spelling(mail: Entity, dice: random.Random) -> None:
     _each_text(mail, lambda text: respelled(text, dice))
     for part in mail.walk():
@@ -335,6 +378,6 @@ CHANGES = {
     change.__name__.replace("_", "-"): change
     for change in (
         rewrapped, footer, typographic, brackets, reply_spacing, reply_in_lines, as_html, beside_html, blank_lines,
-        spelling, synonyms, double_blanks, indented, capitals, quoted, tabs, hard_blanks, greeting,
+        other_prose, other_words_beside, diagnostic_unsaid, spelling, synonyms, double_blanks, indented, capitals, quoted, tabs, hard_blanks, greeting,
     )
 }  # fmt: skip
