@@ -22,7 +22,7 @@ _ADDRESS = re.compile(rf"(?<!{_ATOM}){ADDRESS}")
 _WHOLE = re.compile(rf"<?({ADDRESS})>?\.?")
 _ROUTE = re.compile(r"^@[^:\s]{1,255}:")  # RFC 5321 §4.1.2, A-d-l
 _X_UTF8 = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")  # RFC 6533 §3
-_MAILTO = re.compile(r"\[?mailto:", re.IGNORECASE)
+_PREFIX = re.compile(r"\[?mailto:|\b(?:SMTP|RFC-?822)=", re.IGNORECASE)  # the latter within X.400 names
 _MOST = 500
 
 
@@ -70,7 +70,7 @@ def x400_address(text: str) -> str | None:
 
 def addresses_in(text: str) -> Iterator[str]:
     """Every address in running text, those of links included."""
-    for number, match in enumerate(_ADDRESS.finditer(_MAILTO.sub(" ", text))):
+    for number, match in enumerate(_ADDRESS.finditer(_PREFIX.sub(" ", text))):
         if number == _MOST:
             return
         yield match[0].rstrip(".")

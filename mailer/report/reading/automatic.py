@@ -79,7 +79,7 @@ def _auto_reason(header: Fields, evidence: Evidence) -> str | None:
     # RFC 3834 §3.3: an automatic reply has the null reverse-path too; a person's mail never has.
     if (
         evidence.is_null_sender
-        and not evidence.is_from_daemon
+        and not (evidence.is_from_daemon or evidence.is_bounce)
         and given == "no"
         and listed([header.raw("from")])
     ):

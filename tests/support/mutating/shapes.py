@@ -368,6 +368,18 @@ def without_return_path(mail: Entity, dice: random.Random) -> None:
         mail.drop("return-path")
 
 
+def null_return_path(mail: Entity, dice: random.Random) -> None:
+    """RFC 5321 §6.1: reports have the null reverse-path, whether or not the file shows it."""
+    if _IS_DAEMON.search(mail.get("from")) or mail.type == "multipart/report":
+        mail.put("Return-Path", dice.choice(["<>", "<MAILER-DAEMON>"]))
+
+
+def sender_unknown(mail: Entity, dice: random.Random) -> None:
+    """A report of fields is one whoever signs it."""
+    if mail.type == "multipart/report":
+        mail.put("From", dice.choice(["mta7@relay.example", "Systemadministration <it@relay.example>"]))
+
+
 def mailbox_file(mail: Entity, dice: random.Random) -> None:
     """RFC 4155: with the line that a mailbox file has before each message."""
     if mail.fields and not mail.fields[0].startswith("From "):
@@ -499,7 +511,8 @@ CHANGES = {
         header_case, header_order, refolded, unfolded, line_ends, trailing_blanks, boundaries, quoted_printable,
         base64, unencoded, charset_named, charset_changed, more_received, more_fields, original_cut,
         original_whole, subject_prefixed, outer_text, wrapped, without_version, status_order, status_written,
-        status_refolded, sender_other, subject_other, subject_encoded, without_return_path, mailbox_file,
+        status_refolded, sender_other, subject_other, subject_encoded, without_return_path, null_return_path,
+        sender_unknown, mailbox_file,
         part_order, original_dropped, truncated, subject_dropped, internationalized, loose_colons, type_case,
         parameters_in_pieces, odd_encodings, feedback_order, part_fields, report_type_unsaid, status_mislabelled, attachment,
     )
