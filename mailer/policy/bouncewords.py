@@ -47,6 +47,20 @@ _JOINED = {
 }  # fmt: skip
 _SEVERAL = frozenset({*_SPELLED, *_JOINED})
 
+# In small letters. What gives it away is looked for first: most lines have none.
+_SIGNS_OF_ADVICE = ("contact ", "information", "assistance", "questions to", "check", "our web", "details")
+_ADVICE = re.compile(
+    r"\bcontact\s+(?:your|the|an?|our)\s+(?:[a-z-]+\s+){0,3}?"
+    r"(?:administrators?|admin|postmaster|support|help\s?desk|provider|isp)\b"
+    r"(?:\s+of\s+[^.;,()]{1,60})?(?:\s+(?:for|by|via)\s+[^.;,()]{1,60})?"
+    r"|\bfor\s+(?:(?:more|further|additional|any)\s+)?(?:information|info|details|assistance|help)\b"
+    r"|\b(?:direct|forward|send|address)\s+(?:(?:any|all|your)\s+)?(?:questions|inquiries)\s+to\b"
+    r"(?:\s+[^\s@]{1,64}@[^\s@]{1,254})?"
+    r"|\b(?:double[- ])?check(?:ing)?\s+(?:that\s+)?the\s+(?:spelling|(?:[a-z'\u2019-]+\s+){0,3}?(?:address|name))\b"
+    r"(?:\s+(?:and|for|is)\b[^.;()]{0,60})?"
+    r"|\b(?:see|visit)\s+our\s+(?:web\s?site|web\s?page)\b"
+)
+
 Spans = dict[int, list[tuple[int, int]]]  # by phrase: first word, word after the last
 Part = frozenset[int]  # phrases of which one must stand there
 
@@ -82,6 +96,12 @@ def _respelled(words: list[str]) -> list[str]:
         else:
             found += _SPELLED.get(word, (word,))
     return found
+
+
+def without_advice(text: str) -> str:
+    """With one word for what it tells its reader to do: "your administrator" is in it whoever is to blame."""
+    lowered = text[:LONGEST].lower()
+    return _ADVICE.sub(" advice ", lowered) if any(sign in lowered for sign in _SIGNS_OF_ADVICE) else text
 
 
 @dataclass(frozen=True, slots=True)

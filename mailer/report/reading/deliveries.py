@@ -228,10 +228,20 @@ def _in_general(words: Words, header: Fields, original: Original, evidence: Evid
         *evidence.own,
     }
     wanted = {address.lower() for address in original.recipients}
-    for reader in (commanded_in, labelled_in, entries_in, answered_in):
-        entries = [entry for entry in reader(own) if entry.address.lower() not in {o.lower() for o in others}]
+    known = {other.lower() for other in others}
+    for reader in (_listed_in, commanded_in, labelled_in, entries_in, answered_in):
+        entries = [entry for entry in reader(own) if entry.address.lower() not in known]
         if entries:
             return [entry for entry in entries if entry.address.lower() in wanted] or entries
     entries = mentioned_in(own, others) or mentioned_in(words.subject, others)
-    known = [entry for entry in entries if entry.address.lower() in wanted]
-    return known or (entries if len(entries) == 1 else [])
+    meant = [entry for entry in entries if entry.address.lower() in wanted]
+    return meant or (entries if len(entries) == 1 else [])
+
+
+def _listed_in(own: str) -> list[Entry]:
+    """A list of several with something said of each, where it has all that a transcript commands."""
+    entries = entries_in(own)
+    listed_ones = {entry.address.lower() for entry in entries if entry.words}
+    commanded = {entry.address.lower() for entry in commanded_in(own)}
+    is_whole = len(entries) > 1 and len(listed_ones) == len(entries)
+    return entries if is_whole and commanded <= listed_ones else []

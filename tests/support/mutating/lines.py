@@ -113,6 +113,24 @@ def in_lines(line: str, dice: random.Random) -> str:
     return f"{code}-{rest}{' ' if rest else ''}{' '.join(words[:at]).strip()} {code} {rest} {' '.join(words[at:])}{told}"
 
 
+def advice(line: str, dice: random.Random) -> str:
+    """What hosts add for whoever reads it, of no word of which anything follows."""
+    return line.rstrip() + dice.choice([
+        " Please contact your administrator for assistance.", " For more information see https://help.northwind.example/e/42",
+        " (see https://www.northwind.example/e#r17)", " Please direct questions to postmaster@northwind.example.",
+        " Contact the postmaster of the recipient's domain by other means.", "; please see our website",
+        " Please check the spelling and resend your message.",
+    ])  # fmt: skip
+
+
+def preface(line: str, dice: random.Random) -> str:
+    """Politeness between the code and what is said."""
+    head, text = _apart(line)
+    if not head or len(text.split()) < 2:
+        return line
+    return head + dice.choice([" Sorry,", " Error:", " Delivery failed:", " Message not delivered -", " mx7.northwind.example"]) + text
+
+
 def bare_code(line: str, dice: random.Random) -> str:
     """Without the enhanced status, for whom words tell."""
     return _STATUS.sub(r"\1", line)
@@ -149,7 +167,8 @@ def hard_blanks(line: str, dice: random.Random) -> str:
 LINES: Mapping[str, Callable[[str, random.Random], str]] = {
     change.__name__.replace("_", "-"): change
     for change in (
-        addresses, ip_addresses, hosts, ids_within, status_last, codeless, queries, capitals, small_letters, sentence_case, blanks, ids, spacing,
+        addresses, ip_addresses, hosts, ids_within, status_last, codeless, advice,
+        preface, queries, capitals, small_letters, sentence_case, blanks, ids, spacing,
         in_lines, bare_code, quoted, punctuation, spelling, hard_blanks, synonyms,
     )
 }  # fmt: skip
