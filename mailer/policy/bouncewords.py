@@ -32,7 +32,22 @@ _WORD = re.compile(r"[^\W_]+")
 # The words that stand for any address, for any IP and for what else stands in angle brackets.
 ADDRESS, IP, BRACKETED = "addr", "ipaddr", "bracketed"
 
-_VERBS = ("do", "does", "did", "is", "are", "was", "were", "has", "have", "had", "could", "would", "should", "must")
+_VERBS = (
+    "do",
+    "does",
+    "did",
+    "is",
+    "are",
+    "was",
+    "were",
+    "has",
+    "have",
+    "had",
+    "could",
+    "would",
+    "should",
+    "must",
+)
 # One word that has another spelling, by what is looked for in its place.
 _SPELLED: Mapping[str, tuple[str, ...]] = {
     **{f"{verb}nt": (verb, "not") for verb in _VERBS},
@@ -42,7 +57,8 @@ _SPELLED: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Two words that others write as one: the first, and what the second begins with.
 _JOINED = {
-    "e": "mail", "mail": "box", "black": "list", "block": "list", "white": "list", "grey": "list", "gray": "list",
+    "e": "mail", "mail": "box", "black": "list", "block": "list", "white": "list", "grey": "list",
+    "gray": "list",
     "non": "exist", "dial": "up", "null": "mx",
 }  # fmt: skip
 _SEVERAL = frozenset({*_SPELLED, *_JOINED})
@@ -56,7 +72,8 @@ _ADVICE = re.compile(
     r"|\bfor\s+(?:(?:more|further|additional|any)\s+)?(?:information|info|details|assistance|help)\b"
     r"|\b(?:direct|forward|send|address)\s+(?:(?:any|all|your)\s+)?(?:questions|inquiries)\s+to\b"
     r"(?:\s+[^\s@]{1,64}@[^\s@]{1,254})?"
-    r"|\b(?:double[- ])?check(?:ing)?\s+(?:that\s+)?the\s+(?:spelling|(?:[a-z'\u2019-]+\s+){0,3}?(?:address|name))\b"
+    r"|\b(?:double[- ])?check(?:ing)?\s+(?:that\s+)?the\s+"
+    r"(?:spelling|(?:[a-z'\u2019-]+\s+){0,3}?(?:address|name))\b"
     r"(?:\s+(?:and|for|is)\b[^.;()]{0,60})?"
     r"|\b(?:see|visit)\s+our\s+(?:web\s?site|web\s?page)\b"
 )

@@ -61,7 +61,9 @@ def _pattern(phrases: list[str]) -> re.Pattern[str]:
 
 def _expression(phrase: str) -> str:
     """One or several addresses or recipients, in words or as "(es)", are the same to it."""
-    words = (_SOME_WORDS if word == "*" else _of_any_number(word) for word in _without_contractions(phrase).split())
+    words = (
+        _SOME_WORDS if word == "*" else _of_any_number(word) for word in _without_contractions(phrase).split()
+    )
     return loosened(_GAP.join(words), _GAP)
 
 

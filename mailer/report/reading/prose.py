@@ -98,7 +98,9 @@ def _shown(part: Part) -> Iterator[Part]:
         return
     leaves = [leaf for child in part.children for leaf in _shown(child)]
     if part.type.essence == "multipart/alternative":
-        plain = [leaf for leaf in leaves if leaf.type.essence != "text/html" and leaf.text(_LOOK_OCTETS).strip()]
+        plain = [
+            leaf for leaf in leaves if leaf.type.essence != "text/html" and leaf.text(_LOOK_OCTETS).strip()
+        ]
         leaves = plain or leaves
     yield from leaves
 
@@ -162,7 +164,7 @@ def _stands_alone(found: re.Match[str]) -> bool:
 
 
 def _of_this_mail(text: str) -> str:
-    """Without the paragraphs that gateways put into every mail, unless something is said of a delivery in them."""
+    """Without the paragraphs that gateways put into every mail, unless they tell of a delivery."""
     return "\n\n".join(part for part in text.split("\n\n") if not _is_boilerplate(part))
 
 

@@ -1,4 +1,5 @@
-"""`python -m tests.report.reading.survey [CHANGE...] [--seeds N] [--moved]`: how far readings move with changes
+"""`python -m tests.report.reading.survey [CHANGE...] [--seeds N] [--moved]`: how far readings move with
+changes
 that change no meaning (tests/support/mutating), over the corpora beside this checkout."""
 
 from __future__ import annotations
@@ -80,7 +81,11 @@ def read_line(line: str) -> Read:
 @cache
 def rows(kind: str) -> Sequence[Mapping[str, str]]:
     with LABELS.open(encoding="utf-8", newline="") as lines:
-        return [row for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if row["kind"] == kind]
+        return [
+            row
+            for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+            if row["kind"] == kind
+        ]
 
 
 def _sample(row: Mapping[str, str], content: bytes, first: Read) -> Sample:
@@ -130,7 +135,9 @@ def survey_mails(change: str, samples: Iterable[Sample], seeds: Iterable[int] = 
                 continue
             now = read_mail(variant.content)
             first = sample.first
-            expected = Read(first.bounce_class, frozenset(map(variant.address, first.recipients)), first.status)
+            expected = Read(
+                first.bounce_class, frozenset(map(variant.address, first.recipients)), first.status
+            )
             _note(found, sample, seed, expected, now)
     return found
 

@@ -8,7 +8,19 @@ from mailer.policy.classifier import shipped
 from mailer.report.reading import DeliveryReport, OrdinaryMail, Reading, read
 from mailer.report.reading.forms import shipped_forms
 from tests.report.reading.mails import (
-    DOMINO, EXCHANGE, EXCHANGE_ONLINE, EXIM, OPENSMTPD, ORIGINAL, POSTFIX, QMAIL, REF, SENDMAIL, X400, plain_mail, text_bounce,
+    DOMINO,
+    EXCHANGE,
+    EXCHANGE_ONLINE,
+    EXIM,
+    OPENSMTPD,
+    ORIGINAL,
+    POSTFIX,
+    QMAIL,
+    REF,
+    SENDMAIL,
+    X400,
+    plain_mail,
+    text_bounce,
 )  # fmt: skip
 
 
@@ -130,9 +142,12 @@ def test_what_was_said_before_the_recipient_was_named_blames_no_recipient() -> N
     [
         "I wasn\u2019t able to deliver your message to the following addresses.\n\n<ann@there.example>:\n"
         "Remote host said: \u201c550 5.1.1 User unknown\u201d\n",
-        "Your message couldn't be delivered to the following recipient(s):\n\nann@there.example\n550 User unknown\n",
-        "Your message can not be delivered to the following recipients:\n\n<ann@there.example>: 550 User isn't known\n",
-        "Delivery to the following\u00a0recipients failed.\n\n  ann@there.example\n  550 5.1.1 User unknown\n",
+        "Your message couldn't be delivered to the following recipient(s):\n\nann@there.example\n550 User "
+        "unknown\n",
+        "Your message can not be delivered to the following recipients:\n\n<ann@there.example>: 550 User "
+        "isn't known\n",
+        "Delivery to the following\u00a0recipients failed.\n\n  ann@there.example\n  550 5.1.1 User "
+        "unknown\n",
     ],
 )
 def test_the_spelling_of_a_template_does_not_matter(words: str) -> None:
@@ -142,7 +157,8 @@ def test_the_spelling_of_a_template_does_not_matter(words: str) -> None:
 @pytest.mark.parametrize(
     "notice",
     [
-        "This e-mail is confidential and intended solely for the addressee. Unauthorized use is prohibited.\n",
+        "This e-mail is confidential and intended solely for the addressee. Unauthorized use is "
+        "prohibited.\n",
         "If you received this message in error, please delete it and its attachments.\n",
         "This message was scanned for viruses and is believed to be clean.\n",
         "CAUTION: This email originated from outside. Do not click links or open attachments.\n",

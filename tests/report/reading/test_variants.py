@@ -1,4 +1,5 @@
-"""What means the same is read the same: returned mail and reply lines in other dress (tests/support/mutating).
+"""What means the same is read the same: returned mail and reply lines in other dress
+(tests/support/mutating).
 
 `EVERY_SEED=1` asks all samples of the corpora several times, which takes minutes;
 `python -m tests.report.reading.survey --moved` says what moved.
@@ -13,10 +14,30 @@ import pytest
 
 from tests.report.reading import survey
 from tests.report.reading.mails import (
-    DOMINO, EXCHANGE, EXCHANGE_ONLINE, EXIM, OPENSMTPD, ORIGINAL, POSTFIX, QMAIL, SENDMAIL, STATUS, crlf, dsn,
-    plain_mail, text_bounce,
+    DOMINO,
+    EXCHANGE,
+    EXCHANGE_ONLINE,
+    EXIM,
+    OPENSMTPD,
+    ORIGINAL,
+    POSTFIX,
+    QMAIL,
+    SENDMAIL,
+    STATUS,
+    crlf,
+    dsn,
+    plain_mail,
+    text_bounce,
 )  # fmt: skip
-from tests.report.reading.survey import Sample, Survey, chosen, read_line, read_mail, survey_lines, survey_mails
+from tests.report.reading.survey import (
+    Sample,
+    Survey,
+    chosen,
+    read_line,
+    read_mail,
+    survey_lines,
+    survey_mails,
+)
 from tests.support.mutating import LINES, mail_variant
 
 EVERY = bool(os.environ.get("EVERY_SEED"))
@@ -32,7 +53,8 @@ STATUS_OF_TWO = STATUS + (
 )
 TO_BOTH = ORIGINAL.replace("To: Ann <ann@there.example>", "To: Ann <ann@there.example>, bob@there.example")
 COMPLAINT = crlf(
-    "From: <abusedesk@provider.example>\nTo: <abuse@shop.example>\nSubject: FW: Your order\nMIME-Version: 1.0\n"
+    "From: <abusedesk@provider.example>\nTo: <abuse@shop.example>\nSubject: FW: Your order\nMIME-Version: "
+    "1.0\n"
     "Content-Type: multipart/report; report-type=feedback-report; boundary=fb-1\n\n"
     "--fb-1\nContent-Type: text/plain\n\nThis is an email abuse report for a message from 192.0.2.1.\n"
     "--fb-1\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\nUser-Agent: SomeGenerator/1.0\n"
@@ -50,7 +72,8 @@ OWN_MAILS: Mapping[str, bytes] = {
     "report of a policy": dsn(
         STATUS.replace("5.1.1", "5.7.1").replace("User unknown", "Message rejected due to local policy")
     ),
-    "report of a delay": dsn(STATUS.replace("failed", "delayed").replace("5.1.1", "4.4.1").replace("550", "450")),
+    "report of a delay": dsn(STATUS.replace("failed", "delayed").replace("5.1.1", "4.4.1").replace("550",
+    "450")),
     "qmail": text_bounce(QMAIL + TO_BOTH),
     "exim": text_bounce(EXIM + TO_BOTH, subject="Mail delivery failed: returning message to sender"),
     "postfix": text_bounce(POSTFIX, subject="Undelivered Mail Returned to Sender"),
@@ -61,13 +84,16 @@ OWN_MAILS: Mapping[str, bytes] = {
     "opensmtpd": text_bounce(OPENSMTPD + "\n" + ORIGINAL, subject="Delivery status notification: error"),
     "complaint": COMPLAINT,
     "automatic reply": plain_mail(
-        "Return-Path: <>\nFrom: Ann <ann@there.example>\nTo: shop@shop.example\nSubject: Out of office: Your order\n"
+        "Return-Path: <>\nFrom: Ann <ann@there.example>\nTo: shop@shop.example\nSubject: Out of office: "
+        "Your order\n"
         "Auto-Submitted: auto-replied",
         "I am on holiday until Monday.\n",
     ),
-    "unsubscription": plain_mail("From: Ann <ann@there.example>\nTo: list@shop.example\nSubject: unsubscribe", "\n"),
+    "unsubscription": plain_mail("From: Ann <ann@there.example>\nTo: list@shop.example\nSubject: "
+    "unsubscribe", "\n"),
     "letter": plain_mail(
-        "Return-Path: <ann@there.example>\nFrom: Ann <ann@there.example>\nTo: shop@shop.example\nSubject: My order",
+        "Return-Path: <ann@there.example>\nFrom: Ann <ann@there.example>\nTo: shop@shop.example\nSubject: "
+        "My order",
         "Where is it? Your last mail was not delivered to me.\n\nYours, Ann\n",
     ),
 }  # fmt: skip

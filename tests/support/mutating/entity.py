@@ -186,7 +186,8 @@ def as_base64(text: str, width: int) -> str:
 
 
 def as_quoted_printable(text: str, width: object, dice: random.Random | None = None) -> str:
-    """width: how many characters the next line may have. Lines are broken wherever that is, in words as well."""
+    """width: how many characters the next line may have. Lines are broken wherever that is, in words as
+    well."""
     assert callable(width)
     lines = []
     for line in text.split("\n"):

@@ -13,12 +13,19 @@ _ADDRESS = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
 _IP = re.compile(r"(?<![\w.])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w.]*\d)")
 _STATUS = re.compile(r"^([245]\d\d)([ -])([245]\.\d{1,3}\.\d{1,3})(?=\s)")
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)
-_HOST = re.compile(r"(?<![\w@./:-])[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|net|org|jp|de|uk|edu|example)(?![\w./-])", re.IGNORECASE)
-_ID = re.compile(r"(?<![\w.@/=-])(?=[a-z0-9.-]*\d)(?=[a-z0-9.-]*[a-z])[a-z0-9]{6,}[a-z0-9.-]{4,}(?![\w@/])", re.IGNORECASE)
+_HOST = re.compile(
+    r"(?<![\w@./:-])[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|net|org|jp|de|uk|edu|example)(?![\w./-])",
+    re.IGNORECASE,
+)
+_ID = re.compile(
+    r"(?<![\w.@/=-])(?=[a-z0-9.-]*\d)(?=[a-z0-9.-]*[a-z])[a-z0-9]{6,}[a-z0-9.-]{4,}(?![\w@/])", re.IGNORECASE
+)
 
 
 def addresses(line: str, dice: random.Random) -> str:
-    new = dice.choice(["hugo@ox.example", "ines.pereira-lopes@a-rather-long-name-of-a-firm.example", "k1@b.example"])
+    new = dice.choice(
+        ["hugo@ox.example", "ines.pereira-lopes@a-rather-long-name-of-a-firm.example", "k1@b.example"]
+    )
     return _ADDRESS.sub(new, line)
 
 
@@ -35,7 +42,12 @@ def hosts(line: str, dice: random.Random) -> str:
 def ids_within(line: str, dice: random.Random) -> str:
     """Those of letters and digits, ten and more, that are no name of a host."""
     return _ID.sub(
-        lambda m: m[0] if KNOWN.search(m[0]) or _HOST.fullmatch(m[0]) else "".join(dice.choices("0123456789abcdef", k=14)), line
+        lambda m: (
+            m[0]
+            if KNOWN.search(m[0]) or _HOST.fullmatch(m[0])
+            else "".join(dice.choices("0123456789abcdef", k=14))
+        ),
+        line,
     )
 
 
@@ -44,7 +56,8 @@ def status_last(line: str, dice: random.Random) -> str:
     head = _STATUS.match(line)
     if head is None or re.search(r"[245]\.\d{1,3}\.\d", line[head.end() :]):
         return line  # it quotes another reply
-    return f"{head[1]}{line[head.end() :].rstrip()} {dice.choice(['(#{})', '[{}]', '({})', '#{}']).format(head[3])}"
+    status = dice.choice(["(#{})", "[{}]", "({})", "#{}"]).format(head[3])
+    return f"{head[1]}{line[head.end() :].rstrip()} {status}"
 
 
 def codeless(line: str, dice: random.Random) -> str:
@@ -110,14 +123,16 @@ def in_lines(line: str, dice: random.Random) -> str:
         return line
     at = dice.randint(1, len(words) - 2)
     code, rest = head[:3], head[3:].strip(" -")
-    return f"{code}-{rest}{' ' if rest else ''}{' '.join(words[:at]).strip()} {code} {rest} {' '.join(words[at:])}{told}"
+    first, second = " ".join(words[:at]).strip(), " ".join(words[at:])
+    return f"{code}-{rest}{' ' if rest else ''}{first} {code} {rest} {second}{told}"
 
 
 def advice(line: str, dice: random.Random) -> str:
     """What hosts add for whoever reads it, of no word of which anything follows."""
     return line.rstrip() + dice.choice([
         " Please contact your administrator for assistance.", " For more information see https://help.northwind.example/e/42",
-        " (see https://www.northwind.example/e#r17)", " Please direct questions to postmaster@northwind.example.",
+        " (see https://www.northwind.example/e#r17)",
+        " Please direct questions to postmaster@northwind.example.",
         " Contact the postmaster of the recipient's domain by other means.", "; please see our website",
         " Please check the spelling and resend your message.",
     ])  # fmt: skip
@@ -128,7 +143,13 @@ def preface(line: str, dice: random.Random) -> str:
     head, text = _apart(line)
     if not head or len(text.split()) < 2:
         return line
-    return head + dice.choice([" Sorry,", " Error:", " Delivery failed:", " Message not delivered -", " mx7.northwind.example"]) + text
+    return (
+        head
+        + dice.choice(
+            [" Sorry,", " Error:", " Delivery failed:", " Message not delivered -", " mx7.northwind.example"]
+        )
+        + text
+    )
 
 
 def bare_code(line: str, dice: random.Random) -> str:
@@ -141,7 +162,8 @@ def quoted(line: str, dice: random.Random) -> str:
     if not re.match(r"[45]\d\d[ -]", line):
         return line
     return dice.choice([
-        f"smtp; {line}", f"smtp;{line}", f"host mx.northwind.example[192.0.2.44] said: {line}", f"Remote host said: {line}",
+        f"smtp; {line}", f"smtp;{line}", f"host mx.northwind.example[192.0.2.44] said: {line}",
+        f"Remote host said: {line}",
         f'"{line}"', f"SMTP error from remote mail server after end of data: {line}",
     ])  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""Who and where: addresses, hosts, IP addresses, ids and dates of a mail, replaced the same way wherever they stand."""
+"""Who and where: addresses, hosts, IP addresses, ids and dates of a mail, replaced the same way wherever
+they stand."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from collections.abc import Callable, Mapping
 
 from tests.support.mutating.entity import Entity, decoded, put_text
 
-_ADDRESS = re.compile(r"(?:(?<=SMTP=)|(?<![\w.!#$%&*+/=?^`{|}~'-]))([A-Za-z0-9._+-]{1,64})@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
+_ADDRESS = re.compile(
+    r"(?:(?<=SMTP=)|(?<![\w.!#$%&*+/=?^`{|}~'-]))([A-Za-z0-9._+-]{1,64})@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)"
+)
 _ROLES = re.compile(
     r"^(postmaster|mailer[-_]?daemon|abuse|no[-_.]?reply|do[-_.]?not[-_.]?reply|bounces?|root|mta|majordomo|admin\w*|"
     r"support|help\w*|fbl\w*|feedback\w*|complaints?|staff|scomp|info|symantec\w*|imss|interscan|mdaemon|mail\w*|"
@@ -16,9 +19,14 @@ _ROLES = re.compile(
     re.IGNORECASE,
 )
 # Local parts that are words as well: alone they are those.
-_WORDS = re.compile(r"[a-z]{1,5}|recipients?|senders?|username|destination|someone|unknown|account|mailbox|invalid|undeliver\w*|"
-                    r"nobody|anybody|address\w*|notfound|receiver|rejected?|disabled|user\w?|customer|subscriber|contact")  # fmt: skip
-# Names by which a provider is known, or that a rule looks for: what a mail of theirs means depends on whose it is.
+_WORDS = re.compile(
+    r"[a-z]{1,5}|recipients?|senders?|username|destination|someone|unknown|account"
+    r"|mailbox|invalid|undeliver\w*|"
+    r"nobody|anybody|address\w*|notfound|receiver|rejected?|disabled|user\w?"
+    r"|customer|subscriber|contact"
+)
+# Names by which a provider is known, or that a rule looks for: what a mail of theirs means depends on
+# whose it is.
 KNOWN = re.compile(
     r"(google|gmail|outlook|hotmail|live\.|msn|microsoft|office|exchange|yahoo|aol|icloud|apple|me\.com|qq\.com|163|126|"
     r"yeah|gmx|web\.de|mail\.ru|yandex|t-online|telekom|orange|wanadoo|free\.fr|sfr|laposte|libero|virgilio|iol|"
@@ -29,13 +37,38 @@ KNOWN = re.compile(
     r"kpn|ziggo|telenet|telia|tim\.|bluewin|freenet|proton|suremail|returnpath|au\.com|nifty|biglobe|dion)",
     re.IGNORECASE,
 )
-_DOMAINS = ("lindenhof.example", "ox.example", "a-rather-long-name-of-a-firm.example", "b7.quarter.example",
-            "strand-und-meer.example", "post.nine.example", "kiosk.example")  # fmt: skip
-_LOCALS = ("hugo", "m.tanaka", "ines.pereira-lopes", "kv", "rosalind_whittaker", "piet77", "vertrieb", "u4711x",
-           "zoe+orders", "jd", "marie.claire.dubois", "tomasz")  # fmt: skip
+_DOMAINS = (
+    "lindenhof.example",
+    "ox.example",
+    "a-rather-long-name-of-a-firm.example",
+    "b7.quarter.example",
+    "strand-und-meer.example",
+    "post.nine.example",
+    "kiosk.example",
+)
+_LOCALS = (
+    "hugo",
+    "m.tanaka",
+    "ines.pereira-lopes",
+    "kv",
+    "rosalind_whittaker",
+    "piet77",
+    "vertrieb",
+    "u4711x",
+    "zoe+orders",
+    "jd",
+    "marie.claire.dubois",
+    "tomasz",
+)
 _IP = re.compile(r"(?<![\w.])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w.]*\d)")
-_QUEUE_ID = re.compile(r"(?<=\bid[ =])([A-Za-z0-9]{8,20})\b|(?<=queue id )([A-Za-z0-9]{6,20})\b|(?<=Queue-ID: )([A-Za-z0-9]{6,20})\b")
-_DATE = re.compile(r"\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), +)?\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d")
+_QUEUE_ID = re.compile(
+    r"(?<=\bid[ =])([A-Za-z0-9]{8,20})\b|(?<=queue id )([A-Za-z0-9]{6,20})\b|(?<=Queue-ID: "
+    r")([A-Za-z0-9]{6,20})\b"
+)
+_DATE = re.compile(
+    r"\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), +)?\d{1,2} "
+    r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d"
+)
 _MESSAGE_ID = re.compile(r"^(?:message-id|in-reply-to|references)[ \t]*:[ \t\n]*<([^<>\s]+)>", re.I | re.M)
 
 
@@ -93,10 +126,16 @@ def _renamed(mail: Entity, dice: random.Random, wanted: Callable[[str], bool]) -
         local = dice.choice([each for each in _LOCALS if each not in taken] or [f"p{len(taken)}"])
         taken.add(local)
         domain = address.partition("@")[2]
-        new = domains.setdefault(domain, dice.choice([d for d in _DOMAINS if d not in domains.values()] or list(_DOMAINS)))
+        new = domains.setdefault(
+            domain, dice.choice([d for d in _DOMAINS if d not in domains.values()] or list(_DOMAINS))
+        )
         pairs[address] = f"{local}@{new}"
     # A local part alone ("user ann unknown", "ann... unknown") goes with its address.
-    alone = {a.partition("@")[0]: b.partition("@")[0] for a, b in pairs.items() if not _WORDS.fullmatch(a.partition("@")[0])}
+    alone = {
+        a.partition("@")[0]: b.partition("@")[0]
+        for a, b in pairs.items()
+        if not _WORDS.fullmatch(a.partition("@")[0])
+    }
     whole = _replacing(pairs, r"(?:(?<=SMTP=)|(?<![A-Za-z0-9._+=-]))", r"(?![A-Za-z0-9-]|\.[A-Za-z0-9])")
     part = _replacing(alone, r"(?<![A-Za-z0-9._+=@-])", r"(?![A-Za-z0-9._@+=/-])")
     _everywhere(mail, lambda text: part(whole(text)))
@@ -105,13 +144,20 @@ def _renamed(mail: Entity, dice: random.Random, wanted: Callable[[str], bool]) -
 
 def recipients(mail: Entity, dice: random.Random) -> Mapping[str, str]:
     """All people's addresses but those that the report is sent to, and from."""
-    ours = {a for each in mail.fields if re.match(r"(to|from|return-path|delivered-to)\s*:", each, re.I) for a in _addresses(each)}
+    ours = {
+        a
+        for each in mail.fields
+        if re.match(r"(to|from|return-path|delivered-to)\s*:", each, re.I)
+        for a in _addresses(each)
+    }
     return _renamed(mail, dice, lambda address: address not in ours)
 
 
 def senders(mail: Entity, dice: random.Random) -> Mapping[str, str]:
     """The addresses that the report is sent to."""
-    ours = {a for each in mail.fields if re.match(r"(to|delivered-to)\s*:", each, re.I) for a in _addresses(each)}
+    ours = {
+        a for each in mail.fields if re.match(r"(to|delivered-to)\s*:", each, re.I) for a in _addresses(each)
+    }
     return _renamed(mail, dice, lambda address: address in ours)
 
 
@@ -121,11 +167,16 @@ def hosts(mail: Entity, dice: random.Random) -> Mapping[str, str]:
     if '"@' in text or "?=@" in text or "\\@" in text:
         return {}
     found = [match[2].lower() for match in _ADDRESS.finditer(text)]
-    found += [m[1].lower() for m in re.finditer(r"\b(?:mx|mail|smtp|host|relay)\d*\.([a-z0-9-]+(?:\.[a-z0-9-]+)+)\b", text, re.I)]
+    found += [
+        m[1].lower()
+        for m in re.finditer(r"\b(?:mx|mail|smtp|host|relay)\d*\.([a-z0-9-]+(?:\.[a-z0-9-]+)+)\b", text, re.I)
+    ]
     ends = list(dict.fromkeys(_registrable(each) for each in found if not KNOWN.search(each)))
     pairs = {}
     for at, each in enumerate(ends[:40]):
-        pairs[each] = f"{dice.choice(['hx', 'northwind', 'a-place-to-go'])}{at}.{dice.choice(['example', 'test.example'])}"
+        pairs[each] = dice.choice(
+            ["hx{}.example", "northwind{}.test.example", "a-place-to-go{}.example"]
+        ).format(at)
     change = _replacing(pairs, r"(?<![A-Za-z0-9-])", r"(?![A-Za-z0-9-]|\.[A-Za-z0-9])")
     _everywhere(mail, change)
     return {address: change(address) for address in _addresses(text) if change(address) != address}
@@ -139,13 +190,23 @@ def _registrable(domain: str) -> str:
 
 def ip_addresses(mail: Entity, dice: random.Random) -> None:
     found = list(dict.fromkeys(match[0] for match in _IP.finditer(_all_text(mail))))
-    pairs = {each: f"{dice.choice(['192.0.2', '198.51.100', '203.0.113'])}.{dice.randint(1, 250)}" for each in found}
+    pairs = {
+        each: f"{dice.choice(['192.0.2', '198.51.100', '203.0.113'])}.{dice.randint(1, 250)}"
+        for each in found
+    }
     _everywhere(mail, lambda text: _IP.sub(lambda m: pairs.get(m[0], m[0]), text))
 
 
 def queue_ids(mail: Entity, dice: random.Random) -> None:
-    found = {g.lower() for match in _QUEUE_ID.finditer(_all_text(mail)) for g in match.groups() if g and re.search(r"\d", g)}
-    pairs = {each: "".join(dice.choices("0123456789ABCDEF", k=dice.randint(10, 14))) for each in sorted(found)}
+    found = {
+        g.lower()
+        for match in _QUEUE_ID.finditer(_all_text(mail))
+        for g in match.groups()
+        if g and re.search(r"\d", g)
+    }
+    pairs = {
+        each: "".join(dice.choices("0123456789ABCDEF", k=dice.randint(10, 14))) for each in sorted(found)
+    }
     _everywhere(mail, _replacing(pairs, r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"))
 
 
@@ -156,7 +217,10 @@ def dates(mail: Entity, dice: random.Random) -> None:
 
 def message_ids(mail: Entity, dice: random.Random) -> None:
     found = {match[1].lower() for match in _MESSAGE_ID.finditer(_all_text(mail))}
-    pairs = {each: f"{dice.randrange(10**14)}.{dice.choice('ABC')}{at}@ids.example" for at, each in enumerate(sorted(found))}
+    pairs = {
+        each: f"{dice.randrange(10**14)}.{dice.choice('ABC')}{at}@ids.example"
+        for at, each in enumerate(sorted(found))
+    }
     _everywhere(mail, _replacing(pairs, "(?<=<)", "(?=>)"))
 
 

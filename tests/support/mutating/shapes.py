@@ -11,7 +11,9 @@ from tests.support.mutating.entity import Entity, as_base64, as_quoted_printable
 
 _TRACE = ("received", "return-path", "from ", "resent-", "delivered-to")
 _ENCODABLE = frozenset({"text/plain", "text/html", "message/delivery-status", "message/feedback-report"})
-_STATUS_NAMES = re.compile(r"^(reporting-mta|final-recipient|action|status|remote-mta|diagnostic-code)\b", re.I)
+_STATUS_NAMES = re.compile(
+    r"^(reporting-mta|final-recipient|action|status|remote-mta|diagnostic-code)\b", re.I
+)
 
 
 def header_case(mail: Entity, dice: random.Random) -> None:
@@ -43,7 +45,9 @@ def refolded(mail: Entity, dice: random.Random) -> None:
                 continue
             fold = dice.choice(["\n\t", "\n ", "\n        "])
             words = re.sub(r"\n[ \t]+", " ", value).strip().split(" ")
-            made = words[0] + "".join((fold if dice.random() < 0.4 else " ") + word for word in words[1:] if word)
+            made = words[0] + "".join(
+                (fold if dice.random() < 0.4 else " ") + word for word in words[1:] if word
+            )
             part.fields[at] = f"{name}: {made}"
 
 
@@ -60,9 +64,7 @@ def line_ends(mail: Entity, dice: random.Random) -> None:
 def trailing_blanks(mail: Entity, dice: random.Random) -> None:
     for part in mail.walk():
         if part.encoding not in {"base64", "quoted-printable"} and not part.boundary:
-            part.body = re.sub(
-                r"(?<=\S)\n", lambda _: dice.choice(["\n", " \n", "  \n", "\t\n"]), part.body
-            )
+            part.body = re.sub(r"(?<=\S)\n", lambda _: dice.choice(["\n", " \n", "  \n", "\t\n"]), part.body)
 
 
 def boundaries(mail: Entity, dice: random.Random) -> None:
@@ -76,7 +78,10 @@ def boundaries(mail: Entity, dice: random.Random) -> None:
             given = next(f for f in part.fields if f.lower().startswith("content-type"))
             at = part.fields.index(given)
             part.fields[at] = re.sub(
-                r'(boundary\s*=\s*)(?:"[^"\n]*"|[^\s;"]+)', lambda m: f'{m[1]}"{new}"', given, flags=re.I
+                r'(boundary\s*=\s*)(?:"[^"\n]*"|[^\s;"]+)',
+                lambda m, new=new: f'{m[1]}"{new}"',
+                given,
+                flags=re.I,
             )
             part.closing = part.closing.replace(f"--{part.boundary}--", f"--{new}--", 1)
             part.boundary = new
@@ -118,11 +123,14 @@ def unencoded(mail: Entity, dice: random.Random) -> None:
 def charset_named(mail: Entity, dice: random.Random) -> None:
     """ASCII is ASCII in all of these."""
     for part in mail.walk():
-        if part.is_plain() and part.body.isascii() and part.charset in {"", "us-ascii"}:
-            if decoded(part).isascii() and part.gap and not (part is mail and _holds_header(part.body)):
-                name = dice.choice(["utf-8", '"UTF-8"', "iso-8859-1", "ISO-8859-15", "windows-1252"])
-                given = re.sub(r'\s*;\s*charset\s*=\s*("[^"]*"|[^\s;]+)', "", part.get("content-type"), flags=re.I)
-                part.put("Content-Type", f"{given or 'text/plain'}; charset={name}")
+        is_ascii = part.body.isascii() and part.charset in {"", "us-ascii"} and decoded(part).isascii()
+        is_divided = part is mail and _holds_header(part.body)
+        if part.is_plain() and is_ascii and part.gap and not is_divided:
+            name = dice.choice(["utf-8", '"UTF-8"', "iso-8859-1", "ISO-8859-15", "windows-1252"])
+            given = re.sub(
+                r'\s*;\s*charset\s*=\s*("[^"]*"|[^\s;]+)', "", part.get("content-type"), flags=re.I
+            )
+            part.put("Content-Type", f"{given or 'text/plain'}; charset={name}")
 
 
 def charset_changed(mail: Entity, dice: random.Random) -> None:
@@ -142,20 +150,26 @@ def charset_changed(mail: Entity, dice: random.Random) -> None:
                     break
             except UnicodeError:
                 continue
-        part.put("Content-Type", re.sub(r'(charset\s*=\s*)("[^"]*"|[^\s;]+)', rf"\1{name}", part.get("content-type"), flags=re.I))
+        part.put(
+            "Content-Type",
+            re.sub(r'(charset\s*=\s*)("[^"]*"|[^\s;]+)', rf"\1{name}", part.get("content-type"), flags=re.I),
+        )
         part.put("Content-Transfer-Encoding", part.encoding or "8bit")
         put_text(part, octets.decode("latin-1"))
 
 
 _MORE = (
     "Received: from edge.forwarder.example (edge.forwarder.example [203.0.113.77])\n"
-    "\tby mx.ours.example (Postfix) with ESMTPS id 4F2C81A09B\n\tfor <in@ours.example>; Tue, 3 Nov 2026 08:15:12 +0100 (CET)",
-    "Received: by edge.forwarder.example (8.17.1/8.17.1/Submit) id 5A3Fx0021987; Tue, 3 Nov 2026 07:15:10 GMT",
+    "\tby mx.ours.example (Postfix) with ESMTPS id 4F2C81A09B\n\tfor <in@ours.example>; Tue, 3 Nov 2026 "
+    "08:15:12 +0100 (CET)",
+    "Received: by edge.forwarder.example (8.17.1/8.17.1/Submit) id 5A3Fx0021987; Tue, 3 Nov 2026 07:15:10 "
+    "GMT",
 )
 _OTHERS = (
     "X-Spam-Status: No, score=-0.2 required=5.0 tests=BAYES_40 autolearn=no",
     "X-Virus-Scanned: Debian amavisd-new at forwarder.example",
-    "ARC-Seal: i=1; a=rsa-sha256; d=forwarder.example; s=arc; t=1793690110; cv=none; b=QmFzZTY0\n\tYW5kIG1vcmU=",
+    "ARC-Seal: i=1; a=rsa-sha256; d=forwarder.example; s=arc; t=1793690110; cv=none; "
+    "b=QmFzZTY0\n\tYW5kIG1vcmU=",
     "ARC-Authentication-Results: i=1; mx.forwarder.example; spf=pass; dkim=none; dmarc=none",
     "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=forwarder.example; s=s1;\n"
     "\th=from:to:subject; bh=Zm9v; b=YmFy",
@@ -193,9 +207,10 @@ def _originals(mail: Entity) -> list[Entity]:
 
 
 def original_cut(mail: Entity, dice: random.Random) -> None:
-    """RFC 6522 §3: the header alone, as text/rfc822-headers. Of a message that is one itself it would lose all."""
+    """RFC 6522 §3: the header alone, as text/rfc822-headers. Of a message that is one itself it would
+    lose all."""
     for part in _originals(mail):
-        head, blank, body = part.body.lstrip("\n").partition("\n\n")
+        head, _, body = part.body.lstrip("\n").partition("\n\n")
         if part.type == "message/rfc822" and not _is_report(body, head):
             part.put("Content-Type", "text/rfc822-headers")
             part.body = head + "\n"
@@ -204,7 +219,7 @@ def original_cut(mail: Entity, dice: random.Random) -> None:
 def original_whole(mail: Entity, dice: random.Random) -> None:
     """The header with some body behind it, as message/rfc822."""
     for part in _originals(mail):
-        head, blank, body = part.body.lstrip("\n").partition("\n\n")
+        head, _, body = part.body.lstrip("\n").partition("\n\n")
         if not _is_report(body, head):
             part.put("Content-Type", "message/rfc822")
             part.body = f"{head}\n\nHello, this is our news of the month.\n\nYours, the shop\n"
@@ -212,7 +227,9 @@ def original_whole(mail: Entity, dice: random.Random) -> None:
 
 def _is_report(body: str, head: str) -> bool:
     return bool(
-        re.search(r"multipart/report|failure notice|undeliver|returned mail|delivery|mailer-daemon", head, re.I)
+        re.search(
+            r"multipart/report|failure notice|undeliver|returned mail|delivery|mailer-daemon", head, re.I
+        )
         or re.search(r"^(final-recipient|feedback-type)", body, re.I | re.M)
     )
 
@@ -220,14 +237,21 @@ def _is_report(body: str, head: str) -> bool:
 def subject_prefixed(mail: Entity, dice: random.Random) -> None:
     given = mail.get("subject")
     if given and not given.lower().startswith("unsubscribe"):
-        mail.put("Subject", f"{dice.choice(['[SPAM]', '*****SPAM*****', '[EXT]', 'Fwd:', '[our-list]'])} {given}")
+        mail.put(
+            "Subject", f"{dice.choice(['[SPAM]', '*****SPAM*****', '[EXT]', 'Fwd:', '[our-list]'])} {given}"
+        )
 
 
 def outer_text(mail: Entity, dice: random.Random) -> None:
     """RFC 2046 §5.1.1: what stands before the first part, and behind the last, is not shown."""
     if mail.boundary:
         mail.preamble = dice.choice(
-            ["This is a multi-part message in MIME format.\n\n", "This is a MIME-encapsulated message\n\n", "\n", ""]
+            [
+                "This is a multi-part message in MIME format.\n\n",
+                "This is a MIME-encapsulated message\n\n",
+                "\n",
+                "",
+            ]
         )
         mail.closing = f"--{mail.boundary}--\n" + dice.choice(["", "\nend of the report\n", "\n\n\n"])
 
@@ -246,7 +270,10 @@ def wrapped(mail: Entity, dice: random.Random) -> None:
     mail.fields.append(f'Content-Type: multipart/mixed; boundary="{mail.boundary}"')
     mail.preamble, mail.children, mail.closing = "", [inner], f"--{mail.boundary}--\n"
     if dice.random() < 0.5:
-        footer = Entity(fields=["Content-Type: text/plain; charset=us-ascii"], body="-- \nPassed on by edge.forwarder.example\n")
+        footer = Entity(
+            fields=["Content-Type: text/plain; charset=us-ascii"],
+            body="-- \nPassed on by edge.forwarder.example\n",
+        )
         mail.children.append(footer)
 
 
@@ -293,11 +320,16 @@ def status_written(mail: Entity, dice: random.Random) -> None:
             if low in {"final-recipient", "original-recipient"} and "<" not in value and "(" not in value:
                 value = re.sub(
                     r"^\s*rfc822\s*;\s*(\S+@\S+)\s*$",
-                    lambda m: dice.choice([" RFC822; {}", " rfc822;{}", " rfc822; <{}>", "  rfc822 ;  {}"]).format(m[1]),
+                    lambda m: dice.choice([" RFC822; {}", " rfc822;{}", " rfc822; <{}>",
+                    "  rfc822 ;  {}"]).format(m[1]),
                     value, flags=re.I,
                 )  # fmt: skip
             elif low == "status" and "(" not in value:
-                value = f"{value.rstrip()}{dice.choice(['', ' ', ' (permanent failure)'])}" if "5." in value else value
+                value = (
+                    f"{value.rstrip()}{dice.choice(['', ' ', ' (permanent failure)'])}"
+                    if "5." in value
+                    else value
+                )
             elif low == "action" and "(" not in value:
                 value = dice.choice([value, value.upper(), value.title()])
             elif low in {"reporting-mta", "remote-mta"} and ";" in value and "(" not in value:
@@ -309,13 +341,13 @@ def status_written(mail: Entity, dice: random.Random) -> None:
 def status_refolded(mail: Entity, dice: random.Random) -> None:
     """RFC 3464 §2.1.1: fields are folded as those of a header are."""
     for part in _status_parts(mail):
-        made = []
-        for each in decoded(part).split("\n"):
-            if re.match(r"diagnostic-code\s*:", each, re.I):
-                fold = dice.choice(["\n ", "\n\t", "\n    "])
-                words = each.split(" ")
-                each = words[0] + "".join((fold if dice.random() < 0.25 and w else " ") + w for w in words[1:])
-            made.append(each)
+        fold = dice.choice(["\n ", "\n\t", "\n    "])
+        made = [
+            re.sub(r"(?<=\S) (?=\S)", lambda _, fold=fold: fold if dice.random() < 0.25 else " ", each)
+            if re.match(r"diagnostic-code\s*:", each, re.I)
+            else each
+            for each in decoded(part).split("\n")
+        ]
         put_text(part, "\n".join(made))
 
 
@@ -343,14 +375,25 @@ def sender_other(mail: Entity, dice: random.Random) -> None:
 def subject_other(mail: Entity, dice: random.Random) -> None:
     """As other MTAs title the same, where the title is one of theirs and says no more."""
     given = mail.get("subject")
-    if _IS_FAILURE.search(given) and ":" not in given and "delay" not in given.lower() and "warning" not in given.lower():
+    if (
+        _IS_FAILURE.search(given)
+        and ":" not in given
+        and "delay" not in given.lower()
+        and "warning" not in given.lower()
+    ):
         mail.put("Subject", dice.choice(_SUBJECTS))
 
 
 def subject_encoded(mail: Entity, dice: random.Random) -> None:
     """RFC 2047: words that need no encoding in one, in two pieces."""
     given = mail.get("subject")
-    if given and given.isascii() and "=?" not in given and len(given) < 60 and "unsubscribe" not in given.lower():
+    if (
+        given
+        and given.isascii()
+        and "=?" not in given
+        and len(given) < 60
+        and "unsubscribe" not in given.lower()
+    ):
         at = dice.randint(1, len(given))
         words = [_encoded_word(each, dice) for each in (given[:at], given[at:]) if each]
         mail.put("Subject", "\n ".join(words))
@@ -390,7 +433,9 @@ def part_fields(mail: Entity, dice: random.Random) -> None:
     """RFC 2183, RFC 2045 §8: what else parts say of themselves."""
     for part in mail.walk():
         if part is not mail and part.gap and part.is_regular:
-            part.put("Content-Disposition", dice.choice(["inline", "attachment", 'inline; filename="part.txt"']))
+            part.put(
+                "Content-Disposition", dice.choice(["inline", "attachment", 'inline; filename="part.txt"'])
+            )
             part.put("Content-ID", f"<{dice.randrange(10**9)}@relay.example>")
 
 
@@ -398,7 +443,10 @@ def report_type_unsaid(mail: Entity, dice: random.Random) -> None:
     """RFC 6522 §3 requires the parameter; it is left out often enough."""
     for part in mail.walk():
         if part.type == "multipart/report" and "delivery-status" in part.get("content-type"):
-            part.put("Content-Type", re.sub(r';\s*report-type\s*=\s*("[^"]*"|[^\s;]+)', "", part.get("content-type"), flags=re.I))
+            part.put(
+                "Content-Type",
+                re.sub(r';\s*report-type\s*=\s*("[^"]*"|[^\s;]+)', "", part.get("content-type"), flags=re.I),
+            )
 
 
 def status_mislabelled(mail: Entity, dice: random.Random) -> None:
@@ -424,13 +472,16 @@ def part_order(mail: Entity, dice: random.Random) -> None:
 
 def original_dropped(mail: Entity, dice: random.Random) -> None:
     """RFC 6522 §3: the third part is optional, where the fields of the second say all."""
-    if mail.type == "multipart/report" and any("final-recipient" in p.body.lower() for p in _status_parts(mail)):
+    if mail.type == "multipart/report" and any(
+        "final-recipient" in p.body.lower() for p in _status_parts(mail)
+    ):
         gone = {id(part) for part in mail.children if part.type in {"message/rfc822", "text/rfc822-headers"}}
         mail.children = [part for part in mail.children if id(part) not in gone]
 
 
 def truncated(mail: Entity, dice: random.Random) -> None:
-    """Cut off in the returned message, as hosts do that return so many octets; the last delimiter goes along."""
+    """Cut off in the returned message, as hosts do that return so many octets; the last delimiter goes
+    along."""
     last = mail.children[-1] if mail.children else None
     if last is not None and last.type == "message/rfc822" and not last.boundary and "\n\n" in last.body:
         head, blank, body = last.body.partition("\n\n")
@@ -450,14 +501,19 @@ def internationalized(mail: Entity, dice: random.Random) -> None:
     for part in _status_parts(mail):
         text = decoded(part)
         part.put("Content-Type", "message/global-delivery-status")
-        put_text(part, re.sub(r"^((?:final|original)-recipient\s*:\s*)rfc822\s*;", r"\1utf-8;", text, flags=re.I | re.M))
+        put_text(
+            part,
+            re.sub(r"^((?:final|original)-recipient\s*:\s*)rfc822\s*;", r"\1utf-8;", text, flags=re.I | re.M),
+        )
 
 
 def loose_colons(mail: Entity, dice: random.Random) -> None:
     """RFC 5322 §4.5: blanks before the colon, and more of them behind it."""
     for part in mail.walk():
         part.fields = [
-            each if each.startswith("From ") else re.sub(r"^([!-9;-~]+):[ \t]*", rf"\1{dice.choice(['', ' '])}:  ", each)
+            each
+            if each.startswith("From ")
+            else re.sub(r"^([!-9;-~]+):[ \t]*", rf"\1{dice.choice(['', ' '])}:  ", each)
             for each in part.fields
         ]
 
@@ -468,7 +524,9 @@ def type_case(mail: Entity, dice: random.Random) -> None:
         for at, each in enumerate(part.fields):
             if re.match(r"content-type\s*:", each, re.I):
                 part.fields[at] = re.sub(
-                    r"^([^:]+:\s*)([\w.+-]+/[\w.+-]+)", lambda m: m[1] + dice.choice([str.upper, str.title])(m[2]), each
+                    r"^([^:]+:\s*)([\w.+-]+/[\w.+-]+)",
+                    lambda m: m[1] + dice.choice([str.upper, str.title])(m[2]),
+                    each,
                 )
 
 
@@ -480,7 +538,9 @@ def parameters_in_pieces(mail: Entity, dice: random.Random) -> None:
             at = part.fields.index(next(f for f in part.fields if f.lower().startswith("content-type")))
             half = len(part.boundary) // 2
             pieces = f'boundary*0="{part.boundary[:half]}";\n boundary*1="{part.boundary[half:]}"'
-            part.fields[at] = re.sub(r'boundary\s*=\s*(?:"[^"\n]*"|[^\s;"]+)', lambda _: pieces, given, flags=re.I)
+            part.fields[at] = re.sub(
+                r'boundary\s*=\s*(?:"[^"\n]*"|[^\s;"]+)', lambda _, pieces=pieces: pieces, given, flags=re.I
+            )
 
 
 def odd_encodings(mail: Entity, dice: random.Random) -> None:
@@ -490,7 +550,9 @@ def odd_encodings(mail: Entity, dice: random.Random) -> None:
     else:
         _encode(
             mail,
-            lambda text: re.sub(r"=[0-9A-F]{2}", lambda m: m[0].lower(), as_quoted_printable(text, lambda: 70, dice)),
+            lambda text: re.sub(
+                r"=[0-9A-F]{2}", lambda m: m[0].lower(), as_quoted_printable(text, lambda: 70, dice)
+            ),
             "Quoted-Printable",
         )
 
@@ -508,12 +570,14 @@ def feedback_order(mail: Entity, dice: random.Random) -> None:
 CHANGES = {
     change.__name__.replace("_", "-"): change
     for change in (
-        header_case, header_order, refolded, unfolded, line_ends, trailing_blanks, boundaries, quoted_printable,
+        header_case, header_order, refolded, unfolded, line_ends, trailing_blanks, boundaries,
+        quoted_printable,
         base64, unencoded, charset_named, charset_changed, more_received, more_fields, original_cut,
         original_whole, subject_prefixed, outer_text, wrapped, without_version, status_order, status_written,
         status_refolded, sender_other, subject_other, subject_encoded, without_return_path, null_return_path,
         sender_unknown, mailbox_file,
         part_order, original_dropped, truncated, subject_dropped, internationalized, loose_colons, type_case,
-        parameters_in_pieces, odd_encodings, feedback_order, part_fields, report_type_unsaid, status_mislabelled, attachment,
+        parameters_in_pieces, odd_encodings, feedback_order, part_fields, report_type_unsaid,
+        status_mislabelled, attachment,
     )
 }  # fmt: skip

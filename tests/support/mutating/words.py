@@ -20,16 +20,21 @@ _COPY = re.compile(
 FOOTERS = (
     "This e-mail is confidential and intended solely for the use of the individual to whom it is addressed.\n"
     "If you received it in error, please notify the sender and delete it from your system.\n",
-    "CONFIDENTIALITY NOTICE: This message, including any attachments, may contain privileged information. Any\n"
-    "unauthorized review, use, disclosure or distribution is prohibited. If you are not the intended recipient,\n"
+    "CONFIDENTIALITY NOTICE: This message, including any attachments, may contain privileged information. "
+    "Any\n"
+    "unauthorized review, use, disclosure or distribution is prohibited. If you are not the intended "
+    "recipient,\n"
     "please contact the sender by reply e-mail and destroy all copies of the original message.\n",
-    "This message has been scanned for viruses and dangerous content by MailScanner, and is believed to be clean.\n",
-    "Lindenhof GmbH, Hauptstr. 1, 12345 Berlin. Please consider the environment before printing this e-mail.\n",
+    "This message has been scanned for viruses and dangerous content by MailScanner, and is believed to "
+    "be clean.\n",
+    "Lindenhof GmbH, Hauptstr. 1, 12345 Berlin. Please consider the environment before printing this "
+    "e-mail.\n",
 )
 
 
 def _own(mail: Entity) -> Iterator[Entity]:
-    """The plain texts that the mail's author wrote; none of a mail that is a header put into a text, or of data."""
+    """The plain texts that the mail's author wrote; none of a mail that is a header put into a text, or
+    of data."""
     for part in mail.walk():
         text = decoded(part)
         if not part.is_plain() or not part.gap or text.lstrip().startswith(("{", "<")):
@@ -53,7 +58,8 @@ def _each_text(mail: Entity, change: Callable[[str], str]) -> None:
 
 
 def rewrapped(mail: Entity, dice: random.Random) -> None:
-    """Prose at another width; what is said of an address with its further lines further in; no list is joined."""
+    """Prose at another width; what is said of an address with its further lines further in; no list is
+    joined."""
     width = dice.choice([48, 60, 72, 90, 120])
     _each_text(mail, lambda text: "\n\n".join(_wrapped(each, width) for each in text.split("\n\n")))
 
@@ -65,7 +71,13 @@ def _wrapped(paragraph: str, width: int) -> str:
     is_prose = len(lines) > 1 and all(re.match(r"[A-Za-z(\"'][^:@<>]*$", line) for line in lines)
     is_prose = is_prose and all(len(line) > 35 for line in lines[:-1])
     if is_prose:
-        return head + textwrap.fill(" ".join(" ".join(lines).split()), width, break_long_words=False, break_on_hyphens=False) + tail
+        return (
+            head
+            + textwrap.fill(
+                " ".join(" ".join(lines).split()), width, break_long_words=False, break_on_hyphens=False
+            )
+            + tail
+        )
     begins = re.match(rf"<{_ADDRESS}>: ", lines[0])
     if begins and all(line.startswith("    ") for line in lines[1:]):
         made = textwrap.fill(
@@ -117,7 +129,8 @@ def brackets(mail: Entity, dice: random.Random) -> None:
 
 
 def reply_spacing(mail: Entity, dice: random.Random) -> None:
-    """550-5.1.1, 550 5.1.1, 550 #5.1.1; and replies of several lines (RFC 5321 §4.2.1) put together on one."""
+    """550-5.1.1, 550 5.1.1, 550 #5.1.1; and replies of several lines (RFC 5321 §4.2.1) put together on
+    one."""
 
     def change(text: str) -> str:
         return re.sub(
@@ -129,11 +142,20 @@ def reply_spacing(mail: Entity, dice: random.Random) -> None:
     _each_text(mail, change)
     for part in mail.walk():
         if part.type == "message/delivery-status" and not part.boundary:
-            put_text(part, re.sub(r"^diagnostic-code.*(?:\n[ \t].*)*", lambda m: change(m[0]), decoded(part), flags=re.I | re.M))
+            put_text(
+                part,
+                re.sub(
+                    r"^diagnostic-code.*(?:\n[ \t].*)*",
+                    lambda m: change(m[0]),
+                    decoded(part),
+                    flags=re.I | re.M,
+                ),
+            )
 
 
 def reply_in_lines(mail: Entity, dice: random.Random) -> None:
-    """A reply of one line as one of several, as hosts that join them write it: "550-5.1.1 No such 550 5.1.1 user"."""
+    """A reply of one line as one of several, as hosts that join them write it: "550-5.1.1 No such 550
+    5.1.1 user"."""
     for part in mail.walk():
         if part.type == "message/delivery-status" and not part.boundary:
             put_text(part, re.sub(
@@ -155,10 +177,14 @@ def _html(text: str, dice: random.Random) -> str:
         lines = []
         for line in paragraph.split("\n"):
             indent = len(line) - len(line.lstrip())
-            lines.append(("&nbsp;" * indent if keeps else "") + html.escape(line.strip(), quote=dice.random() < 0.5))
+            lines.append(
+                ("&nbsp;" * indent if keeps else "") + html.escape(line.strip(), quote=dice.random() < 0.5)
+            )
         made.append("<p>" + "<br>\n".join(lines) + "</p>")
     style = "<style>p { margin: 0 }</style>" if dice.random() < 0.5 else ""
-    return f"<html><head><title>Report</title>{style}</head>\n<body>\n" + "\n".join(made) + "\n</body></html>\n"
+    return (
+        f"<html><head><title>Report</title>{style}</head>\n<body>\n" + "\n".join(made) + "\n</body></html>\n"
+    )
 
 
 def as_html(mail: Entity, dice: random.Random) -> None:
@@ -179,7 +205,8 @@ def beside_html(mail: Entity, dice: random.Random) -> None:
             return
         names = ("content-type", "content-transfer-encoding", "content-disposition", "content-description")
         plain = Entity(
-            fields=[each for each in part.fields if each.partition(":")[0].strip().lower() in names], body=part.body
+            fields=[each for each in part.fields if each.partition(":")[0].strip().lower() in names],
+            body=part.body,
         )
         charset = re.search(r"charset\s*=\s*(\"[^\"]*\"|[^\s;]+)", part.get("content-type"), re.I)
         rich = Entity(
@@ -205,10 +232,13 @@ _SPELLINGS = (
     ("e-mail", "email"), ("recognized", "recognised"), ("unauthorized", "unauthorised"),
     ("authorized", "authorised"), ("can not", "cannot"), ("doesn't", "does not"), ("couldn't", "could not"),
     ("isn't", "is not"), ("wasn't", "was not"), ("can't", "cannot"), ("email", "e-mail"),
-    ("recognised", "recognized"), ("didn't", "did not"), ("over quota", "over-quota"), ("non-existent", "nonexistent"),
+    ("recognised", "recognized"), ("didn't", "did not"), ("over quota", "over-quota"), ("non-existent",
+    "nonexistent"),
 )  # fmt: skip
 _SPELLED = {old: new for old, new in _SPELLINGS}
-_SPELLING = re.compile(r"(?<![\w@./-])(" + "|".join(re.escape(old) for old in _SPELLED) + r")(?![\w@.-])", re.IGNORECASE)
+_SPELLING = re.compile(
+    r"(?<![\w@./-])(" + "|".join(re.escape(old) for old in _SPELLED) + r")(?![\w@.-])", re.IGNORECASE
+)
 
 
 def respelled(text: str, dice: random.Random) -> str:
@@ -233,12 +263,16 @@ _SAME = (
     ("blocked for spam", "rejected as spam"),
     ("blacklisted", "blocklisted", "on a blocklist"),
     ("mailbox does not exist", "mailbox not found", "no such mailbox", "unknown mailbox", "mailbox unknown"),
-    ("recipient does not exist", "recipient unknown", "no such recipient", "unknown recipient", "recipient not found"),
+    ("recipient does not exist", "recipient unknown", "no such recipient", "unknown recipient",
+    "recipient not found"),
     ("try again later", "please try again later", "try later"),
 )  # fmt: skip
 _GROUPS = {each: group for group in _SAME for each in group}
 _ANY_OF = re.compile(
-    r"(?<![\w@.-])(" + "|".join(re.escape(each) for each in sorted(_GROUPS, key=len, reverse=True)) + r")(?![\w@-])", re.IGNORECASE
+    r"(?<![\w@.-])("
+    + "|".join(re.escape(each) for each in sorted(_GROUPS, key=len, reverse=True))
+    + r")(?![\w@-])",
+    re.IGNORECASE,
 )
 
 
@@ -259,11 +293,21 @@ def synonyms(mail: Entity, dice: random.Random) -> None:
         put_text(part, reworded(said, random.Random(state)) + copy)
     for part in mail.walk():
         if part.type == "message/delivery-status" and not part.boundary:
-            put_text(part, re.sub(r"^diagnostic-code.*(?:\n[ \t].*)*", lambda m: reworded(m[0], random.Random(state)), decoded(part), flags=re.I | re.M))
+            put_text(
+                part,
+                re.sub(
+                    r"^diagnostic-code.*(?:\n[ \t].*)*",
+                    lambda m: reworded(m[0], random.Random(state)),
+                    decoded(part),
+                    flags=re.I | re.M,
+                ),
+            )
 
 
 def double_blanks(mail: Entity, dice: random.Random) -> None:
-    _each_text(mail, lambda text: re.sub(r"(?<=[a-z.,]) (?=[A-Za-z])", lambda _: dice.choice([" ", " ", "  "]), text))
+    _each_text(
+        mail, lambda text: re.sub(r"(?<=[a-z.,]) (?=[A-Za-z])", lambda _: dice.choice([" ", " ", "  "]), text)
+    )
 
 
 def indented(mail: Entity, dice: random.Random) -> None:
@@ -289,7 +333,8 @@ _TELLING = re.compile(rf"{_ADDRESS}|(?<![\d.])[45]\d\d(?![\d.])|[245]\.\d\.\d", 
 def other_prose(mail: Entity, dice: random.Random) -> None:
     """Another host's sentences above a list of recipients with the replies; the list stays."""
     prose = dice.choice((
-        "Hello, this is the mail server on mx.relay.example.\n\nYour message could not be delivered. The details follow.",
+        "Hello, this is the mail server on mx.relay.example.\n\nYour message could not be delivered. The "
+        "details follow.",
         "The delivery of your message failed permanently.",
         "Sorry, your e-mail was not delivered. This is an automatic notice; please do not answer it.",
     ))  # fmt: skip
@@ -297,7 +342,11 @@ def other_prose(mail: Entity, dice: random.Random) -> None:
         said, copy = _said(decoded(part))
         paragraphs = [each for each in said.split("\n\n") if each.strip()]
         telling = [each for each in paragraphs if _TELLING.search(each)]
-        with_reply = [each for each in telling if re.search(rf"(?<![\d.])[45]\d\d[ -]", each) and re.search(_ADDRESS, each)]
+        with_reply = [
+            each
+            for each in telling
+            if re.search(r"(?<![\d.])[45]\d\d[ -]", each) and re.search(_ADDRESS, each)
+        ]
         if with_reply and len(telling) < len(paragraphs):
             put_text(part, "\n\n".join([prose, *telling]) + "\n\n" + copy)
         return
@@ -306,7 +355,9 @@ def other_prose(mail: Entity, dice: random.Random) -> None:
 def other_words_beside(mail: Entity, dice: random.Random) -> None:
     """Another host's sentences beside fields that say all (RFC 3464 §2: the text is for people)."""
     fields = [p for p in mail.walk() if p.type == "message/delivery-status" and not p.boundary]
-    if not fields or not all(re.search(r"^diagnostic-code\s*:.*[45]\d\d", decoded(p), re.I | re.M) for p in fields):
+    if not fields or not all(
+        re.search(r"^diagnostic-code\s*:.*[45]\d\d", decoded(p), re.I | re.M) for p in fields
+    ):
         return
     for part in _own(mail):
         put_text(part, dice.choice((
@@ -319,18 +370,30 @@ def other_words_beside(mail: Entity, dice: random.Random) -> None:
 def diagnostic_unsaid(mail: Entity, dice: random.Random) -> None:
     """RFC 3464 §2.3.6: the field is optional, where the text quotes the reply beside the address."""
     texts = [decoded(part) for part in _own(mail)]
-    if not any(re.search(rf"^<?{_ADDRESS}>?:.*(?:\n[ \t]+.*){{0,3}}[45]\d\d[ -]", text, re.M) for text in texts):
+    if not any(
+        re.search(rf"^<?{_ADDRESS}>?:.*(?:\n[ \t]+.*){{0,3}}[45]\d\d[ -]", text, re.M) for text in texts
+    ):
         return
     for part in mail.walk():
         if part.type == "message/delivery-status" and not part.boundary:
-            put_text(part, re.sub(r"^diagnostic-code.*\n(?:[ \t].*\n)*", "", decoded(part), flags=re.I | re.M))
+            put_text(
+                part, re.sub(r"^diagnostic-code.*\n(?:[ \t].*\n)*", "", decoded(part), flags=re.I | re.M)
+            )
 
 
 def spelling(mail: Entity, dice: random.Random) -> None:
     _each_text(mail, lambda text: respelled(text, dice))
     for part in mail.walk():
         if part.type == "message/delivery-status" and not part.boundary:
-            put_text(part, re.sub(r"^diagnostic-code.*(?:\n[ \t].*)*", lambda m: respelled(m[0], dice), decoded(part), flags=re.I | re.M))
+            put_text(
+                part,
+                re.sub(
+                    r"^diagnostic-code.*(?:\n[ \t].*)*",
+                    lambda m: respelled(m[0], dice),
+                    decoded(part),
+                    flags=re.I | re.M,
+                ),
+            )
 
 
 def quoted(mail: Entity, dice: random.Random) -> None:
@@ -343,7 +406,10 @@ def quoted(mail: Entity, dice: random.Random) -> None:
 
 def tabs(mail: Entity, dice: random.Random) -> None:
     """Eight blanks at a line's beginning, or a tab."""
-    _each_text(mail, lambda text: re.sub(r"^(?: {8}|\t)", lambda m: "\t" if m[0] != "\t" else " " * 8, text, flags=re.M))
+    _each_text(
+        mail,
+        lambda text: re.sub(r"^(?: {8}|\t)", lambda m: "\t" if m[0] != "\t" else " " * 8, text, flags=re.M),
+    )
 
 
 def hard_blanks(mail: Entity, dice: random.Random) -> None:
@@ -364,7 +430,8 @@ def hard_blanks(mail: Entity, dice: random.Random) -> None:
 def greeting(mail: Entity, dice: random.Random) -> None:
     """What gateways put above."""
     text = dice.choice((
-        "CAUTION: This email originated from outside of the organization. Do not click links or open attachments\n"
+        "CAUTION: This email originated from outside of the organization. Do not click links or open "
+        "attachments\n"
         "unless you recognize the sender and know the content is safe.\n",
         "[External] Be careful with links.\n",
         "Dear Sir or Madam,\n",
@@ -377,7 +444,9 @@ def greeting(mail: Entity, dice: random.Random) -> None:
 CHANGES = {
     change.__name__.replace("_", "-"): change
     for change in (
-        rewrapped, footer, typographic, brackets, reply_spacing, reply_in_lines, as_html, beside_html, blank_lines,
-        other_prose, other_words_beside, diagnostic_unsaid, spelling, synonyms, double_blanks, indented, capitals, quoted, tabs, hard_blanks, greeting,
+        rewrapped, footer, typographic, brackets, reply_spacing, reply_in_lines, as_html, beside_html,
+        blank_lines,
+        other_prose, other_words_beside, diagnostic_unsaid, spelling, synonyms, double_blanks, indented,
+        capitals, quoted, tabs, hard_blanks, greeting,
     )
 }  # fmt: skip
