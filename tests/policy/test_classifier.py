@@ -302,3 +302,17 @@ def test_a_line_means_the_same_in_either_spelling(one: str, other: str) -> None:
 )
 def test_advice_does_not_change_what_is_said(line: str, bounce_class: str, advice: str) -> None:
     assert (meant(line), meant(f"{line} {advice}")) == (bounce_class, bounce_class)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "550 Your region is blocked. Write to postmaster@northwind.example",
+        "550 Access is blocked: abuse@northwind.example",
+        "550 5.7.1 Delivery has been blocked. Please mail abuse@northwind.example",
+        "550 License has expired, recipient a@northwind.example",
+        "550 5.7.1 Unknown error. Mail postmaster@northwind.example",
+    ],
+)
+def test_whom_to_write_to_is_not_whose_mailbox_is_shut(line: str) -> None:
+    assert judged(line).bounce_class.group is not Group.HARD

@@ -25,7 +25,7 @@ def alternatives(name: str) -> str:
 
 
 def loosened(expression: str, gap: str = " ") -> str:
-    """With every spelling of "could not", and of the hyphen that some mail has. gap: what stands between words in it."""
+    """With every spelling of "could not", and a hyphen or none. gap: what stands between words in it."""
     expression = re.sub(rf"\b({_VERBS}){re.escape(gap)}not\b", _negated(gap), expression)
     expression = re.sub(
         rf"\bcan(?:{re.escape(gap)})?not\b", lambda _: f"can(?:(?:{gap})?not|{_APOSTROPHE}t)", expression
