@@ -113,6 +113,17 @@ def mails() -> Sequence[Sample]:
 
 
 @cache
+def letters() -> Sequence[Sample]:
+    """Mail that reports nothing."""
+    found = []
+    for row in rows("mime"):
+        if row["is_bounce"] == "0":
+            content = (CORPORA / row["path"]).read_bytes()
+            found.append(Sample(row["path"], content, read_mail(content), may_suppress=False))
+    return found
+
+
+@cache
 def lines() -> Sequence[Sample]:
     found = []
     for row in rows("smtp-line"):

@@ -43,6 +43,7 @@ from tests.support.mutating import LINES, mail_variant
 EVERY = bool(os.environ.get("EVERY_SEED"))
 SEEDS = range(5) if EVERY else range(1)
 MAILS_MOST = 10**6 if EVERY else 100
+LETTERS_MOST = 10**6 if EVERY else 40
 OWN_SEEDS = range(12) if EVERY else range(3)
 ENOUGH = 0.98
 needs_corpora = pytest.mark.skipif(not survey.LABELS.exists(), reason="no corpora at hand")
@@ -142,6 +143,15 @@ def test_our_own_lines_are_read_the_same(change: str) -> None:
 def test_mails_of_others_are_read_the_same(change: str) -> None:
     samples = chosen(survey.mails(), MAILS_MOST, seed=survey.ALL_MAIL_CHANGES.index(change))
     passes(survey_mails(change, samples, SEEDS))
+
+
+@needs_corpora
+@pytest.mark.parametrize("change", survey.ALL_MAIL_CHANGES)
+def test_mail_that_is_no_bounce_stays_that(change: str) -> None:
+    samples = chosen(survey.letters(), LETTERS_MOST, seed=survey.ALL_MAIL_CHANGES.index(change))
+    found = survey_mails(change, samples, SEEDS)
+
+    assert (found.moved, found.false_suppressions) == ([], [])
 
 
 @needs_corpora
