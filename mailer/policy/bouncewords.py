@@ -2,7 +2,8 @@
 
 A phrase is looked up by the rarest of its words, so that a line costs a look-up for each of its own words and
 little more, whatever the number of phrases. Case, punctuation, line breaks, numbers and whose address it is
-do not matter: "550-5.1.1 <a@b.example>... Unknown\\nuser!" has the words "addr unknown user".
+do not matter: "550-5.1.1 <a@b.example>... Unknown\\nuser!" has the words "addr unknown user". Nor does it how
+a word is spelled where English has two ways: "doesn't" is "does not", "black-list" is "blacklist".
 """
 
 from __future__ import annotations
@@ -31,6 +32,52 @@ _WORD = re.compile(r"[^\W_]+")
 # The words that stand for any address, for any IP and for what else stands in angle brackets.
 ADDRESS, IP, BRACKETED = "addr", "ipaddr", "bracketed"
 
+_VERBS = (
+    "do",
+    "does",
+    "did",
+    "is",
+    "are",
+    "was",
+    "were",
+    "has",
+    "have",
+    "had",
+    "could",
+    "would",
+    "should",
+    "must",
+)
+# One word that has another spelling, by what is looked for in its place.
+_SPELLED: Mapping[str, tuple[str, ...]] = {
+    **{f"{verb}nt": (verb, "not") for verb in _VERBS},
+    "cant": ("can", "not"), "cannot": ("can", "not"), "wont": ("will", "not"), "doesnot": ("does", "not"),
+    "recognised": ("recognized",), "unrecognised": ("unrecognized",), "authorised": ("authorized",),
+    "unauthorised": ("unauthorized",), "authorisation": ("authorization",), "organisation": ("organization",),
+}  # fmt: skip
+# Two words that others write as one: the first, and what the second begins with.
+_JOINED = {
+    "e": "mail", "mail": "box", "black": "list", "block": "list", "white": "list", "grey": "list",
+    "gray": "list",
+    "non": "exist", "dial": "up", "null": "mx",
+}  # fmt: skip
+_SEVERAL = frozenset({*_SPELLED, *_JOINED})
+
+# In small letters. What gives it away is looked for first: most lines have none.
+_SIGNS_OF_ADVICE = ("contact ", "information", "assistance", "questions to", "check", "our web", "details")
+_ADVICE = re.compile(
+    r"\bcontact\s+(?:your|the|an?|our)\s+(?:[a-z-]+\s+){0,3}?"
+    r"(?:administrators?|admin|postmaster|support|help\s?desk|provider|isp)\b"
+    r"(?:\s+of\s+[^.;,()]{1,60})?(?:\s+(?:for|by|via)\s+[^.;,()]{1,60})?"
+    r"|\bfor\s+(?:(?:more|further|additional|any)\s+)?(?:information|info|details|assistance|help)\b"
+    r"|\b(?:direct|forward|send|address)\s+(?:(?:any|all|your)\s+)?(?:questions|inquiries)\s+to\b"
+    r"(?:\s+[^\s@]{1,64}@[^\s@]{1,254})?"
+    r"|\b(?:double[- ])?check(?:ing)?\s+(?:that\s+)?the\s+"
+    r"(?:spelling|(?:[a-z'\u2019-]+\s+){0,3}?(?:address|name))\b"
+    r"(?:\s+(?:and|for|is)\b[^.;()]{0,60})?"
+    r"|\b(?:see|visit)\s+our\s+(?:web\s?site|web\s?page)\b"
+)
+
 Spans = dict[int, list[tuple[int, int]]]  # by phrase: first word, word after the last
 Part = frozenset[int]  # phrases of which one must stand there
 
@@ -48,7 +95,30 @@ def words_of(text: str) -> list[str]:
     text = _IPV4.sub(f" {IP} ", text)
     if text.count(":") >= _COLONS_OF_IPV6:
         text = _IPV6.sub(f" {IP} ", text)
-    return [word for word in _WORD.findall(text) if not word.isdigit()]
+    return _respelled([word for word in _WORD.findall(text) if not word.isdigit()])
+
+
+def _respelled(words: list[str]) -> list[str]:
+    """Each in the one spelling that is looked for."""
+    if _SEVERAL.isdisjoint(words):
+        return words
+    found: list[str] = []
+    for at, word in enumerate(words):
+        second = _JOINED.get(word)
+        if second is not None and at + 1 < len(words) and words[at + 1].startswith(second):
+            continue
+        first = words[at - 1] if at else ""
+        if first in _JOINED and word.startswith(_JOINED[first]):
+            found.append(first + word)
+        else:
+            found += _SPELLED.get(word, (word,))
+    return found
+
+
+def without_advice(text: str) -> str:
+    """With one word for what it tells its reader to do: "your administrator" is in it whoever is to blame."""
+    lowered = text[:LONGEST].lower()
+    return _ADVICE.sub(" advice ", lowered) if any(sign in lowered for sign in _SIGNS_OF_ADVICE) else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +187,7 @@ def tokens_of(phrase: str) -> tuple[str, ...]:
     for piece in kept:
         found = words_of(piece)
         words += [*found[:-1], found[-1] + "*" * piece.endswith("*")] if found else []
-    return tuple(words)
+    return tuple(_respelled(words))
 
 
 @dataclass(frozen=True, slots=True)

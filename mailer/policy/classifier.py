@@ -17,7 +17,7 @@ from mailer.policy import bouncerules
 from mailer.policy.bounceclass import Action, Blame, BounceClass, Group
 from mailer.policy.bouncecompile import Compiler, Judgement, Rule
 from mailer.policy.bouncerules import BounceFile, BounceRuleError, Written
-from mailer.policy.bouncewords import LONGEST, Expression, Spans, words_of
+from mailer.policy.bouncewords import LONGEST, Expression, Spans, without_advice, words_of
 from mailer.policy.outcome import Broken, Unroutable, Unsuitable
 from mailer.protocol.enhanced import EnhancedStatus
 from mailer.protocol.phase import Phase
@@ -150,11 +150,14 @@ class Classifier:
         code = said.code or code_in(text)
         status = said.status or status_in(text, code)
         found = self._phrases.find(words_of(text))
+        told = without_advice(text)
         groups = self._groups_of(found) | (
             self._groups_of(self._phrases.find(words_of(head))) if head else set()
         )
         if said.provider is not None:
             groups.add(self._groups.get(said.provider, said.provider))
+        if told is not text:
+            found = self._phrases.find(words_of(told))
         if code is None and status is not None:
             code = status.class_ * 100
         return _Line(text, "" if code is None else str(code), status, said.phase or phase, found, groups)

@@ -255,3 +255,64 @@ def test_every_outcome_but_a_delivery_has_a_meaning(
     found = SiteRules().judge(outcome, "mx:mx.example.net")
 
     assert (None if found is None else (found.bounce_class, found.action, found.blame)) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("550 The user isn't known here", "550 The user is not known here"),
+        ("550 user doesn\u2019t exist", "550 user does not exist"),
+        ("550 mail box can not be found", "550 mailbox cannot be found"),
+        ("553 5.1.2 <a@b.example> isn't a valid RFC-5321 address",
+        "553 5.1.2 <a@b.example> is not a valid RFC-5321 address"),
+        ("554 your IP is on a black-list", "554 your IP is on a blacklist"),
+        ("550 we don't relay for you", "550 we do not relay for you"),
+        ("451 gray-listed", "451 graylisted"),
+        ("550 non-existent user", "550 nonexistent user"),
+        ("550 recipient not recognised", "550 recipient not recognized"),
+    ],
+)  # fmt: skip
+def test_a_line_means_the_same_in_either_spelling(one: str, other: str) -> None:
+    first, second = (shipped().classify(Said(line)) for line in (one, other))
+
+    assert first == second
+    assert first.rule
+    assert not first.rule.startswith("code-")
+
+
+@pytest.mark.parametrize(
+    "advice",
+    [
+        "Please contact your administrator for assistance.",
+        "For more information see https://help.northwind.example/e/42",
+        "Please direct questions to postmaster@northwind.example.",
+        "Please check the recipient's address for typing errors.",
+        "Contact the postmaster of the recipient's domain by other means.",
+    ],
+)
+@pytest.mark.parametrize(
+    ("line", "bounce_class"),
+    [
+        ("550 5.1.1 User unknown.", "invalid-mailbox"),
+        ("552 5.2.2 Mailbox full.", "mailbox-full"),
+        ("550 Your region is blocked.", "policy-block"),
+        ("550 5.2.1 This account is disabled.", "inactive-mailbox"),
+        ("554 5.7.1 Message rejected as spam.", "spam-content"),
+    ],
+)
+def test_advice_does_not_change_what_is_said(line: str, bounce_class: str, advice: str) -> None:
+    assert (meant(line), meant(f"{line} {advice}")) == (bounce_class, bounce_class)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "550 Your region is blocked. Write to postmaster@northwind.example",
+        "550 Access is blocked: abuse@northwind.example",
+        "550 5.7.1 Delivery has been blocked. Please mail abuse@northwind.example",
+        "550 License has expired, recipient a@northwind.example",
+        "550 5.7.1 Unknown error. Mail postmaster@northwind.example",
+    ],
+)
+def test_whom_to_write_to_is_not_whose_mailbox_is_shut(line: str) -> None:
+    assert judged(line).bounce_class.group is not Group.HARD

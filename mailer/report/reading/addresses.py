@@ -22,7 +22,9 @@ _ADDRESS = re.compile(rf"(?<!{_ATOM}){ADDRESS}")
 _WHOLE = re.compile(rf"<?({ADDRESS})>?\.?")
 _ROUTE = re.compile(r"^@[^:\s]{1,255}:")  # RFC 5321 §4.1.2, A-d-l
 _X_UTF8 = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")  # RFC 6533 §3
-_MAILTO = re.compile(r"\[?mailto:", re.IGNORECASE)
+_PREFIX = re.compile(r"\[?mailto:|\b(?:SMTP|RFC-?822)=", re.IGNORECASE)  # the latter within X.400 names
+_IN_BRACKETS = re.compile(rf"<({ADDRESS})>")
+_QUOTED_NAME = re.compile(r'"[^"]{0,200}"(?!@)')
 _MOST = 500
 
 
@@ -70,7 +72,7 @@ def x400_address(text: str) -> str | None:
 
 def addresses_in(text: str) -> Iterator[str]:
     """Every address in running text, those of links included."""
-    for number, match in enumerate(_ADDRESS.finditer(_MAILTO.sub(" ", text))):
+    for number, match in enumerate(_ADDRESS.finditer(_PREFIX.sub(" ", text))):
         if number == _MOST:
             return
         yield match[0].rstrip(".")
@@ -80,12 +82,12 @@ def listed(values: Iterable[str]) -> tuple[str, ...]:
     """The addresses of fields like To, display names left out, each once."""
     found: dict[str, str] = {}
     for value in values:
-        text = plain(value)
-        bracketed = [match[1] for match in re.finditer(rf"<({ADDRESS})>", text)]
-        for address in bracketed or addresses_in(re.sub(r'"[^"@]{0,200}"', " ", text)):
-            found.setdefault(address.lower(), address)
-            if len(found) == _MOST:
-                return tuple(found.values())
+        for one in _QUOTED_NAME.sub(" ", plain(value)).split(","):
+            bracketed = [match[1] for match in _IN_BRACKETS.finditer(one)]
+            for address in bracketed or addresses_in(one):
+                found.setdefault(address.lower(), address)
+                if len(found) == _MOST:
+                    return tuple(found.values())
     return tuple(found.values())
 
 

@@ -40,7 +40,7 @@ _CHALLENGERS = (
     "x-tmda-confirm",
     "x-choicemail-registration-request",
 )
-_UNSUBSCRIBE = re.compile(r"\s*unsubscribe\b[\s:=.-]*(\S{0,200})\s*", re.IGNORECASE)
+_UNSUBSCRIBE = re.compile(r"\s*(?:\[[^\]]{1,40}\]\s*)?unsubscribe\b[\s:=.-]*(\S{0,200})\s*", re.IGNORECASE)
 
 
 def challenge_from(header: Fields, words: str, original: Original, evidence: Evidence) -> Challenge | None:
@@ -79,7 +79,7 @@ def _auto_reason(header: Fields, evidence: Evidence) -> str | None:
     # RFC 3834 §3.3: an automatic reply has the null reverse-path too; a person's mail never has.
     if (
         evidence.is_null_sender
-        and not evidence.is_from_daemon
+        and not (evidence.is_from_daemon or evidence.is_bounce)
         and given == "no"
         and listed([header.raw("from")])
     ):

@@ -35,22 +35,27 @@ _FINAL = wording("final")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """own: what the mail says itself. copied: the copy of the original in the text. transcript: of own."""
+    """own: what the mail says itself. flat: that, on one line. copied: the copy of the original in the text.
+
+    transcript  of own
+    """
 
     own: str
+    flat: str
     copied: str
     subject: str
     transcript: Transcript
 
     @classmethod
     def of(cls, own: str, copied: str, subject: str) -> Words:
-        return cls(own=own, copied=copied, subject=subject, transcript=Transcript(own))
+        flat = " ".join(own.split())
+        return cls(own=own, flat=flat, copied=copied, subject=subject, transcript=Transcript(own))
 
     @property
     def all(self) -> list[str]:
         """Everything the mail says, its reply lines first, its subject last."""
         # "Returned mail: User unknown": what stands before the colon is the host's, not about the recipient.
-        texts = (self.transcript.all(), " ".join(self.own.split()), self.subject.partition(":")[2])
+        texts = (self.transcript.all(), self.flat, self.subject.partition(":")[2])
         return [text[:_WORDS_CHARS] for text in texts if text.strip(" *-_=.:")]
 
 
@@ -181,7 +186,7 @@ def from_words(
         if forms:
             for entry in entries:
                 entry.words.append(_block(words.own, forms[0]))
-    is_delay = is_delay or (_GOES_ON.search(words.own) is not None and _FINAL.search(words.own) is None)
+    is_delay = is_delay or (_GOES_ON.search(words.flat) is not None and _FINAL.search(words.flat) is None)
     action = DeliveryAction.DELAYED if is_delay else DeliveryAction.FAILED
     alone = len(entries) == 1
     reports = [_of_entry(entry, action, words, judge, alone=alone) for entry in entries]
@@ -215,17 +220,28 @@ def _in_general(words: Words, header: Fields, original: Original, evidence: Evid
     """Exim and Gmail name them in a field; others beside a reply, behind a label, or just somewhere."""
     failed = [address for value in header.every("x-failed-recipients") for address in addresses_in(value)]
     if failed:
-        return [Entry(address) for address in dict.fromkeys(failed)]
+        told = {entry.address.lower(): entry for entry in entries_in(words.own)}
+        return [told.get(address.lower(), Entry(address)) for address in dict.fromkeys(failed)]
     own = words.own
     others = {
         *listed(header.raw(name) for name in ("to", "from", "sender", "reply-to", "return-path")),
         *evidence.own,
     }
     wanted = {address.lower() for address in original.recipients}
-    for reader in (commanded_in, labelled_in, entries_in, answered_in):
-        entries = [entry for entry in reader(own) if entry.address.lower() not in {o.lower() for o in others}]
+    known = {other.lower() for other in others}
+    for reader in (_listed_in, commanded_in, labelled_in, entries_in, answered_in):
+        entries = [entry for entry in reader(own) if entry.address.lower() not in known]
         if entries:
             return [entry for entry in entries if entry.address.lower() in wanted] or entries
     entries = mentioned_in(own, others) or mentioned_in(words.subject, others)
-    known = [entry for entry in entries if entry.address.lower() in wanted]
-    return known or (entries if len(entries) == 1 else [])
+    meant = [entry for entry in entries if entry.address.lower() in wanted]
+    return meant or (entries if len(entries) == 1 else [])
+
+
+def _listed_in(own: str) -> list[Entry]:
+    """A list of several with something said of each, where it has all that a transcript commands."""
+    entries = entries_in(own)
+    listed_ones = {entry.address.lower() for entry in entries if entry.words}
+    commanded = {entry.address.lower() for entry in commanded_in(own)}
+    is_whole = len(entries) > 1 and len(listed_ones) == len(entries)
+    return entries if is_whole and commanded <= listed_ones else []

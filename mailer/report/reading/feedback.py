@@ -27,8 +27,10 @@ _VALUES_MOST = 100
 _UNSUBSCRIBES = frozenset(
     {"opt-out", "opt-out-list"}
 )  # draft-shafranovich-feedback-report-05 §4, left out of RFC 5965
+_TYPE_FIELD = re.compile(r"^feedback-type[ \t]*:", re.IGNORECASE | re.MULTILINE)
+# Where the part is not named as what it is: fields from its beginning on, and among them this one.
 _STARTS = re.compile(
-    r"\A\s*(?:[!-9;-~]{1,60}[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*){0,8}?feedback-type[ \t]*:", re.IGNORECASE
+    r"\A\s*(?:[!-9;-~]{1,60}[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*){0,40}?feedback-type[ \t]*:", re.IGNORECASE
 )
 # Microsoft's Junk Mail Reporting Program returns the message with this field and no report part
 # (https://sendersupport.olc.protection.outlook.com/pm/services.aspx).
@@ -47,7 +49,9 @@ def report_fields(root: Part) -> Fields | None:
         if not (is_named or part.type.main in {"text", "message", "application"}):
             continue
         text = part.text(_FIELDS_OCTETS)
-        if _STARTS.match(text) and (is_named or "user-agent" in text.lower() or "version" in text.lower()):
+        if is_named and _TYPE_FIELD.search(text):
+            return fields_in(text.strip())
+        if _STARTS.match(text) and ("user-agent" in text.lower() or "version" in text.lower()):
             return fields_in(text.strip())
     return None
 

@@ -46,8 +46,8 @@ class Fields:
         return self._first.get(name, "")
 
     def text(self, name: str) -> str:
-        """The first value with encoded-words read."""
-        return plain(self._first.get(name, ""))
+        """The first value with encoded-words read, however it is folded."""
+        return " ".join(plain(self._first.get(name, "")).split())
 
     def every(self, name: str) -> Iterator[str]:
         return (value for given, value in self.all if given == name)

@@ -8,7 +8,10 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 
+from mailer.report.reading.wording import loosened
+
 _GAP = r"[\s>|*_]+"
+_COUNTED = {"address": "es", "recipient": "s", "destination": "s", "user": "s"}
 _SOME_WORDS = r"[^\n]{1,80}?"
 
 
@@ -57,10 +60,22 @@ def _pattern(phrases: list[str]) -> re.Pattern[str]:
 
 
 def _expression(phrase: str) -> str:
+    """One or several addresses or recipients, in words or as "(es)", are the same to it."""
     words = (
-        _SOME_WORDS if word == "*" else re.escape(word).replace("'", "['\u2019]") for word in phrase.split()
+        _SOME_WORDS if word == "*" else _of_any_number(word) for word in _without_contractions(phrase).split()
     )
-    return _GAP.join(words)
+    return loosened(_GAP.join(words), _GAP)
+
+
+def _of_any_number(word: str) -> str:
+    for one, ending in _COUNTED.items():
+        if word in {one, f"{one}{ending}", f"{one}({ending})"}:
+            return rf"{one}(?:\(?{ending}\)?)?"
+    return re.escape(word).replace("'", "['\u2019]").replace(r"\-", "-")
+
+
+def _without_contractions(phrase: str) -> str:
+    return re.sub(r"(\w)n't\b", r"\1 not", phrase)
 
 
 def forms_in(text: str) -> list[Found]:

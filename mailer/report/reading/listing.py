@@ -49,6 +49,7 @@ _CAME_FROM = re.compile(
 )
 _REPLY_LINE = re.compile(r"^[ \t]*(?:<<<[ \t]*|Received >>>[ \t]*)?[245]\d\d[ -]")
 _QUOTES_REPLY = re.compile(r"(?:^|[\s'\"#:])[45][0-5]\d[ \-]")
+_UNFINISHED = re.compile(r"[:\s][245]\d\d(?:[ -]\(?#?[245]\.\d{1,3}\.\d{1,3}\)?)?[ \t-]*$")
 _NOT_RECIPIENTS = frozenset({"postmaster", "mailer-daemon", "abuse", "mailerdaemon", "noreply", "no-reply"})
 
 
@@ -80,6 +81,8 @@ def entries_in(block: str) -> list[Entry]:
                 depth = 0
             continue
         indent = len(match["indent"].expandtabs(4))
+        if number and _UNFINISHED.search(lines[number - 1]):
+            continue  # the reply that the line above begins with its code
         known = any(same(match["address"], address) for _, address, _ in starts)
         if known:
             again.append((number, match["address"]))

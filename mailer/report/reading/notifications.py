@@ -52,8 +52,8 @@ def notification_from(text: str, original: Original, judge: Judge) -> Reading | 
 
 def _decoded(text: str) -> Mapping[str, Any]:
     try:
-        # What follows the object is the footer of the mail.
-        found, _ = json.JSONDecoder().raw_decode(text)
+        # What follows the object is the footer of the mail; tabs in it are of the mail's lines.
+        found, _ = json.JSONDecoder(strict=False).raw_decode(text)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

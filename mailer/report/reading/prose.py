@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 
 from mailer.report.reading.mime import Part
-from mailer.report.reading.wording import alternatives
+from mailer.report.reading.wording import alternatives, wording
 
 TEXT_OCTETS = 64 * 1024  # of a part; what a host says of a delivery is far shorter
 _TEXT_CHARS = 96 * 1024
 _LINE_CHARS = 1000  # RFC 5322 §2.1.1
+_LOOK_OCTETS = 4096
 _PARTS_MOST = 12
+_TEXTS = frozenset({"text/plain", "text", "text/html"})
+# Quotes as typographers set them, and blanks that do not break: templates and gateways put either.
+_SIGNS = str.maketrans({
+    "\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u00a0": " ",
+    "\u202f": " ", "\u2007": " ", "\u200b": "", "\ufeff": "",
+})  # fmt: skip
 
 # What is between these is not shown.
 _UNSEEN = re.compile(r"<(style|script|head|title)\b|<!--", re.IGNORECASE)
@@ -47,6 +55,11 @@ _COPY = re.compile(
     rf"^{_RULE}{alternatives('copy')}{_RULE}(?::|,[^\n]{{0,80}}|\([^\n]{{0,60}}\)|\.)?{_RULE}$",
     re.IGNORECASE | re.MULTILINE,
 )
+_FRAME = re.compile(r"[-=_*|]{3}")
+# What stands in every mail of somebody's, whatever it is about.
+_BOILERPLATE = wording("boilerplate")
+_BOILERPLATE_CHARS = 2000
+_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[245]\.\d\.\d|@")
 # Or a header simply begins.
 _HEADER_LINE = re.compile(
     r"^(?:[>|] ?)?(received|return-path|message-id|date|from|to|subject|mime-version|content-type|x-mailer"
@@ -58,19 +71,38 @@ _HEADER_CHARS = 8000
 
 
 def words_of(root: Part) -> str:
-    """The texts that the mail's author wrote, lines ending in LF, plain text before HTML."""
-    plain: list[str] = []
-    rich: list[str] = []
-    for part in root.walk():
-        if part.is_nested or part.children:
-            continue
-        essence = part.type.essence
-        if essence == "text/html" and len(rich) < _PARTS_MOST:
-            rich.append(without_tags(part.text(TEXT_OCTETS)))
-        is_plain = essence in {"text/plain", "text"} or part.type.main == "multipart"
-        if is_plain and len(plain) < _PARTS_MOST:
-            plain.append(_perhaps_html(part.text(TEXT_OCTETS)))
-    return "\n\n".join([text for text in plain if text.strip()] or rich)[:_TEXT_CHARS]
+    """The texts that the mail's author wrote, lines ending in LF. HTML where no plain text says the same."""
+    found: list[str] = []
+    for part in _shown(root):
+        if len(found) == _PARTS_MOST:
+            break
+        text = part.text(TEXT_OCTETS)
+        shown = without_tags(text) if part.type.essence == "text/html" else _perhaps_html(text)
+        found.append(shown.translate(_SIGNS))
+    # A header that is a file of its own would else begin the copy, wherever the gateway puts it.
+    found.sort(key=_is_header)
+    return "\n\n".join(text for text in found if text.strip())[:_TEXT_CHARS]
+
+
+def _is_header(text: str) -> bool:
+    return _header_at(text[:_HEADER_CHARS].lstrip()) == 0
+
+
+def _shown(part: Part) -> Iterator[Part]:
+    """Leaves that are text, of alternatives the plain ones (RFC 2046 §5.1.4)."""
+    if part.is_nested:
+        return
+    if not part.children:
+        if part.type.essence in _TEXTS or part.type.main == "multipart":
+            yield part
+        return
+    leaves = [leaf for child in part.children for leaf in _shown(child)]
+    if part.type.essence == "multipart/alternative":
+        plain = [
+            leaf for leaf in leaves if leaf.type.essence != "text/html" and leaf.text(_LOOK_OCTETS).strip()
+        ]
+        leaves = plain or leaves
+    yield from leaves
 
 
 def _perhaps_html(text: str) -> str:
@@ -81,7 +113,14 @@ def without_tags(text: str) -> str:
     """HTML as lines of text. A tag's attributes are lost, and an address in angle brackets is kept."""
     # Line breaks of the source mean nothing in HTML.
     shown = _TAG.sub(_break, _seen(text).replace("\n", " "))
-    return "\n".join(_BLANKS.sub(" ", line).strip() for line in html.unescape(shown).split("\n"))
+    return "\n".join(_as_shown(line) for line in html.unescape(shown).split("\n"))
+
+
+def _as_shown(line: str) -> str:
+    """Blanks as one, but for those at the beginning that do not break: they are how far in it stands."""
+    text = line.lstrip(" \t\u00a0")
+    further_in = line[: len(line) - len(text)].count("\u00a0")
+    return " " * further_in + _BLANKS.sub(" ", text).rstrip()
 
 
 def _seen(text: str) -> str:
@@ -105,13 +144,33 @@ def _break(tag: re.Match[str]) -> str:
 def divided(text: str) -> tuple[str, str]:
     """What the author says, and the copy of the original that follows it in the same text, or nothing."""
     text = "\n".join(_unquoted([line[:_LINE_CHARS] for line in text.split("\n")]))
-    cut = _COPY.search(text)
+    cut = next((found for found in _COPY.finditer(text) if _stands_alone(found)), None)
     at = cut.end() if cut is not None else len(text)
     start = cut.start() if cut is not None else len(text)
     header = _header_at(text[:start])
     if header is not None:
-        return text[:header], text[header:]
-    return text[:start], text[at:]
+        return _of_this_mail(text[:header]), text[header:]
+    return _of_this_mail(text[:start]), text[at:]
+
+
+def _stands_alone(found: re.Match[str]) -> bool:
+    """Framed, or the last words before something; not the line on which a sentence happens to end."""
+    line = found[0].strip()
+    if line.endswith(":") or _FRAME.search(line):
+        return True
+    before = found.string[max(found.start() - _LINE_CHARS, 0) : found.start()].rstrip(" \t|>")
+    is_last = found.string.startswith("\n\n", found.end())
+    return not before or before.endswith("\n\n") or (is_last and not line.endswith("."))
+
+
+def _of_this_mail(text: str) -> str:
+    """Without the paragraphs that gateways put into every mail, unless they tell of a delivery."""
+    return "\n\n".join(part for part in text.split("\n\n") if not _is_boilerplate(part))
+
+
+def _is_boilerplate(paragraph: str) -> bool:
+    words = " ".join(paragraph[:_BOILERPLATE_CHARS].split())
+    return bool(_BOILERPLATE.search(words)) and not _REPLY.search(words)
 
 
 def _unquoted(lines: list[str]) -> list[str]:

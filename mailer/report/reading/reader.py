@@ -92,7 +92,7 @@ class _Mail:
     def feedback(self) -> Reading | None:
         fields = feedback.report_fields(self.root)
         if fields is None or not fields.raw("feedback-type"):
-            return feedback.own_form(self.root, self.original_header, self.words.own, self.original)
+            return feedback.own_form(self.root, self.original_header, self.words.flat, self.original)
         original = replace(self.original, envid=fields.raw("original-envelope-id")[:_ENVID_CHARS] or None)
         return feedback.feedback_from(fields, original, self.content)
 

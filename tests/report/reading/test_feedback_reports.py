@@ -62,6 +62,13 @@ def test_a_report_says_who_complains_of_what() -> None:
     assert found.original.mailer_ref == REF
 
 
+def test_the_fields_of_a_report_may_stand_in_any_order() -> None:
+    """RFC 5965 §3."""
+    fields = "".join(reversed(FIELDS.splitlines(keepends=True)))
+
+    assert reading(arf(fields)) == reading(arf())
+
+
 def test_a_redacted_report_keeps_our_reference() -> None:
     fields = FIELDS.replace("ann@there.example", "redacted")
     original = ORIGINAL.replace("ann@there.example", "redacted").replace(

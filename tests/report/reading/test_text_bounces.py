@@ -7,7 +7,21 @@ import pytest
 from mailer.policy.classifier import shipped
 from mailer.report.reading import DeliveryReport, OrdinaryMail, Reading, read
 from mailer.report.reading.forms import shipped_forms
-from tests.report.reading.mails import ORIGINAL, REF, plain_mail, text_bounce
+from tests.report.reading.mails import (
+    DOMINO,
+    EXCHANGE,
+    EXCHANGE_ONLINE,
+    EXIM,
+    OPENSMTPD,
+    ORIGINAL,
+    POSTFIX,
+    QMAIL,
+    REF,
+    SENDMAIL,
+    X400,
+    plain_mail,
+    text_bounce,
+)  # fmt: skip
 
 
 def reading(content: bytes) -> Reading:
@@ -19,72 +33,6 @@ def told(words: str) -> tuple[str, list[str], str]:
     found = reading(text_bounce(words))
     assert isinstance(found, DeliveryReport)
     return found.form, [recipient.address for recipient in found.recipients], found.bounce_class
-
-
-QMAIL = """Hi. This is the qmail-send program at relay.example.
-I'm afraid I wasn't able to deliver your message to the following addresses.
-This is a permanent error; I've given up. Sorry it didn't work out.
-
-<ann@there.example>:
-192.0.2.1 does not like recipient.
-Remote host said: 550 5.1.1 User unknown
-Giving up on 192.0.2.1.
-
-<bob@there.example>:
-User is over the quota. (#5.2.2)
-
---- Below this line is a copy of the message.
-
-"""
-EXIM = """This message was created automatically by mail delivery software.
-
-A message that you sent could not be delivered to one or more of its
-recipients. This is a permanent error. The following address(es) failed:
-
-  ann@there.example
-    host mx.there.example [192.0.2.1]
-    SMTP error from remote mail server after RCPT TO:<ann@there.example>:
-    550 5.1.1 User unknown
-  bob@there.example
-    (generated from list@relay.example)
-    mailbox is full
-
------- This is a copy of the message, including all the headers. ------
-
-"""
-POSTFIX = """This is the mail system at host relay.example.
-
-I'm sorry to have to inform you that your message could not
-be delivered to one or more recipients. It's attached below.
-
-For further assistance, please send mail to <postmaster@relay.example>
-
-                   The mail system
-
-<ann@there.example>: host mx.there.example[192.0.2.1] said: 550 5.1.1
-    <ann@there.example>: User unknown (in reply to RCPT TO command)
-
-<bob@there.example>: host mx.there.example[192.0.2.1] said: 552 5.2.2
-    <robert@there.example>: Mailbox full (in reply to RCPT TO command)
-"""
-SENDMAIL = """The original message was received at Mon, 2 Nov 2026 10:00:00 GMT
-from localhost [127.0.0.1]
-
-   ----- The following addresses had permanent fatal errors -----
-<ann@there.example>
-    (reason: 550 5.1.1 User unknown)
-<bob@there.example>
-
-   ----- Transcript of session follows -----
-... while talking to mx.there.example.:
->>> RCPT To:<ann@there.example>
-<<< 550 5.1.1 User unknown
-550 5.1.1 <ann@there.example>... User unknown
->>> RCPT To:<bob@there.example>
-<<< 552 5.2.2 Mailbox full
-
-   ----- Message header follows -----
-"""
 
 
 @pytest.mark.parametrize(
@@ -120,51 +68,6 @@ def test_a_form_is_known_though_it_was_reformatted(form: str, damage: object) ->
 
     assert recipients[0] == "ann@there.example"
     assert bounce_class == "invalid-mailbox"
-
-
-DOMINO = """Your message
-
-  Subject: Hello
-
-was not delivered to:
-
-  ann@there.example
-
-because:
-
-  User ann (ann@there.example) not listed in Domino Directory
-"""
-EXCHANGE = """Your message
-
-  To:      shop@shop.example
-  Subject: Hello
-
-did not reach the following recipient(s):
-
-ann@there.example on Mon, 2 Nov 2026 10:00:00 +0000
-    The recipient name is not recognized
-    MSEXCH:IMS:There:SITE:HOST 0 (000C05A6) Unknown Recipient
-"""
-X400 = EXCHANGE.replace("ann@there.example on", "c=US;a= ;p=There;o=Site;dda:SMTP=ann@there.example; on")
-EXCHANGE_ONLINE = """Delivery has failed to these recipients or groups:
-
-ann@there.example<mailto:ann@there.example>
-The email address you entered couldn't be found.
-
-Diagnostic information for administrators:
-
-ann@there.example
-Remote Server returned '550 5.1.1 RESOLVER.ADR.RecipNotFound; not found'
-"""
-OPENSMTPD = """    Hi!
-
-    An error has occurred while attempting to deliver a message for
-    the following list of recipients:
-
-ann@there.example: 550 5.1.1 User unknown
-
-    Below is a copy of the original message:
-"""
 
 
 @pytest.mark.parametrize(
@@ -232,6 +135,70 @@ def test_what_was_said_before_the_recipient_was_named_blames_no_recipient() -> N
     )
 
     assert told(words)[2] not in {"invalid-domain", "invalid-mailbox"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "I wasn\u2019t able to deliver your message to the following addresses.\n\n<ann@there.example>:\n"
+        "Remote host said: \u201c550 5.1.1 User unknown\u201d\n",
+        "Your message couldn't be delivered to the following recipient(s):\n\nann@there.example\n550 User "
+        "unknown\n",
+        "Your message can not be delivered to the following recipients:\n\n<ann@there.example>: 550 User "
+        "isn't known\n",
+        "Delivery to the following\u00a0recipients failed.\n\n  ann@there.example\n  550 5.1.1 User "
+        "unknown\n",
+    ],
+)
+def test_the_spelling_of_a_template_does_not_matter(words: str) -> None:
+    assert told(words)[1:] == (["ann@there.example"], "invalid-mailbox")
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        "This e-mail is confidential and intended solely for the addressee. Unauthorized use is "
+        "prohibited.\n",
+        "If you received this message in error, please delete it and its attachments.\n",
+        "This message was scanned for viruses and is believed to be clean.\n",
+        "CAUTION: This email originated from outside. Do not click links or open attachments.\n",
+    ],
+)
+def test_what_gateways_put_into_every_mail_says_nothing_of_a_delivery(notice: str) -> None:
+    assert told(f"{DOMINO}\n--\n\n{notice}") == told(DOMINO)
+    assert told(f"{notice}\n{DOMINO}") == told(DOMINO)
+
+
+def test_a_sentence_that_ends_with_the_words_for_a_copy_begins_none() -> None:
+    words = POSTFIX.replace(
+        "                   The mail system\n\n",
+        "You can delete your own text from the\nmessage returned below.\n\n",
+    )
+
+    assert told(words) == told(POSTFIX)
+
+
+def test_an_address_that_goes_on_a_reply_is_no_further_recipient() -> None:
+    words = POSTFIX.replace("\n    <", "\n<")
+
+    assert told(words) == told(POSTFIX)
+
+
+def test_html_is_read_though_a_gateway_adds_a_plain_footer() -> None:
+    content = plain_mail(
+        "From: MAILER-DAEMON@relay.example\nReturn-Path: <>\nSubject: Undelivered Mail Returned to Sender\n"
+        "Content-Type: multipart/mixed; boundary=x",
+        "--x\nContent-Type: text/html\n\n<p>This is the mail system at host relay.example.</p>"
+        "<p>&lt;ann@there.example&gt;: host mx.there.example[192.0.2.1] said: 550 5.1.1<br>\n"
+        "&nbsp;&nbsp;&lt;bob@there.example&gt;: User unknown</p>\n"
+        "--x\nContent-Type: text/plain\n\n-- \nPassed on by edge.example\n--x--\n",
+    )
+
+    found = reading(content)
+    assert isinstance(found, DeliveryReport)
+    assert [(r.address, str(r.judgement.bounce_class)) for r in found.recipients] == [
+        ("ann@there.example", "invalid-mailbox")
+    ]
 
 
 def test_a_forwarded_bounce_is_read() -> None:
