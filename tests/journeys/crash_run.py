@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mailer import clock
 from tests.journeys.inbox_receiver import InboxReceiver
 from tests.support.faults import Fault, Receiver, Scene, Server, Struck, strike
 from tests.support.instance import Instance, Ledger, installed, wait_for
@@ -216,8 +217,17 @@ def _run(folder: Path, plan: CrashPlan, receiver: Receiver, instance: Instance, 
         if plan.clock:
             # What was deferred while the clock was ahead is due in that future: we go there.
             set_clock(step_file, 3 * 3600)
-        wait_for("the queue to drain", lambda: not ledger.unfinished(), within_seconds=_DRAIN_SECONDS)
+        _drain(ledger)
     return _reckon(plan, instance, receiver, load, ledger, struck)
+
+
+def _drain(ledger: Ledger) -> None:
+    try:
+        wait_for("the queue to drain", lambda: not ledger.unfinished(), within_seconds=_DRAIN_SECONDS)
+    except AssertionError as error:
+        error.add_note(f"{ledger.unfinished()} unfinished, at {clock.now().isoformat()}, such as")
+        error.add_note("\n".join([*ledger.left_over(), *ledger.activity()]))
+        raise
 
 
 # ---- the reckoning -----------------------------------------------------------------------------------------

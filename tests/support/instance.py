@@ -301,6 +301,17 @@ class Ledger:
         )
         return self.count("1 = 1", left)
 
+    def left_over(self, most: int = 10) -> list[str]:
+        """Some recipients without a final state, with what is known of them, to be read in a failure."""
+        wanted = sqlalchemy.text(
+            "SELECT r.id, r.address, r.state, r.wait_reason, r.due_at, r.attempts, r.last_reply, l.site,"
+            " i.role, i.pid, i.state FROM recipient r JOIN lane l ON l.id = r.lane_id"
+            " LEFT JOIN incarnation i ON i.id = r.holder"
+            f" WHERE r.settled_at IS NULL ORDER BY r.id LIMIT {most}"
+        )
+        with self._engine.connect() as connection:
+            return [str(tuple(row)) for row in connection.execute(wanted)]
+
     def held_by(self, pid: int) -> int:
         """Open attempts of the worker process `pid`, also of one that is gone."""
         whose = "SELECT id FROM incarnation WHERE pid = :pid"
