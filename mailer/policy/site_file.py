@@ -173,7 +173,7 @@ def _faults(name: str, values: Any) -> list[Wrong]:
     if name != DEFAULT:
         faults += _faults_of_ends(_label(name), values.get("mx"))
     if not _is_sentence(values.get("source")):
-        sentence = f'{_label(name)} needs source: where the rule was read, or "{ASSUMED}"'
+        sentence = f'{_label(name)} needs source, in one line: where the rule was read, or "{ASSUMED}"'
         faults.append(Wrong(("source",), sentence))
     faults += [Wrong((key,), sentence) for key, sentence in _faults_of_words(values).items() if key in values]
     faults += [
@@ -233,7 +233,8 @@ def _is_host(value: Any) -> bool:
 
 
 def _is_sentence(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    """One line: it is shown beside what the rule holds back."""
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
 def _is_limit(value: Any) -> bool:

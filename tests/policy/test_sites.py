@@ -135,6 +135,7 @@ def test_a_later_file_replaces_and_takes_away_sections() -> None:
         ("provider = 3", "provider must be sections"),
         ("provider.x = 3", "provider.x must be a section"),
         ('[provider.x]\nsource = "s"', "own.toml:1: provider.x needs mx"),
+        ('[provider.x]\nmx = ["x.example"]\nsource = "a\\u001bc"', "needs source, in one line"),
         ('[provider.x]\nmx = "x.example"\nsource = "s"', "needs mx"),
         ('[provider.x]\nmx = ["x example"]\nsource = "s"', "'x example' in mx must be a host name"),
         ('[provider.x]\nmx = ["com"]\nsource = "s"', "'com' in mx must be a host name"),
