@@ -37,11 +37,11 @@ setup-dev: $(VENV)/.dev
 run: setup
 	@exec $(BIN)/mailer up --data-dir "$(DATA)" $(ARGS)
 
-# Two files at a time, journeys too: they have many processes of their own, and mostly wait.
+# By whole files. Journeys have many processes of their own; those with few tests are the longest, and not last.
 test: setup-dev test-packages
 ifeq ($(strip $(ARGS)),)
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile -m "not journey"
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile -m journey --durations=40
+	$(BIN)/pytest --numprocesses=3 --dist=loadfile -m "not journey"
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder -m journey --durations=40
 else
 	$(BIN)/pytest $(ARGS)
 endif
