@@ -245,6 +245,11 @@ class Share:
         return self.invalid / max(self.answered, self.invalid, 1)
 
 
+def says_unknown(bounce_class: BounceClass) -> bool:
+    """Whether an answer counts as `invalid` in its site's share, in the dialogue as in what came back."""
+    return bounce_class is BounceClass.INVALID_MAILBOX
+
+
 TIMES_BASELINE = 10
 STORM_LASTS = timedelta(hours=1)  # after the share was seen that high
 BASELINE_HOURS = 7 * 24

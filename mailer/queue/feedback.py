@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, select, update
 
 from mailer.events import EventType
 from mailer.ids import IdMaker
-from mailer.policy.suppression import Said, Share, is_hard
+from mailer.policy.suppression import Said, Share, says_unknown
 from mailer.policy.suppressionkey import Keys
 from mailer.queue import braking, returned, suppressions, suppressionstorms, warmup
 from mailer.queue.returned import Known
@@ -106,7 +106,7 @@ def _site_of(connection: Connection, of: Known, keys: Keys) -> str | None:
 def _count_answer(connection: Connection, site: str | None, said: Said, means: Means) -> None:
     """A site that takes all mail and returns it later answers by that, too: before it is judged. That it took
     the mail was counted when it did."""
-    if site is not None and is_hard(said):
+    if site is not None and says_unknown(said.bounce_class):
         shares = {site: Share(invalid=1)}
         suppressionstorms.count(connection, shares, process_number=means.process_number, now=means.now)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from mailer.events import RecipientState
-from mailer.policy.bounceclass import BounceClass
-from mailer.policy.suppression import Share
+from mailer.policy.suppression import Share, says_unknown
 from mailer.queue.settle import Settlement
 
 _SECONDS = 5.0  # between writings; what a crash takes of them is missing in a statistic
@@ -42,4 +41,4 @@ class Shares:
 
 
 def _is_unknown(s: Settlement) -> bool:
-    return s.judged is not None and s.judged.bounce_class is BounceClass.INVALID_MAILBOX
+    return s.judged is not None and says_unknown(s.judged.bounce_class)

@@ -112,6 +112,7 @@ def test_what_it_said_in_the_dialogue_and_what_it_returned_are_one_share(room: M
 def test_each_is_counted_once_and_as_unknown_only_where_it_is(room: Mailroom) -> None:
     [unknown] = bounce(room, 1)
     [full] = bounce(room, 1, status="5.2.2", words="mailbox full")
+    bounce(room, 1, status="5.2.1", words="mailbox disabled")
     keep(room, unknown, dsn(unknown.address))
     keep(room, sent(room), arf())
 
