@@ -365,8 +365,8 @@ _EARLIER = Hot(
 
 
 def earlier(store: Store, tenant_id: int, keys: Sequence[str]) -> dict[str, Earlier]:
-    """What those of the tenant's idempotency `keys` that were used stand for."""
-    with store.read() as connection:
+    """What those of the tenant's idempotency `keys` that were used stand for; it is on disk."""
+    with store.read(durable=True) as connection:
         found = _EARLIER.rows(connection, {"tenant": tenant_id, "keys": dialect.listed(connection, keys)})
     return {key: Earlier(i, bytes(sha), text.encode()) for key, i, sha, text in found}
 
@@ -376,5 +376,5 @@ _STANDS = select(message.c.id).where(message.c.id == bindparam("wanted"))
 
 def stands(store: Store, message_id: int) -> bool:
     """Whether the message was committed, asked on a new transaction; for a COMMIT whose answer was lost."""
-    with store.read() as connection:
+    with store.read(durable=True) as connection:
         return connection.execute(_STANDS, {"wanted": message_id}).first() is not None

@@ -37,6 +37,7 @@ _Result = TypeVar("_Result")
 _WRITES = "mailer_writes"
 _APPLICATION = "ecm-mailer"
 _SQLITE_PREPARED = 512  # statements a connection keeps; each hot one has several lengths (bare.py)
+_BROKEN, _WHOLE = b"!", b"."
 _SQLITE_BUSY_SECONDS = 10  # readers against a checkpoint only; writers queue on the kernel lock
 
 
@@ -176,14 +177,30 @@ class KernelLock:
 
     SQLite's busy_timeout sleeps and polls, so that under load an unlucky writer waits for seconds;
     flock queues. Threads of one process share the file description, hence the thread lock.
+
+    What all writers must know of the log is a mark in the file: it is read and set by who holds the lock.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_waited_for: bool = True) -> None:
+        """is_waited_for=False: SQLite's own lock is waited for instead, to measure what this one is worth."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._threads = threading.Lock()
+        self._is_waited_for = is_waited_for
+
+    @property
+    def is_log_broken(self) -> bool:
+        """Whether a part of the log may not be on disk, with later commits behind it."""
+        return os.pread(self._fd, 1, 0) == _BROKEN
+
+    @is_log_broken.setter
+    def is_log_broken(self, broken: bool) -> None:
+        os.pwrite(self._fd, _BROKEN if broken else _WHOLE, 0)
 
     @contextmanager
     def held(self) -> Iterator[None]:
+        if not self._is_waited_for:
+            yield
+            return
         with self._threads:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
@@ -212,9 +229,9 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in (
         "journal_mode=WAL",
-        "synchronous=FULL",  # a 202 must survive a power cut; NORMAL may lose the last commits
+        "synchronous=NORMAL",  # keeps the log in order; who committed flushes it (disklog.py)
         "wal_autocheckpoint=0",  # the sweeper checkpoints, under the lock
-        "journal_size_limit=1048576",  # so that the size of the log tells what is not yet folded back
+        "journal_size_limit=134217728",  # the log keeps its space up to here (disklog.py)
         "foreign_keys=ON",
         "temp_store=MEMORY",
     ):
@@ -280,10 +297,24 @@ _CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BI
 def checkpoint(connection: Connection) -> None:
     """Moves the write-ahead log into the database file, as far as readers allow, without waiting for them.
 
-    The caller holds the kernel lock: with no writer beside it the whole log is moved, so that the next
-    writer starts the log anew, and it never grows without bound.
+    Where the caller holds the kernel lock, the whole log is moved, so that the next writer starts it anew and
+    it does not grow without bound.
     """
     connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+
+
+def fold(connection: Connection) -> bool:
+    """Moves all of the log, waiting for readers; False: they did not make way. The caller holds the lock.
+
+    Each connection is told once that the log was not written well, and then goes on.
+    """
+    statement = "PRAGMA wal_checkpoint(FULL)"
+    try:
+        rows = fetch(connection, statement, ())
+    except DBAPIError:
+        rows = fetch(connection, statement, ())
+    busy, in_log, moved = rows[0]
+    return not busy and in_log == moved
 
 
 def end_stalled(connection: Connection, seconds: float) -> int:
