@@ -1,6 +1,7 @@
 """Celery's side of the worker: the one task, and the process that runs it.
 
-The task says "look": it calls the worker's `pull`, which claims from the database and hands over. Doors
+The task says "look": it calls the worker's `pull`, which claims from the database and hands over. The bell of
+one machine calls it without a task. Doors
 ring by `mailer.bell.Bell`; what is exported here is what commands need to put the two together.
 """
 
@@ -12,14 +13,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import structlog
 from celery import Celery, signals
 from celery.apps import worker as program
 from celery.platforms import SecurityWarning
 from celery.utils.threads import bound_open_broker_sockets
 
-from mailer.bell import RING, Bell, make_app
+from mailer.bell import ON_RING, RING, Bell, make_app
 
 __all__ = ["Bell", "make_app", "run_worker"]
+
+_log = structlog.get_logger(__name__)
 
 _STOP_NOTICED_SECONDS = 0.25
 _GOODBYE_SECONDS = 0.5  # for what a broker must answer while the worker leaves
@@ -44,6 +48,8 @@ def run_worker(
     A broker that goes away is dialled again for ever. Once a process: Celery's stop flag is not reset.
     """
     register(app, pull)
+    # The embedded bell tells without a task, which would take a millisecond.
+    app.conf.broker_transport_options |= {ON_RING: partial(_pull, pull)}
     with warnings.catch_warnings():
         # It warns that root must not unpickle; nothing here does.
         warnings.simplefilter("ignore", SecurityWarning)
@@ -56,6 +62,13 @@ def run_worker(
     signals.worker_shutting_down.connect(leave, weak=False)
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _pull(pull: Callable[[], None]) -> None:
+    try:
+        pull()
+    except Exception:  # noqa: BLE001 - the top of a bell, as a task would be: the next one is heard
+        _log.exception("bell.not_answered")
 
 
 def register(app: Celery, pull: Callable[[], None]) -> None:

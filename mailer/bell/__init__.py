@@ -35,6 +35,6 @@ folder in it, the datagram's has not), so the pipe was chosen for how it behaves
 
 from mailer.bell.app import QUEUE, RING, make_app
 from mailer.bell.ringer import Bell
-from mailer.bell.transport import url
+from mailer.bell.transport import ON_RING, url
 
-__all__ = ["QUEUE", "RING", "Bell", "make_app", "url"]
+__all__ = ["ON_RING", "QUEUE", "RING", "Bell", "make_app", "url"]

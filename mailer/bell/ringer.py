@@ -90,6 +90,9 @@ class Bell:
 
     def _publish_once(self) -> None:
         producer = self._dialled()
+        ring_again = getattr(producer.channel, "ring_again", None)  # the embedded bell's
+        if ring_again is not None and ring_again(QUEUE.name):
+            return
         # Declaring again tells how many wait, and heals a queue that someone deleted.
         waiting = QUEUE.queue_declare(channel=producer.channel)[1]
         if waiting:

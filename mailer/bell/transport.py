@@ -3,6 +3,10 @@
 URL: `bell:///path/to/folder` (see `url`). Of a broker it keeps what a bell needs: a queue is the set of
 ears in the folder, a message goes to all of them, and messages that wait together are one. There is no
 acknowledgement to lose and nothing to restore: what a worker misses, the sweep finds.
+
+Since it carries nothing but bells, both ends may leave out what Celery does for a task: a ring that is like
+the one before goes to the pipes as that one did (`Channel.ring_again`), and one that is heard is told at once
+where the transport option `ON_RING` names somebody to tell.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from mailer.bell import fifo
 _log = structlog.get_logger(__name__)
 
 SCHEME = "bell"
+ON_RING = "on_ring"  # transport option: called with nothing at every bell heard, which then brings no task
 # While a pool with threads is at its prefetch limit, nothing tells when it has room again.
 _FULL_POOL_SECONDS = 0.05
 
@@ -45,6 +50,7 @@ class Channel(virtual.Channel):
 
     def __init__(self, connection: Transport, **kwargs: Any) -> None:
         self.ears: dict[str, fifo.Ear] = {}
+        self._rung: dict[str, bytes] = {}
         super().__init__(connection, **kwargs)  # type: ignore[no-untyped-call]
 
     def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> None:
@@ -58,7 +64,14 @@ class Channel(virtual.Channel):
             self.ears.pop(queue).close()
 
     def _put(self, queue: str, message: dict[str, Any], **_kwargs: Any) -> None:
-        fifo.ring(self.connection.folder, queue, json.dumps(message).encode())
+        record = json.dumps(message).encode()
+        fifo.ring(self.connection.folder, queue, record)
+        self._rung[queue] = record
+
+    def ring_again(self, queue: str) -> bool:
+        """Rings as the last time; False if there was none, or nobody heard it for whom to ring again."""
+        record = self._rung.get(queue)
+        return record is not None and fifo.ring(self.connection.folder, queue, record) > 0
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:
         ear = self.ears.get(queue)
@@ -136,7 +149,8 @@ class Transport(virtual.Transport):
     def _deliver_heard(self) -> bool:
         """Hands every bell that waits to its consumer; False if there was none."""
         delivered = False
-        deliver: Callable[[Any, str], None] = self._deliver
+        on_ring = self.client.transport_options.get(ON_RING)
+        deliver: Callable[[Any, str], None] = self._deliver if on_ring is None else lambda *_: on_ring()
         for channel in list(self.channels):
             if channel.qos.can_consume():
                 for queue in list(channel.ears):

@@ -159,3 +159,57 @@ def test_a_url_leads_to_the_folder_it_was_made_of(tmp_path: Path, name: str) -> 
     transport.register()
     with Connection(url(tmp_path / name)) as connection:
         assert connection.transport.folder == tmp_path / name
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def direct(folder: Path, told: list[str]) -> Iterator[Connection]:
+    transport.register()
+    options = {transport.ON_RING: lambda: told.append("rung")}
+    with Connection(url(folder), transport_options=options) as connection:
+        yield connection
+
+
+def test_who_is_told_hears_without_a_task(direct: Connection, told: list[str], heard: list[Any]) -> None:
+    with Consumer(direct, [WORK], callbacks=[lambda body, _message: heard.append(body)]):
+        publish(direct, "look")
+        direct.drain_events(timeout=1)
+        with pytest.raises(TimeoutError):
+            direct.drain_events(timeout=0.01)
+
+    assert (told, heard) == (["rung"], [])
+
+
+def test_what_is_no_bell_is_not_told(direct: Connection, folder: Path, told: list[str]) -> None:
+    with Consumer(direct, [WORK], callbacks=[]), capture_logs():
+        fifo.ring(folder, "work", b"not json")
+        with pytest.raises(TimeoutError):
+            direct.drain_events(timeout=0.1)
+
+    assert told == []
+
+
+def test_a_ring_may_be_rung_again(connection: Connection, consumer: Consumer, heard: list[Any]) -> None:
+    ringer = connection.channel()
+    first = ringer.ring_again("work")
+    connection.Producer(ringer).publish({"look": "here"}, routing_key="work", serializer="json")
+    connection.drain_events(timeout=1)
+
+    again = ringer.ring_again("work")
+    connection.drain_events(timeout=1)
+
+    assert (first, again) == (False, True)
+    assert [body for body, _ in heard] == [{"look": "here"}] * 2
+
+
+def test_a_ring_that_nobody_heard_is_no_ring_again(folder: Path) -> None:
+    transport.register()
+    with Connection(url(folder)) as connection:
+        ringer = connection.channel()
+        connection.Producer(ringer).publish("look", routing_key="work", serializer="json")
+
+        assert not ringer.ring_again("work")
