@@ -130,7 +130,8 @@ class Committer:
         rates: KeyRates,
         keys: Keys,
     ) -> None:
-        """ring: tells the workers that there is work; called after every commit that wrote a message.
+        """ring: tells the workers that there is work; called at every commit that wrote a message, before it
+        is answered, and perhaps before it is on disk.
         rates: what keys may submit; learns here what they have left.
         keys: by what entries of suppression lists are found."""
         self._store = store
@@ -213,6 +214,7 @@ class Committer:
         except CommitUnknown as error:
             _log.warning("accept.commit_unknown", messages=len(group), error=str(error))
             answers = [self._look_up(w.prepared) for w in group]
+            self._ring()
         except StoreUnavailable as error:
             _log.warning("accept.store_unavailable", messages=len(group), error=str(error))
             answers = [SubmissionError(Fault.UNAVAILABLE, _UNAVAILABLE) for _ in group]
@@ -223,13 +225,12 @@ class Committer:
                 return
             _log.exception("accept.failed", message_id=group[0].prepared.message_id)
             answers = [SubmissionError(Fault.INTERNAL, "the message could not be stored")]
-        if any(isinstance(a, Receipt) and not a.replayed for a in answers):
-            self._ring()
         _answer(group, answers)
 
     def _transact(self, group: Sequence[Prepared]) -> list[Answer]:
         now = self._now()
-        with self._store.write() as connection:
+        won: list[NewMessage] = []
+        with self._store.write(on_commit=lambda: self._ring() if won else None) as connection:
             facts = admission.read_facts(connection, [p.submission for p in group])
             payers = {p.message_id: admission.payer_of(p.submission, facts) for p in group}
             bill = Bill(connection, self._rates, filter(None, payers.values()), now=self._now())
@@ -239,7 +240,7 @@ class Committer:
             repeats = enqueue.repeats(connection, bench.beyond)
             repeats |= enqueue.claim_keys(connection, bench.messages, now=now)
             bench.replay(repeats)
-            won = [m for m in bench.messages if m.id not in repeats]
+            won += [m for m in bench.messages if m.id not in repeats]
             lanes = self._insert(connection, won, bench.admitted, now) if won else {}
             bill.close()
         bill.learn()

@@ -40,7 +40,7 @@ from mailer.store import Store, schema
 
 _log = structlog.get_logger(__name__)
 
-_LAST = 19  # the highest nice value there is
+_BEHIND = 10  # a nice value: a ninth of what others get where all want the processor
 _COLLECTOR = (20_000, 20, 50)
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _BIG_BLOCK_BYTES = 1 << 20
@@ -95,13 +95,14 @@ def announce(settings: Settings, name: str, **facts: Any) -> None:
 
 def step_back() -> None:
     """Puts the calling thread behind others where the processor is short: a caller waits for its answer, the
-    queue does not.
+    queue does not. Not the very last: beside other programs that are busy, it would hardly ever run.
 
-    Not for threads that write to the store: a writer that is not run keeps the doors from writing.
+    Not for threads that write to the store, nor for the event loop: one that is not run while it holds the
+    interpreter's lock, or the store's, keeps all others waiting.
     """
     thread = threading.get_native_id()  # Linux: a thread has a nice value of its own (setpriority(2))
     try:
-        os.setpriority(os.PRIO_PROCESS, thread, _LAST)
+        os.setpriority(os.PRIO_PROCESS, thread, _BEHIND)
     except OSError as error:  # a sandbox forbids it: it is only for speed
         _log.warning("thread.not_stepped_back", error=str(error))
 

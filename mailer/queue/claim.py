@@ -238,10 +238,11 @@ def claim(
     max_bytes  of content in all; at least one recipient is taken whatever its size
     terms      what else limits it; None: nothing
 
-    Raises Fenced. After it commits, a crash leaves open attempts for `settle.recover`.
+    Raises Fenced. After it commits, a crash leaves open attempts for `settle.recover`; a power cut only after
+    `store.flush()`, which the caller does before anything leaves.
     """
     terms = terms or _FREELY
-    with store.write() as connection:
+    with store.write(flush=False) as connection:
         hold_live(connection, me)
         taking = _Taking(connection, terms, new_id, spare=max_bytes, now=now)
         for lane_id, quota in quotas.items():

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 
 from mailer.policy.turns import Party, Turns
+from mailer.queue.claim import Claimed
 
 Work = Callable[[], None]
+
+_CHUNK = 8  # consignments a signer makes before it hands them over
+
+
+def chunks_of(claimed: Sequence[Claimed]) -> Iterator[Sequence[Claimed]]:
+    """What a signer takes at once, each of one party."""
+    parties = defaultdict(list)
+    for one in claimed:
+        parties[one.party].append(one)
+    for mine in parties.values():
+        for start in range(0, len(mine), _CHUNK):
+            yield mine[start : start + _CHUNK]
 
 
 class Signers:

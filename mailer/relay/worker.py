@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -39,17 +38,17 @@ from mailer.relay.inhand import InHand
 from mailer.relay.journal import Journal
 from mailer.relay.lease import Lease
 from mailer.relay.means import Means
+from mailer.relay.ondisk import OnDisk
 from mailer.relay.opened import OpenSessions
 from mailer.relay.pacebook import PaceBook
 from mailer.relay.settler import Ended, Settler
-from mailer.relay.signers import Signers
+from mailer.relay.signers import Signers, chunks_of
 from mailer.relay.signing import Signer, Unready
 from mailer.relay.verdict import unready
 from mailer.store import Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
 
-_CHUNK = 8  # consignments a signer makes before it hands them over
 # With so much in hand the signers have enough to do for that long, and a claim that waits takes more at once:
 # most of what one costs does not depend on its size.
 _PLENTY = 48
@@ -61,7 +60,7 @@ class WorkerParts:
     """What a worker is made of.
 
     make_carrier    called on the event loop, with the connections allowed at a place (policy/places.py)
-    step_back       called by the threads that hold no lock of the database: doors and writers come first
+    step_back       called by the threads that sign: doors and writers come first
     go_free         called by the threads that work outside the interpreter for most of their time
     synchronise     called about once a second by a thread that may wait: memories meet the database
     judge           the policy: what follows an outcome
@@ -94,16 +93,6 @@ class WorkerParts:
     signer_threads: int
     sweep_seconds: float
     idle_permit_seconds: float
-
-
-def _chunks(claimed: Sequence[Claimed]) -> Iterator[Sequence[Claimed]]:
-    """What a signer takes at once, each of one party."""
-    parties = defaultdict(list)
-    for one in claimed:
-        parties[one.party].append(one)
-    for mine in parties.values():
-        for start in range(0, len(mine), _CHUNK):
-            yield mine[start : start + _CHUNK]
 
 
 class Worker:
@@ -210,14 +199,29 @@ class Worker:
         self._p.go_free()
 
     def _hand_over(self, claimed: Sequence[Claimed]) -> None:
+        on_disk = OnDisk(self._loop)
+        try:
+            self._begin_work(claimed, on_disk)
+        finally:
+            on_disk.is_known(stands=self._flushed())
+
+    def _flushed(self) -> bool:
+        try:
+            self._p.store.flush()
+        except StoreUnavailable as error:
+            _log.warning("claim.not_on_disk", error=str(error))
+            return False
+        return True
+
+    def _begin_work(self, claimed: Sequence[Claimed], on_disk: OnDisk) -> None:
         claimed = self._assign(claimed)
         try:
             contents = self._p.signer.load(claimed)
         except StoreUnavailable:
             self._release(claimed)
             return
-        chunks = list(_chunks(claimed))
-        work = [(chunk[0].party, partial(self._sign, chunk, contents)) for chunk in chunks]
+        chunks = list(chunks_of(claimed))
+        work = [(chunk[0].party, partial(self._sign, chunk, contents, on_disk)) for chunk in chunks]
         if not self._signers.submit(work):
             self._release(claimed)
 
@@ -234,7 +238,7 @@ class Worker:
         self._release(sent.back)
         return sent.ready
 
-    def _sign(self, chunk: Sequence[Claimed], contents: Mapping[int, StoredContent]) -> None:
+    def _sign(self, chunk: Sequence[Claimed], contents: Mapping[int, StoredContent], on_disk: OnDisk) -> None:
         ready = []
         for claimed in chunk:
             if self._stopping.is_set():
@@ -244,7 +248,7 @@ class Worker:
             if made is not None:
                 ready.append((claimed, made))
         if ready:
-            self._loop.call_soon_threadsafe(self._carry_all, ready)
+            self._loop.call_soon_threadsafe(self._carry_all, ready, on_disk)
 
     def _consign(self, claimed: Claimed, content: StoredContent | None) -> Consignment | None:
         try:
@@ -267,7 +271,6 @@ class Worker:
     # ---- carry ---------------------------------------------------------------------------------------
 
     def _run_loop(self) -> None:
-        self._p.step_back()
         asyncio.set_event_loop(self._loop)
         self._carrier = self._p.make_carrier(self._connections)
         self._has_carrier.set()
@@ -287,14 +290,15 @@ class Worker:
             self._p.pace_book.note(left_from, site, claimed.tenant_id, claimed.stream_id, report.outcome)
             self._p.greylists.note(claimed, site, report.outcome)
 
-    def _carry_all(self, ready: Sequence[tuple[Claimed, Consignment]]) -> None:
+    def _carry_all(self, ready: Sequence[tuple[Claimed, Consignment]], on_disk: OnDisk) -> None:
         for claimed, consignment in ready:
-            task = self._loop.create_task(self._carry(claimed, consignment))
+            task = self._loop.create_task(self._carry(claimed, consignment, on_disk))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, claimed: Claimed, consignment: Consignment) -> None:
-        if self._carrier is None or self._stopping.is_set() or not self._p.lease.is_fresh():
+    async def _carry(self, claimed: Claimed, consignment: Consignment, on_disk: OnDisk) -> None:
+        stands = await on_disk.stands()
+        if not stands or self._carrier is None or self._stopping.is_set() or not self._p.lease.is_fresh():
             self._settler.put(Ended(claimed, Report(NotTried(WaitReason.RELEASED))))
             return
         began = self._p.monotonic()
