@@ -54,7 +54,10 @@ class ClaimLimits:
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
+    """Seconds by the monotonic clock: old at `until`, and from `soon` on it may be asked for anew."""
+
     connections: int
+    soon: float
     until: float
 
 
@@ -94,10 +97,13 @@ class Permits:
         before = self._monotonic() - seconds
         return [place for place, grant in list(self._grants.items()) if grant.until <= before]
 
-    def refresh(self, places: Iterable[str]) -> None:
-        """Asks for the places whose grant is missing or old, some at a time. Raises Fenced."""
+    def refresh(self, places: Iterable[str], *, ahead: bool = False) -> None:
+        """Asks for the places whose grant is missing or old, some at a time. Raises Fenced.
+
+        ahead  also for those whose grant will soon be old
+        """
         now = self._monotonic()
-        stale = [p for p in places if p not in self._grants or self._grants[p].until <= now]
+        stale = [p for p in places if self._is_old(p, now, ahead=ahead)]
         # The longest known come last, so that new places are not starved by many old ones.
         stale.sort(key=lambda p: self._grants[p].until if p in self._grants else 0.0)
         asked = stale[:_PLACES_ASKED_AT_ONCE]
@@ -106,7 +112,11 @@ class Permits:
         limits = {place: self._limit_of(place) for place in asked}
         for place, granted in permits.acquire(self._store, self._me, limits).items():
             lasts = _GRANT_SECONDS if granted else _EMPTY_GRANT_SECONDS
-            self._grants[place] = _Grant(granted, now + lasts)
+            self._grants[place] = _Grant(granted, now + lasts / 2, now + lasts)
+
+    def _is_old(self, place: str, now: float, *, ahead: bool) -> bool:
+        grant = self._grants.get(place)
+        return grant is None or (grant.soon if ahead else grant.until) <= now
 
     def give_back(self, places: Sequence[str]) -> None:
         """Returns the permits of places where nothing is in hand and every session has closed."""
@@ -150,7 +160,8 @@ class Claimer:
         self._departing = Departing(pools, gauges, monotonic=means.monotonic) if pools else None
         self._first: Flow | None = None
         self._prospects = Prospects(means.store, monotonic=means.monotonic, now=means.now)
-        self._known_work: set[Flow] = set()  # as the last look at the lanes found
+        self._known_work: set[Flow] = set()  # as the last look at the lanes found, less what it served
+        self._places: set[str] = set()
         self._audit_at = 0.0  # earlier after a claim of which we do not know whether it stands
 
     def pull(self, *, news: bool = True) -> list[Claimed]:
@@ -159,10 +170,12 @@ class Claimer:
         news  work may have come since the last pull; False: only room did, and without room at a site
               that had work the database need not be asked
         """
-        if not self._means.lease.is_fresh() or not (news or self._has_room_for_known_work()):
+        if not self._means.lease.is_fresh():
             return []
         try:
-            return self._pull()
+            if news or self._has_room_for_known_work():
+                return self._pull()
+            self._look_ahead()
         except Fenced:
             self._means.lease.fenced = True
         except CommitUnknown as error:
@@ -189,6 +202,7 @@ class Claimer:
         lanes, tolls = self._ceilings.sort(spread, self._learnt)
         places = {lane.place for lane in lanes}
         self._permits.refresh(places)
+        self._places = places
         self._known_work = {(lane.tenant_id, lane.place, lane.kind) for lane in lanes}
         share = share_out(
             lanes,
@@ -226,10 +240,30 @@ class Claimer:
             claimed = [replace(c, is_unsited=True) if c.lane_id in unsited else c for c in claimed]
         got = Counter(c.lane_id for c in claimed)
         # Of a pool's lane the quota of one IP may be left while much waits for another.
-        asked = {i: 1 if i in leaving else quota for i, quota in share.quotas.items()}
-        self._prospects.served(asked if leaving else share.quotas, got)
+        self._prospects.served({i: 1 if i in leaving else quota for i, quota in share.quotas.items()}, got)
+        if not departing and not self._prospects.are_many:
+            self._leave_out_served(lanes, share.quotas, got)
         self._take_in_hand(claimed, {lane.lane_id: lane.site for lane in lanes})
         return claimed
+
+    def _leave_out_served(
+        self, lanes: Iterable[ReadyLane], quotas: Mapping[int, int], got: Mapping[int, int]
+    ) -> None:
+        """What gave less than was asked for has no more, until there is news."""
+        # Unless the bytes that may be in hand ran out first.
+        if self._means.in_hand.bytes > self._limits.bytes // 2:
+            return
+        self._known_work = {
+            (lane.tenant_id, lane.place, lane.kind)
+            for lane in lanes
+            if got.get(lane.lane_id, 0) >= quotas.get(lane.lane_id, 0)
+        }
+
+    def _look_ahead(self) -> None:
+        """Reads anew what the next pull would have to, while nothing waits for it. Raises Fenced."""
+        self._holds.refresh(ahead=True)
+        self._ceilings.refresh(ahead=True)
+        self._permits.refresh(self._places, ahead=True)
 
     def _take_in_hand(self, claimed: Sequence[Claimed], site_of: Mapping[int, str]) -> None:
         held = [(c.egress.name if c.egress else "", site_of[c.lane_id], c) for c in claimed]

@@ -29,10 +29,14 @@ class HoldBook:
         self._read_at: float | None = None
         self._but: dict[int, list[Hold]] = defaultdict(list)
 
-    def refresh(self) -> None:
-        """Raises StoreUnavailable: then what was read before is not known to hold still."""
+    def refresh(self, *, ahead: bool = False) -> None:
+        """Raises StoreUnavailable: then what was read before is not known to hold still.
+
+        ahead  also what will soon be old
+        """
         now = self._monotonic()
-        if self._read_at is None or now - self._read_at >= _FRESH_SECONDS:
+        lasts = _FRESH_SECONDS / 2 if ahead else _FRESH_SECONDS
+        if self._read_at is None or now - self._read_at >= lasts:
             self._found = holds.look(self._store, now=self._now())
             self._filed = _Filed(self._found)
             self._read_at = now

@@ -26,10 +26,11 @@ class LimitBook:
         self._read_at: float | None = None
         self._closed: dict[str, tuple[Sequence[Rate], float]] = {}
 
-    def refresh(self) -> None:
-        """Raises StoreUnavailable."""
+    def refresh(self, *, ahead: bool = False) -> None:
+        """Raises StoreUnavailable. ahead: also what will soon be old."""
         now = self._monotonic()
-        if self._read_at is not None and now - self._read_at < _FRESH_SECONDS:
+        lasts = _FRESH_SECONDS / 2 if ahead else _FRESH_SECONDS
+        if self._read_at is not None and now - self._read_at < lasts:
             return
         found = allowances.all_of(self._store)
         self._ceilings = replace(

@@ -61,12 +61,13 @@ class Settler:
         *,
         judge: Callable[[Claimed, Report], Settlement],
         note: Callable[[Claimed, Report], None],
-        on_settled: Callable[[], None],
+        on_settled: Callable[[bool], None],
     ) -> None:
         """note: counts attempts for which no host was dialled; the others were counted as they ended, since a
         site that refuses must get no more while they wait here.
 
-        on_settled is called after every commit: there is room for new work.
+        on_settled is called after every commit: there is room for new work. True: some went back, and may be
+        claimed again at once.
         """
         self._means = means
         self._journal = journal
@@ -124,7 +125,7 @@ class Settler:
         else:
             self._keep_late(batch)
         self._means.in_hand.drop(s.attempt_id for s in settlements)
-        self._on_settled()
+        self._on_settled(any(s.move.attempt_state is AttemptState.RELEASED for s in settlements))
 
     def _judged(self, ended: Ended) -> Settlement:
         """What follows, however long the database takes to come back: of what expired its history is read."""

@@ -128,7 +128,7 @@ class Worker:
             monotonic=parts.monotonic,
         )
         self._settler = Settler(
-            means, parts.journal, judge=parts.judge, note=self._note, on_settled=self._wake.set
+            means, parts.journal, judge=parts.judge, note=self._note, on_settled=self._settled
         )
         self._claimer = Claimer(
             means,
@@ -156,6 +156,12 @@ class Worker:
     def wake(self) -> None:
         """There may be work. Repeating it is free."""
         self._news.set()
+        self._wake.set()
+
+    def _settled(self, some_went_back: bool) -> None:
+        """There is room. What went back is news: its flow may have been served out."""
+        if some_went_back:
+            self._news.set()
         self._wake.set()
 
     @property

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
+from sqlalchemy import event
 
 from mailer import clock
 from mailer.policy.limits import Rate
@@ -341,3 +342,46 @@ def test_permits_that_lapsed_are_given_back(room: Mailroom) -> None:
 
     assert lapsed == ["route:mx:25"]
     assert b.permits.granted("route:mx:25") == 0
+
+
+def statements(room: Mailroom, begun: list[int]) -> None:
+    """Counts transactions into `begun`."""
+    event.listen(room.store._engine, "begin", lambda _connection: begun.append(1))
+
+
+def test_what_was_served_out_is_looked_at_again_with_news_only(room: Mailroom) -> None:
+    """There is room after every delivery; without mail for it, a look at the database is for nothing."""
+    room.accept(*(room.message() for _ in range(3)))
+    b = bench(room)
+    assert len(b.claimer.pull()) == 3
+    room.accept(room.message())
+
+    without, with_news = b.claimer.pull(news=False), b.claimer.pull(news=True)
+
+    assert (len(without), len(with_news)) == (0, 1)
+
+
+def test_what_had_more_than_was_asked_for_is_looked_at_again_when_there_is_room(room: Mailroom) -> None:
+    room.accept(*(room.message() for _ in range(9)))
+    b = bench(room, ClaimLimits(batch=4))
+
+    took = [len(b.claimer.pull(news=n == 0)) for n in range(4)]
+
+    assert took == [4, 4, 1, 0]
+
+
+def test_what_the_next_pull_would_read_is_read_while_nothing_waits(room: Mailroom) -> None:
+    room.accept(room.message())
+    b = bench(room)
+    b.claimer.pull()
+    b.clock.now += 3.0  # older than half of what it lasts, and not old; holds and ceilings are
+    begun: list[int] = []
+    statements(room, begun)
+
+    b.claimer.pull(news=False)
+    ahead = len(begun)
+    b.claimer.pull(news=False)
+    again = len(begun) - ahead
+
+    assert ahead == 3  # holds, ceilings, permits
+    assert again == 0
