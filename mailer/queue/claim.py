@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -56,12 +57,14 @@ class Terms:
     tolls    ceilings over time: no more is taken than they leave, and each recipient has its tokens
     leaving  lane id to the IPs of its pool; a lane that is not here leaves by the system's choice
     suppressing  who is on a list is ended instead of claimed; None: nobody is looked up
+    stopped  the claim counts here whom it ended so, by lane: they were there, as those claimed
     """
 
     but: Mapping[int, But] = field(default_factory=dict)
     tolls: Tolls | None = None
     leaving: Mapping[int, Leaving] = field(default_factory=dict)
     suppressing: Suppressing | None = None
+    stopped: Counter[int] = field(default_factory=Counter)
 
 
 _FREELY = Terms()
@@ -254,6 +257,8 @@ def claim(
         claimed = taking.claimed
         if claimed and terms.suppressing:
             claimed = _without_suppressed(connection, terms.suppressing, claimed, new_id=new_id, now=now)
+            terms.stopped.update(c.lane_id for c in taking.claimed)
+            terms.stopped.subtract(c.lane_id for c in claimed)
         if claimed:
             _lease(connection, me, claimed, now)
         taking.close()

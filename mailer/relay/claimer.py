@@ -222,6 +222,7 @@ class Claimer:
         # Only what is asked for now is locked.
         tolls = tolls.only(share.quotas, share.by_ip) if tolls else None
         leaving = departing.leaving(share, tolls) if departing else {}
+        terms = Terms(but=self._holds.but, tolls=tolls, leaving=leaving, suppressing=self._suppressing)
         claimed = claim.claim(
             self._means.store,
             self._means.lease.incarnation_id,
@@ -229,7 +230,7 @@ class Claimer:
             max_bytes=spare,
             new_id=self._means.new_id,
             now=self._means.now(),
-            terms=Terms(but=self._holds.but, tolls=tolls, leaving=leaving, suppressing=self._suppressing),
+            terms=terms,
         )
         if tolls:
             self._ceilings.learn(tolls)
@@ -238,7 +239,7 @@ class Claimer:
         unsited = {lane.lane_id for lane in lanes if lane.site.startswith(_UNSITED)}
         if unsited:
             claimed = [replace(c, is_unsited=True) if c.lane_id in unsited else c for c in claimed]
-        got = Counter(c.lane_id for c in claimed)
+        got = terms.stopped + Counter(c.lane_id for c in claimed)
         # Of a pool's lane the quota of one IP may be left while much waits for another.
         self._prospects.served({i: 1 if i in leaving else quota for i, quota in share.quotas.items()}, got)
         if not departing and not self._prospects.are_many:

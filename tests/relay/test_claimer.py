@@ -14,9 +14,11 @@ from mailer import clock
 from mailer.policy.limits import Rate
 from mailer.policy.pacing import in_hand_limit, limit_of_broadcast
 from mailer.policy.sites import SiteRules
-from mailer.queue import allowances, incarnations, metering
+from mailer.queue import allowances, incarnations, metering, suppressionlist
 from mailer.queue.claim import Claimed
 from mailer.queue.enqueue import NewMessage
+from mailer.queue.suppressing import EVERY_STREAM
+from mailer.queue.suppressionentries import API, Entry
 from mailer.relay.claimer import Claimer, ClaimLimits, Permits
 from mailer.relay.inhand import InHand
 from mailer.relay.lease import Lease
@@ -368,6 +370,23 @@ def test_what_had_more_than_was_asked_for_is_looked_at_again_when_there_is_room(
     took = [len(b.claimer.pull(news=n == 0)) for n in range(4)]
 
     assert took == [4, 4, 1, 0]
+
+
+def test_who_is_ended_by_a_claim_leaves_its_flow_worth_another(room: Mailroom) -> None:
+    """They were there, and more may be behind them."""
+    mail = [room.message() for _ in range(9)]
+    room.accept(*mail)
+    for message in mail[:2]:
+        entry = Entry(
+            id=room.new_id(), target=KEYS.address(message.recipients[0].address), tenant_id=room.tenant_id,
+            stream_id=EVERY_STREAM, reason="complaint", cause=API, created_at=clock.now(),
+        )  # fmt: skip
+        suppressionlist.add(room.store, entry, new_id=room.new_id)
+    b = bench(room, ClaimLimits(batch=4))
+
+    took = [len(b.claimer.pull(news=n == 0)) for n in range(3)]
+
+    assert took == [2, 4, 1]
 
 
 def test_what_the_next_pull_would_read_is_read_while_nothing_waits(room: Mailroom) -> None:
