@@ -162,6 +162,7 @@ class Claimer:
         self._prospects = Prospects(means.store, monotonic=means.monotonic, now=means.now)
         self._known_work: set[Flow] = set()  # as the last look at the lanes found, less what it served
         self._places: set[str] = set()
+        self._is_look_owed = True  # there was news, and no room or no database to look for what it meant
         self._audit_at = 0.0  # earlier after a claim of which we do not know whether it stands
 
     def pull(self, *, news: bool = True) -> list[Claimed]:
@@ -173,7 +174,7 @@ class Claimer:
         if not self._means.lease.is_fresh():
             return []
         try:
-            if news or self._has_room_for_known_work():
+            if news or self._is_look_owed or self._has_room_for_known_work():
                 return self._pull()
             self._look_ahead()
         except Fenced:
@@ -186,6 +187,7 @@ class Claimer:
         return []
 
     def _pull(self) -> list[Claimed]:
+        self._is_look_owed = True
         if self._means.monotonic() >= self._audit_at:
             adopted = self._adopt()
             self._audit_at = self._means.monotonic() + _AUDIT_SECONDS
@@ -204,6 +206,7 @@ class Claimer:
         self._permits.refresh(places)
         self._places = places
         self._known_work = {(lane.tenant_id, lane.place, lane.kind) for lane in lanes}
+        self._is_look_owed = False
         share = share_out(
             lanes,
             room={place: self._room(place) for place in places},
@@ -223,15 +226,7 @@ class Claimer:
         tolls = tolls.only(share.quotas, share.by_ip) if tolls else None
         leaving = departing.leaving(share, tolls) if departing else {}
         terms = Terms(but=self._holds.but, tolls=tolls, leaving=leaving, suppressing=self._suppressing)
-        claimed = claim.claim(
-            self._means.store,
-            self._means.lease.incarnation_id,
-            share.quotas,
-            max_bytes=spare,
-            new_id=self._means.new_id,
-            now=self._means.now(),
-            terms=terms,
-        )
+        claimed = self._claim(share.quotas, spare, terms)
         if tolls:
             self._ceilings.learn(tolls)
         if departing:
@@ -246,6 +241,17 @@ class Claimer:
             self._leave_out_served(lanes, share.quotas, got)
         self._take_in_hand(claimed, {lane.lane_id: lane.site for lane in lanes})
         return claimed
+
+    def _claim(self, quotas: Mapping[int, int], spare: int, terms: Terms) -> list[Claimed]:
+        return claim.claim(
+            self._means.store,
+            self._means.lease.incarnation_id,
+            quotas,
+            max_bytes=spare,
+            new_id=self._means.new_id,
+            now=self._means.now(),
+            terms=terms,
+        )
 
     def _leave_out_served(
         self, lanes: Iterable[ReadyLane], quotas: Mapping[int, int], got: Mapping[int, int]

@@ -372,6 +372,20 @@ def test_what_had_more_than_was_asked_for_is_looked_at_again_when_there_is_room(
     assert took == [4, 4, 1, 0]
 
 
+def test_news_that_came_while_there_was_no_room_is_not_forgotten(room: Mailroom) -> None:
+    """All that was there is in hand, and all that may be; then more comes, and only then one ends."""
+    room.accept(*(room.message() for _ in range(3)))
+    b = bench(room, ClaimLimits(messages=3))
+    claimed = b.claimer.pull()
+    room.accept(room.message())
+    full = b.claimer.pull(news=True)
+
+    b.in_hand.drop([claimed[0].attempt_id])
+    after = b.claimer.pull(news=False)
+
+    assert (len(claimed), full, len(after)) == (3, [], 1)
+
+
 def test_who_is_ended_by_a_claim_leaves_its_flow_worth_another(room: Mailroom) -> None:
     """They were there, and more may be behind them."""
     mail = [room.message() for _ in range(9)]
