@@ -27,7 +27,8 @@ class OnDisk:
         if self._answer is None:
             waiter = self._loop.create_future()
             self._waiting.append(waiter)
-            await waiter
+            if self._answer is None:  # or it became known just before anyone was seen to wait
+                await waiter
         return bool(self._answer)
 
     def _tell(self) -> None:

@@ -116,3 +116,17 @@ async def test_who_comes_after_the_answer_does_not_wait() -> None:
     async with asyncio.timeout(5):
         assert (await there.stands(), await lost.stands()) == (True, False)
         assert await asyncio.gather(*waiters) == [True] * 3
+
+
+async def test_an_answer_that_comes_as_one_begins_to_wait_is_heard() -> None:
+    """The claimer's thread may see nobody wait yet, at the very moment."""
+
+    class Loop:
+        def create_future(self) -> asyncio.Future[None]:
+            on_disk.is_known(stands=True)
+            return asyncio.get_running_loop().create_future()
+
+    on_disk = OnDisk(Loop())  # type: ignore[arg-type]
+
+    async with asyncio.timeout(5):
+        assert await on_disk.stands()
