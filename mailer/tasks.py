@@ -1,8 +1,8 @@
 """Celery's side of the worker: the one task, and the process that runs it.
 
-The task says "look": it calls the worker's `pull`, which claims from the database and hands over. The bell of
-one machine calls it without a task. Doors
-ring by `mailer.bell.Bell`; what is exported here is what commands need to put the two together.
+The task says "look": it calls the worker's `pull`, which claims from the database and hands over. The bell
+of one machine calls it without a task. Doors ring by `mailer.bell.Bell`; what is exported here is what
+commands need to put the two together.
 """
 
 from __future__ import annotations

@@ -178,7 +178,8 @@ class KernelLock:
     SQLite's busy_timeout sleeps and polls, so that under load an unlucky writer waits for seconds;
     flock queues. Threads of one process share the file description, hence the thread lock.
 
-    What all writers must know of the log is a mark in the file: it is read and set by who holds the lock.
+    What all writers must know of the log is a mark in the file: it is read and set by who holds the lock. Its
+    space is taken beforehand, since it is set where the disk fails.
     """
 
     def __init__(self, path: Path, *, is_waited_for: bool = True) -> None:
@@ -186,6 +187,9 @@ class KernelLock:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._threads = threading.Lock()
         self._is_waited_for = is_waited_for
+        with self.held():
+            if not os.pread(self._fd, 1, 0):
+                self.is_log_broken = False
 
     @property
     def is_log_broken(self) -> bool:

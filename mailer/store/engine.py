@@ -121,21 +121,20 @@ class Store:
 
     def close(self) -> None:
         self._engine.dispose()
-        if self._log:
+        if self._log and self._lock:
             self._log.close()
-        if self._lock:
             self._lock.close()
-            self._lock = None
+            self._log = self._lock = None
 
     @contextmanager
     def _held(self) -> Iterator[None]:
         """One writer at a time, and none on a log of which part is not on disk. Raises StoreUnavailable."""
-        if self._lock is None:
+        if self._lock is None or self._log is None:
             yield
             return
         with self._lock.held():
             if self._lock.is_log_broken:
-                self._fold()
+                self._fold(self._lock, self._log)
             yield
 
     def flush(self) -> None:
@@ -143,35 +142,29 @@ class Store:
 
         Raises CommitUnknown: what was committed is seen by all, and a power cut might take it back.
         """
-        if self._log is None:
+        if self._lock is None or self._log is None:
             return
         try:
             self._log.flush()
         except OSError as error:
             _log.error("store.log_not_flushed", error=str(error))
             try:
-                self._break_and_fold()
-            except StoreUnavailable as unfolded:
+                with self._lock.held():
+                    self._lock.is_log_broken = True
+                    self._fold(self._lock, self._log)
+            except (StoreUnavailable, OSError) as unfolded:
                 raise CommitUnknown(f"what was committed may not be on disk: {error}") from unfolded
 
-    def _break_and_fold(self) -> None:
+    def _fold(self, lock: dialect.KernelLock, log: DiskLog) -> None:
         """Commits behind a part that is not on disk would not be found again, however well they are flushed:
         all of the log is written once more, to the database itself. Raises StoreUnavailable."""
-        if self._lock is not None:
-            with self._lock.held():
-                self._lock.is_log_broken = True
-                self._fold()
-
-    def _fold(self) -> None:
-        if self._lock is None or self._log is None:
-            return
         with self._guard(), self._raw() as connection:
             if not dialect.fold(connection):
                 raise StoreUnavailable(
                     "a part of the log is not on disk, and readers keep it from the database"
                 )
-        self._log.folded()
-        self._lock.is_log_broken = False
+        log.folded()
+        lock.is_log_broken = False
         _log.warning("store.log_folded")
 
     def _raw(self) -> Connection:
