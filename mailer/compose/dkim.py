@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -42,6 +43,7 @@ SIGNED_FIELDS = (
     b"list-unsubscribe", b"list-unsubscribe-post", b"feedback-id",
 )  # fmt: skip
 
+_SIGNED = tuple((name, name in _OVERSIGNED) for name in SIGNED_FIELDS)
 _LINE_OCTETS = 76
 _PADDING = PKCS1v15()
 _HASH = SHA256()
@@ -99,20 +101,32 @@ def sign(headers: bytes, *, body_hash: str, domain: str, keys: Sequence[SigningK
     domain     A-labels; the d= that alignment with From is judged by
     at         aware; the t= tag
     """
-    canonical = relaxed_fields(headers)
-    names, signed = _choose(canonical)
-    h_tag = _h_tag(names)
+    names, signed = _choose(relaxed_fields(headers))
     stamp = int(at.timestamp())
+    bh = body_hash.encode("ascii")
     fields = []
     # RSA first: verifiers that stop at the first signature know RSA, and not all know Ed25519.
-    for key in sorted(keys, key=lambda key: key.algorithm != Algorithm.RSA):
-        field = (
-            f"DKIM-Signature: v=1; a={key.algorithm}; c=relaxed/relaxed;\r\n d={domain};\r\n"
-            f" s={key.selector}; t={stamp};\r\n {h_tag}\r\n bh={body_hash};\r\n b="
-        ).encode("ascii")
-        value = base64.b64encode(_signature(key, signed + relaxed_field(field)))
-        fields += [field, _folded(value), b"\r\n"]
+    for key in keys if len(keys) == 1 else sorted(keys, key=_is_ed25519):
+        written, relaxed = _field(key.algorithm, domain, key.selector, names)
+        value = base64.b64encode(_signature(key, signed + relaxed % (stamp, bh)))
+        fields += [written % (stamp, bh), _folded(value), b"\r\n"]
     return b"".join(fields)
+
+
+def _is_ed25519(key: SigningKey) -> bool:
+    return key.algorithm is Algorithm.ED25519
+
+
+@lru_cache(maxsize=1024)
+def _field(algorithm: Algorithm, domain: str, selector: str, names: tuple[bytes, ...]) -> tuple[bytes, bytes]:
+    """The field as it is written and as it is signed, up to its b=, with places for t= and bh=. There are few
+    different ones, since most messages of a domain have the same fields."""
+    domain, selector = (word.replace("%", "%%") for word in (domain, selector))
+    written = (
+        f"DKIM-Signature: v=1; a={algorithm}; c=relaxed/relaxed;\r\n d={domain};\r\n"
+        f" s={selector}; t=%d;\r\n {_h_tag(names)}\r\n bh=%b;\r\n b="
+    ).encode("ascii")
+    return written, relaxed_field(written)
 
 
 def _read_pem(pem: bytes, *, check: bool) -> PrivateKeyTypes:
@@ -128,16 +142,18 @@ def _choose(canonical: dict[bytes, list[bytes]]) -> tuple[tuple[bytes, ...], byt
     """Names for h=, and the signed fields in that order (RFC 6376 §5.4.2: the last of a name first)."""
     names: list[bytes] = []
     signed: list[bytes] = []
-    for name in SIGNED_FIELDS:
-        occurrences = canonical.get(name, [])
-        names += [name] * (len(occurrences) + (name in _OVERSIGNED))
-        signed += reversed(occurrences)
+    for name, over in _SIGNED:
+        occurrences = canonical.get(name)
+        if occurrences is not None:
+            names += [name] * (len(occurrences) + over)
+            signed += reversed(occurrences)
+        elif over:
+            names.append(name)
     return tuple(names), b"".join(signed)
 
 
-@lru_cache(maxsize=256)
 def _h_tag(names: tuple[bytes, ...]) -> str:
-    """`h=...;` in lines; there are few different ones, since most messages have the same fields."""
+    """`h=...;` in lines."""
     lines = ["h="]
     for name in (n.decode("ascii") for n in names):
         if len(lines[-1]) + len(name) >= _LINE_OCTETS:
@@ -148,14 +164,15 @@ def _h_tag(names: tuple[bytes, ...]) -> str:
 
 
 def _signature(key: SigningKey, data: bytes) -> bytes:
-    if isinstance(key.private, RSAPrivateKey):
-        return key.private.sign(data, _PADDING, _HASH)
+    # The algorithm fits the key; to ask the key itself goes through an abstract class, as dear as the rest.
+    if key.algorithm is Algorithm.RSA:
+        return cast(RSAPrivateKey, key.private).sign(data, _PADDING, _HASH)
     # RFC 8463 §3: Ed25519 signs the SHA-256 of the data, as the name of the algorithm says.
-    return key.private.sign(hashlib.sha256(data).digest())
+    return cast(Ed25519PrivateKey, key.private).sign(hashlib.sha256(data).digest())
 
 
 def _folded(value: bytes) -> bytes:
     """Base64 in lines; white space within b= means nothing (RFC 6376 §3.5)."""
     first = _LINE_OCTETS - len(" b=")
     rest = range(first, len(value), _LINE_OCTETS - 1)
-    return b"\r\n ".join((value[:first], *(value[at : at + _LINE_OCTETS - 1] for at in rest)))
+    return b"\r\n ".join([value[:first], *[value[at : at + _LINE_OCTETS - 1] for at in rest]])

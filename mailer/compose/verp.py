@@ -95,7 +95,10 @@ class TokenKeys:
 
     def _secret_of(self, recipient_id: int) -> bytes:
         made = ids.made_ms(recipient_id)
-        return next(epoch.secret for epoch in self.epochs if epoch.starts_ms <= made)
+        for epoch in self.epochs:
+            if epoch.starts_ms <= made:
+                return epoch.secret
+        raise AssertionError("some secret holds from the beginning")
 
 
 def constant_keys(secret: bytes) -> TokenKeys:

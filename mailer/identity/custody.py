@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from sqlalchemy import Connection, select, update
 
-from mailer.compose.dkim import SigningKey, load_private_key
+from mailer.compose.dkim import Algorithm, SigningKey, load_private_key
 from mailer.identity.names import BadName, IdentityError, Unknown
 from mailer.identity.vault import Vault
 from mailer.store import Store
@@ -156,7 +156,9 @@ def signing_keys(store: Store, vault: Vault, domain_id: int) -> SigningDomain | 
         return None
     keys = tuple(
         SigningKey(
-            r.selector, r.algorithm, load_private_key(vault.open(r.private_key, _context(r.id)), trusted=True)
+            r.selector,
+            Algorithm(r.algorithm),
+            load_private_key(vault.open(r.private_key, _context(r.id)), trusted=True),
         )
         for r in rows
     )

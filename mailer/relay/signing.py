@@ -62,6 +62,9 @@ class KeyRing:
 
     def of(self, domain_id: int) -> SigningDomain | None:
         now = self._monotonic()
+        known = self._known.get(domain_id)
+        if known is not None and known[0] > now:
+            return known[1]
         with self._lock:
             known = self._known.get(domain_id)
             if known is None or known[0] <= now:
