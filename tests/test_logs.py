@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import select
 import subprocess
 import sys
 from typing import Any
@@ -29,6 +31,98 @@ try:
 except ValueError:
     log.exception("carry.failed", endpoint_id=9, callback_id=10)
 """
+
+
+TOGETHER = """
+import asyncio, io, os, sys
+import structlog
+from mailer import logs
+
+class Out(io.StringIO):
+    def write(self, text):
+        os.write(1, f"<{len(text)}>".encode())
+        return os.write(1, text.encode())
+
+sys.stdout = Out()
+logs.configure("info", "console")
+log = structlog.get_logger("x")
+"""
+
+
+def told_by(program: str) -> list[str]:
+    """What each write wrote."""
+    run = subprocess.run(
+        [sys.executable, "-c", TOGETHER + program], capture_output=True, text=True, check=True
+    )
+    pieces = re.split(r"<(\d+)>", run.stdout)[1:]
+    assert [int(size) for size in pieces[::2]] == [len(text) for text in pieces[1::2]]
+    return pieces[1::2]
+
+
+def test_lines_kept_together_are_written_at_the_end_and_whole() -> None:
+    written = told_by("""
+with logs.together():
+    for n in range(100):
+        log.info("settled", n=n, pad="x" * 90)
+    with logs.together():
+        log.info("within")
+    os.write(1, b"<4>done")
+log.info("alone")
+log.info("again")
+""")
+
+    assert written[0] == "done"
+    assert written[-2].endswith("info alone \n")
+    assert written[-1].endswith("info again \n")
+    pieces = written[1:-2]
+    assert 3 <= len(pieces) <= 8
+    assert all(len(piece) <= select.PIPE_BUF and piece.endswith("\n") for piece in pieces)
+    lines = "".join(pieces).splitlines()
+    assert [line.split(" n=")[1].split()[0] for line in lines[:100]] == [str(n) for n in range(100)]
+    assert "within" in lines[100]
+
+
+def test_a_line_too_long_for_a_piece_is_written_all_the_same() -> None:
+    written = told_by("""
+with logs.together():
+    log.info("a")
+    log.info("b", pad="x" * 10000)
+    log.info("c")
+""")
+
+    assert [piece.split()[2] for piece in written] == ["a", "b", "c"]
+
+
+def test_what_is_kept_is_written_when_the_block_fails() -> None:
+    [written] = told_by("""
+try:
+    with logs.together():
+        log.info("before")
+        raise ValueError
+except ValueError:
+    pass
+""")
+
+    assert "before" in written
+
+
+def test_lines_of_one_turn_of_the_event_loop_are_written_in_the_next() -> None:
+    written = told_by("""
+async def main():
+    for n in range(2):
+        logs.together_soon()
+        log.info("answered", n=n)
+    os.write(1, b"<4>turn")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    log.info("later")
+
+asyncio.run(main())
+""")
+
+    turn, both, later = written
+    assert (turn, both.count("answered"), both.count("\n")) == ("turn", 2, 2)
+    assert "later" in later
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

@@ -9,10 +9,11 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
+from mailer import logs
 from mailer.events import AttemptState, RecipientState
 from mailer.policy.outcome import Accepted, Refused
 from mailer.protocol.phase import Phase
@@ -33,8 +34,7 @@ _MOST = 100
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # between tries while the database is away
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """An attempt that came to its end.
 
     seconds     how long it took; None if no host was dialled
@@ -120,8 +120,9 @@ class Settler:
                 self._means.in_hand.took(ended.claimed.attempt_id, ended.seconds)
         if self._write(settlements):
             self._journal.forget(s.attempt_id for s in settlements)
-            for ended, settlement in zip(batch, settlements, strict=True):
-                _log_attempt(ended, settlement)
+            with logs.together():
+                for ended, settlement in zip(batch, settlements, strict=True):
+                    _log_attempt(ended, settlement)
         else:
             self._keep_late(batch)
         self._means.in_hand.drop(s.attempt_id for s in settlements)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mailer import logs
 from mailer.accept.http.metrics import HttpMetrics
 
 _log = structlog.get_logger(__name__)
@@ -107,6 +108,7 @@ class Reception:
             facts["fault"] = visit.fault
         if visit.cause is not None:
             facts["cause"] = visit.cause
+        logs.together_soon()
         _log.info("http.answered", **facts)
 
 

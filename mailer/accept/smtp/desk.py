@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import structlog
 
-from mailer import ids
+from mailer import ids, logs
 from mailer.accept import big, whole
 from mailer.accept.credentials import Identity
 from mailer.accept.rates import KeyRates
@@ -125,6 +125,7 @@ class SubmissionDesk:
             if error.fault not in NOTED_BY_INTAKE:
                 self._note(identity, error)
             return refusal(error)
+        logs.together_soon()
         _log.info("smtp.accepted", tenant_id=identity.tenant_id, message_id=receipt.message_id)
         again = " before" if receipt.replayed else ""
         return reply(250, "2.0.0", f"Accepted{again} as {ids.show('msg', receipt.message_id)}")
