@@ -29,8 +29,7 @@ LINK = "link"  # of the column `message.unsubscribe`
 _SHOWN = 10  # of a key's streams or domains, in a sentence about them
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """The tenant, stream and sending domain a submission is accepted for."""
 
     tenant_id: int

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
 from sqlalchemy import Connection
 
 from mailer.accept.rates import KeyRates, Shut
@@ -22,8 +23,7 @@ from mailer.queue import allowances
 from mailer.queue.tallying import Counts, Tally, Wait
 
 
-@dataclass(frozen=True, slots=True)
-class Payer:
+class Payer(msgspec.Struct, frozen=True):
     """Whose submission it is, proven. quota: recipients that may be accepted of the tenant; empty: any."""
 
     key_id: int

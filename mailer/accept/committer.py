@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
@@ -39,8 +40,7 @@ _UNKNOWN = "it is not known whether the message was stored; try again with the s
 Answer = Receipt | SubmissionError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A submission, composed, with its ids; whether it is admitted is not yet known."""
 
     submission: Submission
@@ -60,8 +60,7 @@ class Rejection:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct, frozen=True):
     prepared: Prepared
     future: asyncio.Future[Receipt]
     loop: asyncio.AbstractEventLoop

@@ -7,8 +7,9 @@ wish: other mail that speaks of `{{unsubscribe_url}}` may mean just these words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from mailer.accept.submission import Fault, Submission, SubmissionError

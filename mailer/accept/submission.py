@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+import msgspec
 
 from mailer.compose.address import Mailbox
 from mailer.compose.mime import Draft
@@ -14,8 +16,7 @@ from mailer.compose.submitted import Submitted
 from mailer.compose.unsubscribe import LIST_UNSUBSCRIBE
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """One recipient of a submission: its mailbox, and in which header field it stands (to, cc, bcc).
 
     notify, orcpt  what the submitter asked of DSNs (columns of `recipient`); None: nothing
@@ -27,8 +28,7 @@ class Envelope:
     orcpt: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """A message as a door understood it, syntax checked, nothing yet decided.
 
     key_id, secret_hash  the presented credential; judged again inside the accepting transaction
@@ -53,7 +53,7 @@ class Submission:
     door: str = "http"
     stream: str = "transactional"
     tags: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     idempotency_key: str | None = None
     body_sha256: bytes = b""
     due_at: datetime | None = None

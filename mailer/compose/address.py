@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, replace
 
 import idna
+import msgspec
+from msgspec.structs import replace
 
 _LOCAL_OCTETS = 64  # RFC 5321 §4.5.3.1.1
 _DOMAIN_OCTETS = (
@@ -44,8 +45,7 @@ class AddressError(ValueError):
     """The text is not one mailbox. The message is a sentence for people and repeats nothing of the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mailbox:
+class Mailbox(msgspec.Struct, frozen=True):
     """One mailbox; every instance is valid. Two spellings of the same mailbox are equal.
 
     display_name  as people read it, neither quoted nor encoded; "" when there is none

@@ -14,8 +14,9 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import chain
+
+from msgspec.structs import replace
 
 from mailer.compose.fields import LINE_OCTETS
 from mailer.compose.mime import Draft

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from io import BytesIO
+
+import msgspec
 
 from mailer.compose.attachments import Attachment
 
@@ -17,8 +18,7 @@ _LINE_CHARS = 76  # RFC 2045 §6.8
 _PIECE = _LINE_CHARS // 4 * 3 * 1024  # whole lines
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """A part that is not divided.
 
     head       fields that say what it is: lines ending in CRLF, ASCII
@@ -63,8 +63,7 @@ class Leaf:
             out.write(base64.encodebytes(octets[start : start + _PIECE]).replace(b"\n", b"\r\n"))
 
 
-@dataclass(frozen=True, slots=True)
-class Multipart:
+class Multipart(msgspec.Struct, frozen=True):
     """Parts under one roof; no part holds the delimiter. parameters: further ones, each with its space."""
 
     subtype: str

@@ -13,8 +13,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from mailer.compose import attachments, fields, headers
 from mailer.compose.address import Mailbox
@@ -30,8 +31,7 @@ _CONTROLS = bytes(o for o in range(32) if o not in b"\t\n") + b"\x7f"
 _HIGH = bytes(range(128, 256))
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """What the submitter wants said. Lists may be empty; Bcc recipients are in the envelope alone.
 
     subject      without line breaks; "" is written as an empty field
@@ -52,8 +52,7 @@ class Draft:
     attachments: tuple[Attachment, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Composed:
+class Composed(msgspec.Struct, frozen=True):
     """A message without its per-recipient fields: prefix + headers + CRLF + body is what is signed.
 
     headers     lines ending in CRLF, without the empty line after them; ASCII unless needs_utf8

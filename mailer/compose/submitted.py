@@ -25,9 +25,10 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
+
+import msgspec
 
 from mailer.compose import authors, block, control, dkim, fields, trace
 from mailer.compose.address import Mailbox
@@ -59,8 +60,7 @@ _ADDRESS_FIELDS = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True):
     """A message ready to be stored: per-recipient prefix + headers + CRLF + body is what is signed.
 
     headers     CRLF lines of at most 998 octets, without the empty line after them

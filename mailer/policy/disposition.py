@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
+import msgspec
+
 from mailer.events import WaitReason
 from mailer.policy import greylisting
 from mailer.policy.bounceclass import Action, BounceClass
@@ -110,8 +112,7 @@ class InDoubt:
 Disposition = Delivered | Bounce | Defer | Expire | Requeue | InDoubt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a decision rests on beside the outcome.
 
     attempts      tries counted for this recipient, this one included (1 = the first)

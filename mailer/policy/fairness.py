@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from mailer.policy.egress import BROADCAST, TRANSACTIONAL
 from mailer.policy.places import place_name
 from mailer.policy.turns import turns_of
@@ -19,8 +21,7 @@ from mailer.policy.turns import turns_of
 NOWHERE = -1  # for mail that no IP may carry: it is claimed to be told why
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyLane:
+class ReadyLane(msgspec.Struct, frozen=True):
     """A lane with work that is due now, and the site its domain resolves to.
 
     A lane of a pool stands here once for each IP that it may leave from now.

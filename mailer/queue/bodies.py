@@ -12,11 +12,11 @@ import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, bindparam, select
 
 from mailer.store import Store, dialect
@@ -28,8 +28,7 @@ FILE_FROM_BYTES = 256 * 1024
 _PIECES_FROM_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class StoredContent:
+class StoredContent(msgspec.Struct, frozen=True):
     """A message's content as composed; body_hash is its relaxed DKIM body hash."""
 
     headers: bytes

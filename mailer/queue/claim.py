@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, update
 
 from mailer.events import AttemptState, RecipientState
@@ -31,8 +33,7 @@ from mailer.store.types import from_microseconds, to_microseconds
 IS_QUEUED = recipient.c.state == literal_column("'queued'")
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingLane:
+class WaitingLane(msgspec.Struct, frozen=True):
     """A lane with at least one recipient due now.
 
     site     None until its domain was resolved once
@@ -70,8 +71,7 @@ class Terms:
 _FREELY = Terms()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A recipient this incarnation holds, with an attempt open for it, and all that one try needs.
 
     attempts      counted so far, this one not included

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, bindparam, select, tuple_
 
 from mailer.events import EventType, RecipientState, WaitReason
@@ -26,8 +27,7 @@ from mailer.store.tables import idempotency, lane, message, message_tag, recipie
 from mailer.store.types import to_microseconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRecipient:
+class NewRecipient(msgspec.Struct, frozen=True, kw_only=True):
     """address: forward-path as it goes on the wire; domain: its A-label; kind: to, cc or bcc.
 
     notify, orcpt  what the submitter asked of DSNs (columns of `recipient`); None: nothing
@@ -41,8 +41,7 @@ class NewRecipient:
     orcpt: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewContent:
+class NewContent(msgspec.Struct, frozen=True, kw_only=True):
     """body None: `body_file` names the fsynced file that holds it (mailer/store/bodies.py)."""
 
     headers: bytes
@@ -54,8 +53,7 @@ class NewContent:
     needs_utf8: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewMessage:
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A submission that was admitted and composed, with the ids it will have.
 
     tags             distinct words

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, bindparam, literal_column, select, update
 
 from mailer import ids
@@ -30,8 +31,7 @@ from mailer.store.tables import attempt, lane, recipient
 from mailer.store.types import to_microseconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of one attempt (columns of `attempt`; null where nothing was heard)."""
 
     outcome: str
@@ -47,8 +47,7 @@ class Heard:
     steps: Sequence[tuple[float, str, str]] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class Move(msgspec.Struct, frozen=True, kw_only=True):
     """What follows for the recipient.
 
     attempt_state  settled, in_doubt, or released (not counted)
@@ -68,8 +67,7 @@ class Move:
     notice: NoticeKind | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """One attempt's end: which, what was heard, and what follows. lane_id: where a new site is noted.
 
     stay       what it means for the next attempt's IP; None: nothing, or what it meant before
@@ -137,7 +135,7 @@ _MOVE = Hot(
     )
 )
 _OF_TROUBLE = frozenset({EventType.BOUNCED, EventType.DELAYED, EventType.EXPIRED})
-_HEARD = tuple(field.name for field in fields(Heard))
+_HEARD = Heard.__struct_fields__
 _CLOSE = Hot(
     update(_ATTEMPT)
     .where(_ATTEMPT.c.id == bindparam("try_id"), _ATTEMPT.c.state == AttemptState.OPEN)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from mailer.policy.egress import Egress
 from mailer.policy.outcome import Outcome
@@ -26,8 +28,7 @@ class Asked:
     envid: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consignment:
+class Consignment(msgspec.Struct, frozen=True, kw_only=True):
     """One recipient's copy, ready for the wire.
 
     attempt_id    the open attempt this carries; the journal's key
@@ -67,8 +68,7 @@ class Consignment:
     is_unsited: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One line of the SMTP conversation: what was said or heard, and when.
 
     at_ms  milliseconds since the attempt began
@@ -81,8 +81,7 @@ class Step:
     text: str
 
 
-@dataclass(slots=True)
-class Report:
+class Report(msgspec.Struct):
     """What one attempt came to.
 
     site       the set of hosts that answered for the domain ("mx.example.net", "route:127.0.0.1:25"),
@@ -101,7 +100,7 @@ class Report:
     egress_ip: str | None = None
     tls: str | None = None
     passed_on: bool = False
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = msgspec.field(default_factory=list)
 
 
 class DotJournal(Protocol):

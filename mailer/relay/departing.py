@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from mailer.events import WaitReason
 from mailer.policy import egress as policy
 from mailer.policy.egress import OFF, Candidate, Egress, NoRoom, Room, Stay, Wish
@@ -218,7 +220,7 @@ class Departing:
             return [lane]
         ways = []
         if berth.told:
-            ways.append(replace(lane, egress_id=NOWHERE))
+            ways.append(structs.replace(lane, egress_id=NOWHERE))
         fresh = self._drawn(berth.fresh, most)
         weights = sum(policy.weight_of(c) for c in fresh)
         ways += [_by(lane, c, policy.weight_of(c) / weights) for c in fresh]
@@ -297,4 +299,4 @@ def _each(among: Sequence[object]) -> int:
 
 def _by(lane: ReadyLane, candidate: Candidate, share: float) -> ReadyLane:
     egress = candidate.egress
-    return replace(lane, egress_id=egress.id, egress=egress.name, share=share)
+    return structs.replace(lane, egress_id=egress.id, egress=egress.name, share=share)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
+from msgspec import structs
 
 from mailer.policy.bounceclass import Blame, BounceClass
 from mailer.policy.classifier import Judgement
@@ -109,7 +110,7 @@ class Dispatcher:
             if one.egress is not None:
                 round_.add_placed(one, one.egress)
             else:
-                round_.add(replace(one, stay=stays.get(one.recipient_id)))
+                round_.add(structs.replace(one, stay=stays.get(one.recipient_id)))
         while round_.wants:
             grants = warmup.reserve(
                 self._p.store,
@@ -227,7 +228,7 @@ class _Round:
         candidates = meant.candidates if meant else ()
         if site is None and (book.asks_for_site or any(book.is_warming(c.egress.id) for c in candidates)):
             # Whose pool and whose warm-up it is for its MX must tell first: it goes out for that alone.
-            self.sent.ready.append(replace(claimed, only_site=_UNKNOWN_SITE))
+            self.sent.ready.append(structs.replace(claimed, only_site=_UNKNOWN_SITE))
         elif meant is None:
             # The system's choice.
             (self.sent.back if claimed.must_wait else self.sent.ready).append(claimed)
@@ -263,7 +264,7 @@ class _Round:
             self.sent.back.append(claimed)  # there is room after all, but it holds no tokens for it
         elif provider is None or not self._p.book.is_warming(chosen.id):
             self._p.leaves(chosen, site)
-            self.sent.ready.append(replace(claimed, egress=chosen))
+            self.sent.ready.append(structs.replace(claimed, egress=chosen))
         else:
             self._p.leaves(chosen, site)
             self.wants.setdefault((chosen.id, provider), []).append((wanted, chosen))
@@ -285,7 +286,7 @@ class _Round:
             got = grants[egress_id, provider]
             for wanted, egress in asked[: got.messages]:
                 granted = Granted(wanted.site, provider, got.day)
-                ready = replace(wanted.claimed, egress=egress, only_site=wanted.site, granted=granted)
+                ready = structs.replace(wanted.claimed, egress=egress, only_site=wanted.site, granted=granted)
                 self.sent.ready.append(ready)
             for wanted, _ in asked[got.messages :]:
                 full = Room(free=0, until=warmup.start_of(got.day + 1))

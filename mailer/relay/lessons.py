@@ -7,9 +7,9 @@ got is judged anew: it is suppressed only if all of them blame it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from mailer.events import AttemptState, RecipientState

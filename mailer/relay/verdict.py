@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from mailer.events import AttemptState, EventType, RecipientState, WaitReason
 from mailer.policy import bounceclass, brake, disposition, notices

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mailer.compose.attachments import Attachment, AttachmentError, Disposition, attachment
 from mailer.compose.dkim import body_hash, sign
@@ -64,7 +64,7 @@ def parsed(draft: Draft) -> EmailMessage:
 
 
 def note(*files: Attachment, text: str | None = "Hello\n", html: str | None = None) -> Draft:
-    return dataclasses.replace(NOTE, text=text, html=html, attachments=files)
+    return replace(NOTE, text=text, html=html, attachments=files)
 
 
 def files_in(message: EmailMessage) -> list[EmailMessage]:

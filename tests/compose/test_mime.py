@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from email import message_from_bytes, policy
@@ -10,6 +9,7 @@ from email.message import EmailMessage
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
 
 from mailer.compose.address import parse_mailbox
 from mailer.compose.headers import HeaderError
@@ -54,7 +54,7 @@ def _as_sent(text: str) -> str:
 
 
 def _with(**changes: object) -> Draft:
-    return dataclasses.replace(NOTE, **changes)  # type: ignore[arg-type]
+    return replace(NOTE, **changes)  # type: ignore[arg-type]
 
 
 def test_a_short_note_is_as_plain_as_mail_gets() -> None:

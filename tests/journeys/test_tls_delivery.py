@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 import uvloop
+from msgspec.structs import replace
 
 from mailer import clock
 from mailer.events import RecipientState, WaitReason

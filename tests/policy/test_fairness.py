@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mailer.policy.egress import BROADCAST, TRANSACTIONAL
 from mailer.policy.fairness import Flow, ReadyLane, Room, Share, share_out

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from mailer.policy.disposition import Defer, Facts, decide
 from mailer.policy.greylisting import LONGEST, Habit, Sighting, learn, next_try
@@ -55,18 +56,18 @@ def follows(words: str, facts: Facts, code: int = 451) -> timedelta:
 def test_a_greylisted_recipient_comes_again_when_it_passes(
     words: str, habit: Habit | None, at: float
 ) -> None:
-    assert follows(words, replace(FACTS, habit=habit)) == seconds(at)
+    assert follows(words, structs.replace(FACTS, habit=habit)) == seconds(at)
 
 
 def test_a_second_refusal_is_counted_from_the_first() -> None:
-    second = replace(FACTS, attempts=2, greylisted_at=NOON - MINUTE, habit=SETTLED)
+    second = structs.replace(FACTS, attempts=2, greylisted_at=NOON - MINUTE, habit=SETTLED)
 
     assert follows("4.7.1 Greylisted", second) == seconds(301)
 
 
 def test_who_is_refused_after_the_remembered_time_comes_by_common_times_and_the_schedule() -> None:
-    second = replace(FACTS, attempts=2, greylisted_at=NOON - seconds(302), habit=SETTLED)
-    late = replace(FACTS, attempts=2, greylisted_at=NOON - 2 * HOUR, habit=SETTLED)
+    second = structs.replace(FACTS, attempts=2, greylisted_at=NOON - seconds(302), habit=SETTLED)
+    late = structs.replace(FACTS, attempts=2, greylisted_at=NOON - 2 * HOUR, habit=SETTLED)
 
     assert follows("4.7.1 Greylisted", second) == seconds(601)
     assert follows("4.7.1 Greylisted", late) == 2 * HOUR + 5 * MINUTE * 1.05
@@ -83,23 +84,26 @@ def test_without_a_memory_tries_meet_the_common_times() -> None:
 
 def test_who_was_often_deferred_for_other_reasons_goes_by_the_schedule() -> None:
     """Else a domain whose site changes with every try would be tried every minute."""
-    often = replace(FACTS, attempts=5, habit=SETTLED)
+    often = structs.replace(FACTS, attempts=5, habit=SETTLED)
 
     assert follows("4.7.1 Greylisted", often) == 60 * MINUTE * 1.05
-    assert follows("4.7.1 Greylisted", replace(often, attempts=2)) == seconds(301)
+    assert follows("4.7.1 Greylisted", structs.replace(often, attempts=2)) == seconds(301)
 
 
 def test_after_a_day_it_is_deferred_as_any_other() -> None:
     """No greylist asks for so long (RFC 6647 §5)."""
-    facts = replace(FACTS, attempts=5, first_due_at=NOON - HOUR, habit=SETTLED)
-    old, young = replace(facts, greylisted_at=NOON - DAY), replace(facts, greylisted_at=NOON - 4 * MINUTE)
+    facts = structs.replace(FACTS, attempts=5, first_due_at=NOON - HOUR, habit=SETTLED)
+    old, young = (
+        structs.replace(facts, greylisted_at=NOON - DAY),
+        structs.replace(facts, greylisted_at=NOON - 4 * MINUTE),
+    )
 
     assert follows("4.7.1 Greylisted", old) == DAY + HOUR * 1.05
     assert follows("4.7.1 Greylisted", young) == seconds(301)
 
 
 def test_the_last_try_is_due_before_the_senders_deadline() -> None:
-    facts = replace(FACTS, habit=SETTLED, expires_at=NOON + 4 * MINUTE)
+    facts = structs.replace(FACTS, habit=SETTLED, expires_at=NOON + 4 * MINUTE)
 
     assert follows("4.7.1 Greylisted", facts) < 4 * MINUTE
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 from sqlalchemy import select
 
 from mailer import clock
@@ -299,7 +300,7 @@ def test_mail_is_counted_as_it_is_settled(court: Court) -> None:
     room.accept(room.message("a.example", "b.example", "c.example", "d.example"))
     claimed = sorted(room.claim(), key=lambda c: c.domain)
     ends = settlements(claimed[:2], DELIVERED) + settlements(claimed[2:], BOUNCED)
-    ends[2] = replace(ends[2], is_hard=True)
+    ends[2] = structs.replace(ends[2], is_hard=True)
 
     def settled() -> int:
         return settle.settle(

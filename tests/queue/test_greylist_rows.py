@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 from sqlalchemy import func, select
 
 from mailer import clock
@@ -169,7 +170,7 @@ def test_a_recipients_first_refusal_stays_the_first(room: Mailroom) -> None:
     one, known = claimed(room), book(room.store)
     refuse(room, one, known)
     first = greylists.met(room.store, [one.recipient_id])
-    [waked] = known.recalled([replace(one, attempts=1)])
+    [waked] = known.recalled([structs.replace(one, attempts=1)])
     with room.store.write() as c:
         # A successor that settles from a journal does not know of the first one.
         greylists.keep(c, {one.recipient_id: Greylisted(SITE, NOW + MINUTE, NOW + MINUTE)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from sqlalchemy import update
 
 from mailer import clock
@@ -78,7 +79,7 @@ def test_what_is_deferred_moves_and_what_is_in_hand_does_not(room: Mailroom) -> 
 def test_the_other_lane_knows_the_site(room: Mailroom) -> None:
     add_stream(room)
     room.accept(room.message())
-    room.settle(room.claim(), DELIVERED, replace(HEARD_250, site="provider:big"))
+    room.settle(room.claim(), DELIVERED, structs.replace(HEARD_250, site="provider:big"))
     room.accept(room.message())
 
     move(room)

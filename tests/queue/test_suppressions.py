@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy import select, update
 
 from mailer import clock
@@ -57,7 +58,7 @@ def reviewed(room: Mailroom) -> Sequence[Any]:
 
 def delivered(room: Mailroom, at: datetime) -> NewMessage:
     people = (NewRecipient(id=room.new_id(), address=ADA, domain="example.org", kind="to"),)
-    m = replace(room.message(), recipients=people)
+    m = structs.replace(room.message(), recipients=people)
     room.accept(m)
     room.settle(room.claim(), DELIVERED)
     with room.store.write() as connection:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from mailer.config.load import site_rules, warmup_rules
 from mailer.events import EventType, RecipientState, WaitReason
@@ -211,8 +212,8 @@ def test_mail_that_was_moved_to_a_pool_leaves_from_there(
     pool(room, "spare", TWO, kind=pools_kind)
     b = bench(room)
     spare = pools.one(room.store, "spare").id
-    first, other = (replace(one, stream_kind=kind) for one in b.claim(2))
-    moved = replace(first, pool_id=spare)
+    first, other = (structs.replace(one, stream_kind=kind) for one in b.claim(2))
+    moved = structs.replace(first, pool_id=spare)
 
     sent = b.assign([moved])
 
@@ -276,7 +277,7 @@ def test_mail_that_finds_no_room_before_its_deadline_fails_at_once(room: Mailroo
     warm_up(room, ONE)
     warm_up(room, TWO)
     b = bench(room)
-    urgent = [replace(one, expires_at=NOW + timedelta(hours=1)) for one in b.claim(2 * CAP + 7)]
+    urgent = [structs.replace(one, expires_at=NOW + timedelta(hours=1)) for one in b.claim(2 * CAP + 7)]
 
     sent = b.assign(urgent)
 
@@ -392,7 +393,7 @@ def test_who_is_greylisted_for_a_day_is_counted_as_deferred(room: Mailroom) -> N
     met = Greylisted("mx:mx.example", NOW - timedelta(hours=24), NOW - timedelta(hours=1))
     greylisted = Refused(reply(450, "4.2.0 Greylisted"), Phase.RCPT)
 
-    b.dispatcher.note(replace(claimed, greylisted=met), Report(greylisted, site=met.site))
+    b.dispatcher.note(structs.replace(claimed, greylisted=met), Report(greylisted, site=met.site))
     b.dispatcher.synchronise()
 
     assert (b.standing(ONE).used, b.standing(ONE).deferred) == (1, 1)
@@ -409,7 +410,7 @@ def test_a_greylisted_recipient_comes_again_from_the_same_ip(room: Mailroom) -> 
     egress.change(room.store, first.egress.ipv4 or "", state="draining")
     b.settle(first, Refused(reply(450, "4.2.0 Greylisted"), Phase.RCPT))
 
-    again = replace(first, attempts=1, egress=None)
+    again = structs.replace(first, attempts=1, egress=None)
     assert sources(b.assign([again])) == {first.egress.ipv4: 1}
     assert sources(b.send()) == {ONE: 1}  # what is new goes elsewhere while it drains
 
@@ -420,7 +421,7 @@ def test_after_blame_on_our_ip_the_next_try_leaves_from_another_once(room: Mailr
     [first] = b.send().ready
     blocked = Refused(reply(451, "4.7.1 your IP is on a blocklist"), Phase.RCPT)
     b.settle(first, blocked)
-    [second] = b.assign([replace(first, attempts=1, egress=None)]).ready
+    [second] = b.assign([structs.replace(first, attempts=1, egress=None)]).ready
     b.judge(second, Report(blocked))
     stay = b.judge(second, Report(blocked)).stay
 

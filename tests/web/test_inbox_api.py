@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec import structs
 
 from mailer import clock, ids
 from mailer.accept.http.app import create_app
@@ -57,7 +58,7 @@ class Post:
     def accepted(self, tenant_id: int | None = None) -> int:
         """Id of a recipient of a message just accepted."""
         message = self.room.message()
-        self.room.accept(replace(message, tenant_id=tenant_id or self.room.tenant_id))
+        self.room.accept(structs.replace(message, tenant_id=tenant_id or self.room.tenant_id))
         return message.recipients[0].id
 
 

@@ -7,10 +7,11 @@ transaction that only reads. Where a real request ends at its first fault, this 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
 from mailer import ids

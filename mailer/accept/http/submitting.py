@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from mailer import ids
@@ -61,8 +62,7 @@ class SendParts:
     now: Callable[[], datetime]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What came, from whom.
 
     idempotency_key  of the header; None: not given
