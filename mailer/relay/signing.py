@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from mailer.compose import dkim, downgrade, headers
@@ -23,7 +24,7 @@ from mailer.queue import bodies
 from mailer.queue.bodies import MissingBody, StoredContent
 from mailer.queue.claim import Claimed
 from mailer.relay.carrier import Asked, Consignment
-from mailer.store import Store
+from mailer.store import Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -49,6 +50,19 @@ class Unready:
     claimed: Claimed
     reason: str
     content_missing: bool
+
+
+class _Copy(msgspec.Struct, frozen=True):
+    """One recipient's copy, all but its signatures.
+
+    token  of its reverse-path
+    """
+
+    claimed: Claimed
+    content: StoredContent
+    domain: SigningDomain
+    token: str
+    letter: dkim.Letter
 
 
 class KeyRing:
@@ -112,6 +126,41 @@ class Signer:
 
     def consign(self, claimed: Claimed, content: StoredContent | None) -> Consignment | Unready:
         """The signed copy of one recipient. Raises StoreUnavailable when keys had to be looked up."""
+        copy = self._begin(claimed, content)
+        return copy if isinstance(copy, Unready) else self._sign([copy])[0]
+
+    def consign_all(
+        self, claimed: Sequence[Claimed], contents: Mapping[int, StoredContent]
+    ) -> list[tuple[Claimed, Consignment | Unready | None]]:
+        """The signed copy of each; signed together they cost less (rsabatch.py). None: its keys cannot be
+        looked up now. A bug of ours with one makes that one Unready, and does not stop the others."""
+        made: list[tuple[Claimed, Consignment | Unready | None]] = []
+        copies = []
+        for one in claimed:
+            copy = self._begun(one, contents.get(one.content_id))
+            if isinstance(copy, _Copy):
+                copies.append(copy)
+            else:
+                made.append((one, copy))
+        return made + self._signed(copies)
+
+    def _begun(self, claimed: Claimed, content: StoredContent | None) -> _Copy | Unready | None:
+        try:
+            return self._begin(claimed, content)
+        except StoreUnavailable:
+            return None
+        except Exception:  # noqa: BLE001 - see consign_all
+            return _failed(claimed)
+
+    def _signed(self, copies: Sequence[_Copy]) -> list[tuple[Claimed, Consignment | Unready | None]]:
+        try:
+            return [(copy.claimed, made) for copy, made in zip(copies, self._sign(copies), strict=True)]
+        except Exception:  # noqa: BLE001 - see consign_all: each is tried alone
+            if len(copies) > 1:
+                return [one for copy in copies for one in self._signed([copy])]
+            return [(copies[0].claimed, _failed(copies[0].claimed))]
+
+    def _begin(self, claimed: Claimed, content: StoredContent | None) -> _Copy | Unready:
         if content is None:
             return Unready(claimed, "the message's content is missing from the store", content_missing=True)
         domain = self._keys.of(claimed.domain_id)
@@ -119,25 +168,31 @@ class Signer:
             return Unready(claimed, "the sending domain has no active DKIM key", content_missing=False)
         return self._copy(claimed, content, domain)
 
-    def _copy(self, claimed: Claimed, content: StoredContent, domain: SigningDomain) -> Consignment:
+    def _copy(self, claimed: Claimed, content: StoredContent, domain: SigningDomain) -> _Copy:
         token = self._token_keys().make(claimed.recipient_id)
         block = headers.per_recipient_prefix(token) + self._unsubscribe(claimed) + content.headers
-        signatures = dkim.sign(
-            block, body_hash=content.body_hash, domain=domain.name, keys=domain.keys, at=self._now()
-        )
+        letter = dkim.Letter(block, content.body_hash, domain.name, domain.keys, self._now())
+        return _Copy(claimed, content, domain, token, letter)
+
+    def _sign(self, copies: Sequence[_Copy]) -> list[Consignment]:
+        signatures = dkim.sign([copy.letter for copy in copies])
+        return [self._consignment(copy, fields) for copy, fields in zip(copies, signatures, strict=True)]
+
+    def _consignment(self, copy: _Copy, signatures: bytes) -> Consignment:
+        claimed, content = copy.claimed, copy.content
         return Consignment(
             attempt_id=claimed.attempt_id,
             recipient_id=claimed.recipient_id,
             domain=claimed.domain,
             # None of its own: a DSN, which nobody is told of when it fails (RFC 5321 §6.1).
-            reverse_path=reverse_path(token, claimed.return_path_domain)
+            reverse_path=reverse_path(copy.token, claimed.return_path_domain)
             if claimed.return_path_domain
             else "",
             forward_path=claimed.address,
-            content=b"".join((signatures, block, b"\r\n", content.body)),
+            content=b"".join((signatures, copy.letter.headers, b"\r\n", content.body)),
             is_8bit=content.is_8bit,
             needs_utf8=content.needs_utf8 or not claimed.address.isascii(),
-            in_seven_bits=partial(self._in_seven_bits, claimed, content, domain) if content.is_8bit else None,
+            in_seven_bits=partial(self._in_seven_bits, copy) if content.is_8bit else None,
             asked=_asked(claimed),
             spend=None if claimed.spend is None else (claimed.spend.begins, claimed.spend.ends),
             tls=wanted_by(claimed.tls, claimed.stream_tls),
@@ -156,13 +211,14 @@ class Signer:
         )
         return self._links.fields(subscriber, claimed.return_path_domain)
 
-    def _in_seven_bits(self, claimed: Claimed, content: StoredContent, domain: SigningDomain) -> Consignment:
+    def _in_seven_bits(self, copy: _Copy) -> Consignment:
         """RFC 6152 §3. Raises CannotDowngrade."""
+        content = copy.content
         block, body = downgrade.to_7bit(content.headers, content.body)
         encoded = StoredContent(
             block, body, dkim.body_hash(body), is_8bit=False, needs_utf8=content.needs_utf8
         )
-        return self._copy(claimed, encoded, domain)
+        return self._sign([self._copy(copy.claimed, encoded, copy.domain)])[0]
 
 
 def _asked(c: Claimed) -> Asked | None:
@@ -174,3 +230,9 @@ def _asked(c: Claimed) -> Asked | None:
     if c.notify is None and c.orcpt is None and c.ret is None and c.envid is None:
         return None
     return Asked(c.notify or None, c.orcpt, c.ret, c.envid)
+
+
+def _failed(claimed: Claimed) -> Unready:
+    """Called where a bug of ours is caught."""
+    _log.exception("sign.failed", attempt_id=claimed.attempt_id, message_id=claimed.message_id)
+    return Unready(claimed, "the message could not be signed", content_missing=True)

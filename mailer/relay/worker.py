@@ -245,30 +245,20 @@ class Worker:
         return sent.ready
 
     def _sign(self, chunk: Sequence[Claimed], contents: Mapping[int, StoredContent], on_disk: OnDisk) -> None:
+        if self._stopping.is_set():
+            self._release(chunk)
+            return
         ready = []
-        for claimed in chunk:
-            if self._stopping.is_set():
+        for claimed, made in self._p.signer.consign_all(chunk, contents):
+            if made is None:
                 self._release([claimed])
-                continue
-            made = self._consign(claimed, contents.get(claimed.content_id))
-            if made is not None:
+            elif isinstance(made, Unready):
+                report = Report(NotTried(WaitReason.HELD))
+                self._settler.put(Ended(claimed, report, settlement=unready(made)))
+            else:
                 ready.append((claimed, made))
         if ready:
             self._loop.call_soon_threadsafe(self._carry_all, ready, on_disk)
-
-    def _consign(self, claimed: Claimed, content: StoredContent | None) -> Consignment | None:
-        try:
-            made = self._p.signer.consign(claimed, content)
-        except StoreUnavailable:
-            self._release([claimed])
-            return None
-        except Exception:  # noqa: BLE001 - our own bug with this one message must not strand it, nor stop the others
-            _log.exception("sign.failed", attempt_id=claimed.attempt_id, message_id=claimed.message_id)
-            made = Unready(claimed, "the message could not be signed", content_missing=True)
-        if isinstance(made, Unready):
-            self._settler.put(Ended(claimed, Report(NotTried(WaitReason.HELD)), settlement=unready(made)))
-            return None
-        return made
 
     def _release(self, claimed: Sequence[Claimed]) -> None:
         for one in claimed:

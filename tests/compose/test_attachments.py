@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mailer.compose.attachments import Attachment, AttachmentError, Disposition, attachment
-from mailer.compose.dkim import body_hash, sign
+from mailer.compose.dkim import Letter, body_hash, sign
 from mailer.compose.mime import Draft, compose
 from mailer.compose.parameters import parameter, structured
 from tests.compose.drafts import BODY_TEXT
@@ -349,10 +349,10 @@ def test_verifiers_of_others_agree_to_a_message_with_files(tmp_path: Path) -> No
     composed = compose(
         note(*files, html="<img src=cid:logo>"), message_id=MESSAGE_ID, date=AT, boundary=BOUNDARY
     )
-    signatures = sign(
-        composed.headers, body_hash=body_hash(composed.body), domain="b.example",
-        keys=(RSA_KEY, ED25519_KEY), at=AT,
-    )  # fmt: skip
+    letter = Letter(
+        composed.headers, body_hash(composed.body), domain="b.example", keys=(RSA_KEY, ED25519_KEY), at=AT
+    )
+    [signatures] = sign([letter])
     message = signatures + composed.headers + b"\r\n" + composed.body
 
     other = OpenDkim(RECORDS, tmp_path)

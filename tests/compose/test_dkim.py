@@ -21,7 +21,15 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import HealthCheck, example, given, settings
 
 from mailer.compose.address import parse_mailbox
-from mailer.compose.dkim import Algorithm, SigningKey, SigningKeyError, body_hash, load_private_key, sign
+from mailer.compose.dkim import (
+    Algorithm,
+    Letter,
+    SigningKey,
+    SigningKeyError,
+    body_hash,
+    load_private_key,
+    sign,
+)
 from mailer.compose.headers import per_recipient_prefix
 from mailer.compose.mime import Draft, compose
 from mailer.compose.verp import make_token
@@ -62,7 +70,8 @@ def opendkim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenDkim]:
 
 
 def _sign(headers: bytes, body: bytes, *keys: SigningKey) -> bytes:
-    return sign(headers, body_hash=body_hash(body), domain=DOMAIN, keys=keys, at=AT)
+    [fields] = sign([Letter(headers, body_hash(body), domain=DOMAIN, keys=keys, at=AT)])
+    return fields
 
 
 def _sent(draft: Draft, *keys: SigningKey) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from mailer.compose.dkim import SIGNED_FIELDS, Algorithm, SigningKey, body_hash, sign
+from mailer.compose.dkim import SIGNED_FIELDS, Algorithm, Letter, SigningKey, body_hash, sign
 from mailer.compose.downgrade import CannotDowngrade, to_7bit
 from mailer.compose.headers import per_recipient_prefix
 from mailer.compose.malformed import MalformedMessage
@@ -36,7 +36,7 @@ def opendkim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenDkim]:
 def arrives(headers: bytes, body: bytes) -> bytes:
     """The signed copy of one recipient, as SMTP carries it: its last line ended (RFC 5321 §4.1.1.4)."""
     block = per_recipient_prefix(make_token(7, bytes(32))) + headers
-    signatures = sign(block, body_hash=body_hash(body), domain="b.example", keys=KEYS, at=AT)
+    [signatures] = sign([Letter(block, body_hash(body), domain="b.example", keys=KEYS, at=AT)])
     message = signatures + block + b"\r\n" + body
     return message if message.endswith(b"\r\n") else message + b"\r\n"
 
