@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from hypothesis import HealthCheck, example, given, settings
+from msgspec import structs
 
 from mailer.compose.address import parse_mailbox
 from mailer.compose.dkim import (
@@ -306,3 +307,47 @@ def test_a_damaged_key_is_refused_when_it_is_taken_in() -> None:
 
 def _with_headers(headers: tuple[tuple[str, str], ...]) -> Draft:
     return Draft(LETTER.from_, LETTER.to, (), (), "Hello", "Hello\n", None, headers)
+
+
+# ---- many at once
+
+OTHER_RSA = SigningKey("o2026", Algorithm.RSA, rsa.generate_private_key(65537, 2048))
+SHORT_RSA = SigningKey("k2026", Algorithm.RSA, rsa.generate_private_key(65537, 1024))
+ODD_RSA = SigningKey("d2026", Algorithm.RSA, rsa.generate_private_key(65537, 1536))
+KEY_SETS = (
+    (RSA_KEY, ED25519_KEY),
+    (OTHER_RSA,),
+    (ED25519_KEY,),
+    (RSA_KEY, SHORT_RSA),
+    (ODD_RSA, RSA_KEY),
+    (),
+)
+
+
+def letters(number: int) -> list[Letter]:
+    return [
+        Letter(
+            b"From: a@b.example\r\nSubject: the %d.\r\n" % n, body_hash(b"%d\r\n" % n),
+            f"d{n % 3}.example", KEY_SETS[n % len(KEY_SETS)], AT,
+        )
+        for n in range(number)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 8, 9, 50])
+def test_letters_signed_together_are_signed_as_each_alone(number: int) -> None:
+    together = letters(number)
+
+    assert sign(together) == [sign([letter])[0] for letter in together]
+
+
+def test_what_cannot_be_signed_together_is_signed_one_by_one(capfd: pytest.CaptureFixture[str]) -> None:
+    """The lanes of one key fail as they would on a processor with a fault."""
+    broken = SigningKey(RSA_KEY.selector, Algorithm.RSA, RSA_KEY.private)
+    if broken.batch is not None and OTHER_RSA.batch is not None:
+        broken.batch.addresses[0] = OTHER_RSA.batch.addresses[0]
+    mine = [Letter(b"Subject: %d\r\n" % n, body_hash(b""), DOMAIN, (RSA_KEY,), AT) for n in range(8)]
+    theirs = [structs.replace(letter, keys=(broken,)) for letter in mine]
+
+    assert sign(theirs) == sign(mine)
+    assert ("rsa.batch_failed" in capfd.readouterr().out) == (broken.batch is not None)
