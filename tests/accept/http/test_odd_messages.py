@@ -47,11 +47,11 @@ def kept(head: bytes) -> list[tuple[bytes, bytes]]:
 
 
 async def sent_raw(door: Door, letter: bytes) -> tuple[httpx.Response, float]:
-    """The answer, and how many seconds it took."""
+    """The answer, and how many seconds of the processor it took."""
     headers = {"content-type": "message/rfc822", **ENVELOPE}
-    began = time.monotonic()
+    began = time.process_time()
     answer = await door.client.post("/v1/messages/raw", content=letter, headers=headers)
-    return answer, time.monotonic() - began
+    return answer, time.process_time() - began
 
 
 def stored_whole(door: Door, letter: bytes) -> None:
