@@ -153,9 +153,8 @@ def _path() -> Path | None:
 
 def _load_empty(names: Sequence[str]) -> None:
     """The loader knows libraries of these names from now on, in which there is nothing."""
-    with (
-        ExitStack() as open_files
-    ):  # all at once: it knows a file by its path, which has the descriptor's number
+    # None is closed before the last is loaded: it knows a file by its path, which has the descriptor's number.
+    with ExitStack() as open_files:
         for name in names:
             fd = os.memfd_create(name)
             open_files.callback(os.close, fd)
