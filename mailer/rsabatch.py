@@ -153,7 +153,7 @@ def _path() -> Path | None:
 
 def _load_empty(names: Sequence[str]) -> None:
     """The loader knows libraries of these names from now on, in which there is nothing."""
-    # None is closed before the last is loaded: it knows a file by its path, which has the descriptor's number.
+    # All stay open until the last is loaded: it knows a file by its path, which has the descriptor's number.
     with ExitStack() as open_files:
         for name in names:
             fd = os.memfd_create(name)
