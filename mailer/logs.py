@@ -90,8 +90,9 @@ def together() -> Iterator[None]:
 
 def together_soon() -> None:
     """What is logged in the rest of this turn of the running event loop is written in its next one."""
+    loop = asyncio.get_running_loop()
     if _page.keep():
-        asyncio.get_running_loop().call_soon(_page.turn)
+        loop.call_soon(_page.turn)
 
 
 def configure(level: str, form: str) -> None:

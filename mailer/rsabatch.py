@@ -26,7 +26,7 @@ from importlib import metadata
 from pathlib import Path
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPrivateNumbers
 
 _log = structlog.get_logger(__name__)
 
@@ -54,9 +54,8 @@ class Key:
 
     __slots__ = ("_parts", "addresses", "octets", "prefix")
 
-    def __init__(self, private: RSAPrivateKey) -> None:
-        numbers = private.private_numbers()
-        self.octets = private.key_size // 8
+    def __init__(self, numbers: RSAPrivateNumbers) -> None:
+        self.octets = numbers.public_numbers.n.bit_length() // 8
         half = self.octets // 2
         primes = (numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp)
         words = [*(part.to_bytes(half, "little") for part in primes)]
@@ -74,7 +73,7 @@ def key_of(private: RSAPrivateKey) -> Key | None:
     numbers = private.private_numbers()
     half = private.key_size // 2
     fits = numbers.p.bit_length() == numbers.q.bit_length() == half
-    return Key(private) if fits and numbers.public_numbers.e == _PUBLIC_EXPONENT else None
+    return Key(numbers) if fits and numbers.public_numbers.e == _PUBLIC_EXPONENT else None
 
 
 class _Scratch(threading.local):

@@ -18,6 +18,7 @@ from mailer.relay.journal import DotRecord, Journal, read_journal
 from mailer.relay.signing import KeyRing, Signer, Unready
 from mailer.store import Store
 from tests.relay.test_seven_bits import NOON, Domain
+from tests.support.claims import claim_at
 from tests.support.scripted_smtp import ScriptedPeer
 from tests.support.smtp_client import NotedJournal, carrier_to, mail
 
@@ -99,12 +100,7 @@ async def test_the_host_that_decided_counts_not_one_that_was_lost_before() -> No
 
 
 def claimed(**more: Any) -> Claimed:
-    return Claimed(
-        attempt_id=1, recipient_id=2, message_id=3, tenant_id=4, lane_id=5, domain="example.org",
-        address="ada@example.org", attempts=0, version=1, first_due_at=NOON, expires_at=None, size_bytes=99,
-        in_doubt=False, content_id=6, domain_id=7,
-        **({"return_path_domain": "bounce.acme.example", "on_doubt": "retry", "stream_kind": "x"} | more),
-    )  # fmt: skip
+    return claim_at(NOON, **more)
 
 
 def signer_of(store: Store) -> Signer:

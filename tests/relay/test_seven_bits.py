@@ -16,10 +16,10 @@ from mailer.compose.dkim import Algorithm, SigningKey, body_hash
 from mailer.compose.verp import constant_keys
 from mailer.policy.outcome import Accepted, Unsuitable
 from mailer.queue.bodies import StoredContent
-from mailer.queue.claim import Claimed
 from mailer.relay.carrier import Consignment
 from mailer.relay.signing import KeyRing, Signer
 from mailer.store import Store
+from tests.support.claims import claim_at
 from tests.support.scripted_smtp import ScriptedPeer
 from tests.support.smtp_client import carrier_to
 
@@ -42,12 +42,7 @@ class Domain:
 def consignment(store: Store, headers: bytes = HEADERS) -> Consignment:
     keys = KeyRing(lambda _: Domain(), clock.monotonic)
     signer = Signer(store, keys, token_keys=lambda: constant_keys(bytes(32)), now=lambda: NOON)
-    claimed = Claimed(
-        attempt_id=1, recipient_id=2, message_id=3, tenant_id=4, lane_id=5, domain="example.org",
-        address="ada@example.org", attempts=0, version=1, first_due_at=NOON, expires_at=None, size_bytes=99,
-        in_doubt=False, content_id=6, domain_id=7, return_path_domain="bounce.acme.example",
-        on_doubt="retry", stream_kind="transactional",
-    )  # fmt: skip
+    claimed = claim_at(NOON)
     content = StoredContent(headers, BODY, body_hash(BODY), is_8bit=True, needs_utf8=False)
     made = signer.consign(claimed, content)
     assert isinstance(made, Consignment)

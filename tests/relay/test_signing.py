@@ -16,16 +16,12 @@ from mailer.queue.claim import Claimed
 from mailer.relay.carrier import Consignment
 from mailer.relay.signing import KeyRing, Signer, Unready
 from mailer.store import Store, StoreUnavailable
+from tests.support.claims import claim_at
 
 KEY = SigningKey("s1", Algorithm.RSA, generate_private_key(65537, 2048))
 AWAY, KEYLESS, TORN = 91, 92, 93  # ids of domains
 NOW = clock.now()
-GOOD = Claimed(
-    attempt_id=1, recipient_id=2, message_id=3, tenant_id=4, lane_id=5, domain="example.org",
-    address="ada@example.org", attempts=0, version=1, first_due_at=NOW, expires_at=None, size_bytes=99,
-    in_doubt=False, content_id=6, domain_id=7, return_path_domain="bounce.acme.example",
-    on_doubt="retry", stream_kind="transactional",
-)  # fmt: skip
+GOOD = claim_at(NOW)
 CONTENT = StoredContent(b"From: a@acme.example\r\n", b"hello\r\n", body_hash(b"hello\r\n"), False, False)
 
 
