@@ -3,8 +3,13 @@
 Of a process's threads one at a time runs Python. To hand that right over between two processors costs tens of
 microseconds, more than most of what is done in a turn, and more on a virtual machine; on one processor it is
 a switch of threads. So a busy role keeps its threads on one processor, each role on another as
-far as there are any, and lets go those that work outside the interpreter. Measured on two virtual processors:
-a quarter less CPU for a message, a third more messages.
+far as there are any. Measured on two virtual processors: a quarter less CPU for a message, a third more
+messages.
+
+Threads that sign one message after the other are let go: they are outside the interpreter for most of their
+time. Those that sign by the eight (`mailer.rsabatch`) hardly are, and stay: let go, they took the door's
+processor and its caches from it. Since they stay, an eighth more messages and 8 % less CPU; where they sign
+one by one, staying would cost an eighth of the messages.
 """
 
 from __future__ import annotations

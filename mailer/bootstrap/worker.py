@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from mailer import clock, tasks
+from mailer import clock, rsabatch, tasks
 from mailer.bell import make_app
 from mailer.bootstrap import processor
 from mailer.bootstrap.egress import departures_of
@@ -132,7 +132,7 @@ def _parts(
         dispatcher=departures.dispatcher,
         make_carrier=partial(carrier, egress_addresses=departures.book.addresses()),
         step_back=step_back,
-        go_free=processor.run_anywhere if settings.one_processor else lambda: None,
+        go_free=processor.run_anywhere if settings.one_processor and not rsabatch.library() else lambda: None,
         synchronise=synchronise,
         judge=judge,
         keys=suppression_keys(settings),

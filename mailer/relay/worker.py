@@ -61,7 +61,7 @@ class WorkerParts:
 
     make_carrier    called on the event loop, with the connections allowed at a place (policy/places.py)
     step_back       called by the threads that sign: doors and writers come first
-    go_free         called by the threads that work outside the interpreter for most of their time
+    go_free         called first by the threads that sign, which may work outside the interpreter
     synchronise     called about once a second by a thread that may wait: memories meet the database
     judge           the policy: what follows an outcome
     keys            by what entries of suppression lists are found
