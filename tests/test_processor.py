@@ -1,4 +1,4 @@
-"""Threads of a busy role keep to one processor, those that need not go free, and some step back."""
+"""Threads of a busy role keep to one processor, others off the door's; some go free, and some step back."""
 
 from __future__ import annotations
 
@@ -49,6 +49,41 @@ def test_a_thread_that_works_outside_the_interpreter_may_go_anywhere(tmp_path: P
     assert in_a_thread(look) == ALL
 
 
+def test_others_leave_the_door_its_processor_and_have_all_else(tmp_path: Path) -> None:
+    def door() -> set[int]:
+        processor.stay_on_one(0, tmp_path)
+        return os.sched_getaffinity(0)
+
+    def other() -> tuple[set[int], object]:
+        processor.leave_the_door(tmp_path)
+        return os.sched_getaffinity(0), in_a_thread(lambda: os.sched_getaffinity(0))
+
+    mine = in_a_thread(door)
+    others, child = in_a_thread(other)  # type: ignore[misc]
+
+    assert others == child == ALL - mine  # type: ignore[operator]
+
+
+def test_one_that_stays_on_its_own_has_nothing_to_leave(tmp_path: Path) -> None:
+    def look() -> tuple[set[int], set[int]]:
+        processor.stay_on_one(0, tmp_path)
+        before = os.sched_getaffinity(0)
+        processor.leave_the_door(tmp_path)
+        return before, os.sched_getaffinity(0)
+
+    before, after = in_a_thread(look)  # type: ignore[misc]
+
+    assert before == after
+
+
+def test_a_busy_role_does_not_take_the_processor_from_who_has_it(tmp_path: Path) -> None:
+    def look() -> tuple[int, object]:
+        processor.stay_on_one(0, tmp_path)
+        return os.sched_getscheduler(0), in_a_thread(lambda: os.sched_getscheduler(0))
+
+    assert in_a_thread(look) == (os.SCHED_BATCH, os.SCHED_BATCH)
+
+
 def test_a_role_that_may_use_one_processor_only_changes_nothing(tmp_path: Path) -> None:
     one = {min(ALL)}
 
@@ -62,7 +97,12 @@ def test_a_role_that_may_use_one_processor_only_changes_nothing(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("call", "use"),
-    [("setpriority", office.step_back), ("sched_setaffinity", processor.run_anywhere)],
+    [
+        ("setpriority", office.step_back),
+        ("sched_setaffinity", processor.run_anywhere),
+        ("sched_setaffinity", lambda: processor.leave_the_door(Path("/"))),
+        ("sched_setscheduler", lambda: in_a_thread(lambda: processor.stay_on_one(0, Path("/")))),
+    ],
 )
 def test_where_a_sandbox_forbids_it_the_thread_goes_on(
     monkeypatch: pytest.MonkeyPatch, call: str, use: Callable[[], None]

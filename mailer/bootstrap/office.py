@@ -21,6 +21,7 @@ import structlog
 
 from mailer import clock, logs
 from mailer.bell import Bell, make_app
+from mailer.bootstrap import processor
 from mailer.config import Settings
 from mailer.identity.installation import secret_of
 from mailer.identity.vault import Vault
@@ -68,6 +69,8 @@ class Office:
 def office(settings: Settings, role: str) -> Iterator[Office]:
     """Raises SchemaMismatch, StoreUnavailable."""
     logs.configure(settings.log_level, settings.log_format)
+    if settings.one_processor:
+        processor.leave_the_door(settings.data_dir)  # nothing to those that stay on one already
     store = Store(settings.database_url, prepare=settings.database_prepare)
     try:
         schema.check(store)

@@ -15,9 +15,9 @@ class Workers(BaseModel):
         2, "Threads of a worker that load and sign messages.", example="4", unit="threads", least=1, most=64,
     )  # fmt: skip
     one_processor: bool = setting(
-        True, "Whether the HTTP door and each worker keep to one processor; threads that sign one message at"
-        " a time do not. A process runs one thread of Python at a time, and passing that right between"
-        " processors costs more than it gains.",
+        True, "Whether the HTTP door and each worker keep to one processor, others off the door's, all but"
+        " threads that sign one message at a time. A process runs one thread of Python at a time, and passing"
+        " that right between processors costs more than it gains.",
         example="false",
     )  # fmt: skip
     lease_seconds: float = setting(
