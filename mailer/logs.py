@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO, cast
 
 import msgspec
@@ -150,4 +152,10 @@ def _plain_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> 
 
 
 def _stamp() -> str:
-    return clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, milliseconds = divmod(clock.wall_ms(), 1000)
+    return f"{_second(second)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[: -len("+00:00")]

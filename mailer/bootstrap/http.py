@@ -21,6 +21,7 @@ from mailer.accept.committer import Committer
 from mailer.accept.credentials import Authenticator
 from mailer.accept.http.app import HttpParts, create_app
 from mailer.accept.http.body import BodyLimits
+from mailer.accept.http.exchange import ShortWay
 from mailer.accept.http.reportdoor import ReportTakers
 from mailer.accept.intake import Intake, IntakeLimits
 from mailer.accept.leaving import Leaving
@@ -107,7 +108,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=ShortWay,
         ws="none",
         lifespan="off",
         log_config=None,

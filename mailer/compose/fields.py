@@ -10,6 +10,7 @@ import base64
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from mailer.compose.address import Mailbox, quote
 
@@ -66,7 +67,12 @@ def date_text(date: datetime) -> str:
     """An aware instant as Date carries it (RFC 5322 §3.3), in English and UTC whatever the locale."""
     if date.tzinfo is None:
         raise ValueError("the date must be aware")
-    utc = date.astimezone(UTC)
+    return _date_text(int(date.timestamp() // 1))
+
+
+@lru_cache(maxsize=64)
+def _date_text(second: int) -> str:
+    utc = datetime.fromtimestamp(second, UTC)
     return f"{_DAYS[utc.weekday()]}, {utc.day:02} {_MONTHS[utc.month - 1]} {utc.year:04} {utc:%H:%M:%S} +0000"
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from mailer.accept.http.exchange import ShortWay
 from tests.support.processes import wait_until
 
 
@@ -16,7 +17,7 @@ from tests.support.processes import wait_until
 def served(app: FastAPI) -> Iterator[str]:
     """Its URL."""
     config = uvicorn.Config(
-        app, port=0, loop="uvloop", http="httptools", ws="none", log_config=None, access_log=False
+        app, port=0, loop="uvloop", http=ShortWay, ws="none", log_config=None, access_log=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

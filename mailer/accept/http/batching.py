@@ -23,7 +23,7 @@ from mailer.accept.http.submitting import (
     check_sender,
     idempotency_key_of,
 )
-from mailer.accept.http.visits import visit_of
+from mailer.accept.http.visits import Visit, answer_whole, visit_of
 from mailer.accept.submission import (
     NOTED_BY_INTAKE,
     PASSING,
@@ -53,7 +53,7 @@ class BatchRoute:
         except SubmissionError as error:
             await problems.refusal(scope, error)(scope, receive, send)
         else:
-            await _answer(body, send)
+            await _answer(visit_of(scope), body, send)
 
     async def _accept(self, scope: Scope, receive: Receive) -> bytes:
         parts = self._parts
@@ -67,7 +67,7 @@ class BatchRoute:
                 check_sender(identity)
                 check_format(headers)
                 key = idempotency_key_of(headers.get(b"idempotency-key"))
-                raw = await read_body(headers, receive, hold, parts.limits)
+                raw = await read_body(headers, receive, hold, parts.limits, visit.body_at_hand())
                 reader = Reader(identity, parts.stationery, parts.most_recipients, key, parts.now())
                 items, earlier = await asyncio.get_running_loop().run_in_executor(
                     parts.workshop.threads, self._read, reader, raw
@@ -137,11 +137,10 @@ def _result(answer: Answer) -> Any:
     return {"status": "refused", "problem": problems.within(answer)}
 
 
-async def _answer(body: bytes, send: Send) -> None:
+async def _answer(visit: Visit, body: bytes, send: Send) -> None:
     headers = [
         (b"content-type", JSON),
         (b"content-length", str(len(body)).encode("ascii")),
         (b"cache-control", b"no-store"),
     ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await answer_whole(visit, send, 200, headers, body)

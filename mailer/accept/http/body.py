@@ -30,16 +30,29 @@ class BodyLimits:
 Body = bytes | bytearray
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, hold: Hold, limits: BodyLimits) -> Body:
+async def read_body(
+    headers: Mapping[bytes, bytes],
+    receive: Receive,
+    hold: Hold,
+    limits: BodyLimits,
+    at_hand: Body | None = None,
+) -> Body:
     """The whole body, once in memory. Raises SubmissionError (too large, too slow, no room), ClientGone.
 
     A length announced is reserved before the first octet is read, so that uploads which began are not
     refused half-way for want of room.
+
+    at_hand  the whole body, if it is there already
     """
     declared = _declared_length(headers)
     if declared > limits.request_bytes:
         raise _too_large(limits)
     hold.grow_to(declared)
+    if at_hand is not None:
+        if len(at_hand) > limits.request_bytes:
+            raise _too_large(limits)
+        hold.grow_to(len(at_hand))
+        return at_hand
     try:
         async with asyncio.timeout(limits.grace_seconds) as deadline:
             return await _read(receive, hold, limits, deadline, declared)

@@ -18,7 +18,7 @@ from mailer.accept.credentials import Authenticator, Identity
 from mailer.accept.crowd import Doorway, Workshop
 from mailer.accept.http import problems
 from mailer.accept.http.body import Body, BodyLimits, read_body
-from mailer.accept.http.visits import visit_of
+from mailer.accept.http.visits import Visit, answer_whole, visit_of
 from mailer.accept.stationery import Stationery
 from mailer.accept.submission import (
     NOTED_BY_INTAKE,
@@ -95,7 +95,7 @@ class SubmittingRoute:
         except SubmissionError as error:
             await problems.refusal(scope, error)(scope, receive, send)
         else:
-            await _answer(receipt, send)
+            await _answer(visit_of(scope), receipt, send)
 
     async def accept(self, scope: Scope, receive: Receive) -> Receipt:
         """Raises SubmissionError."""
@@ -134,7 +134,7 @@ class SubmittingRoute:
         headers = dict(scope["headers"])
         check_format(headers, self.media_types)
         key = idempotency_key_of(headers.get(b"idempotency-key"))
-        raw = await read_body(headers, receive, hold, self._parts.limits)
+        raw = await read_body(headers, receive, hold, self._parts.limits, visit_of(scope).body_at_hand())
         is_big = len(raw) >= big.FROM_BYTES
         sha256 = await big.in_thread(self.digest, raw, scope, key) if is_big else self.digest(raw, scope, key)
         request = Request(raw=raw, scope=scope, identity=identity, idempotency_key=key, sha256=sha256)
@@ -210,7 +210,7 @@ def idempotency_key_of(value: bytes | None) -> str | None:
     return value.decode("ascii")
 
 
-async def _answer(receipt: Receipt, send: Send) -> None:
+async def _answer(visit: Visit, receipt: Receipt, send: Send) -> None:
     headers = [
         (b"content-type", JSON),
         (b"content-length", str(len(receipt.body)).encode("ascii")),
@@ -219,5 +219,4 @@ async def _answer(receipt: Receipt, send: Send) -> None:
     ]
     if receipt.replayed:
         headers.append((b"idempotent-replayed", b"true"))
-    await send({"type": "http.response.start", "status": 202, "headers": headers})
-    await send({"type": "http.response.body", "body": receipt.body})
+    await answer_whole(visit, send, 202, headers, receipt.body)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mailer import logs
+from mailer.accept.http import exchange
+from mailer.accept.http.exchange import Exchange
 from mailer.accept.http.metrics import HttpMetrics
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +34,7 @@ class Visit:
     fault      word of the problem answered, None if none was
     cause      what we know and the client is not told; None if nothing
     status     0 until the answer began
+    exchange   the short way; None: there is none, or the request is over
     """
 
     request_id: str
@@ -40,6 +43,15 @@ class Visit:
     fault: str | None = None
     cause: str | None = None
     status: int = 0
+    exchange: Exchange | None = None
+
+    def mark(self) -> list[tuple[bytes, bytes]]:
+        """The fields that name the request in every answer to it."""
+        return [(b"x-request-id", self.request_id.encode("ascii")), (b"x-content-type-options", b"nosniff")]
+
+    def body_at_hand(self) -> bytearray | None:
+        """The whole body; None: it must be received."""
+        return None if self.exchange is None else self.exchange.body_at_hand()
 
 
 def visit_of(scope: Scope) -> Visit:
@@ -79,7 +91,7 @@ class Reception:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = Visit(f"{self._prefix}-{next(self._serial):x}")
+        visit = Visit(f"{self._prefix}-{next(self._serial):x}", exchange=scope.pop(exchange.KEY, None))
         scope[_KEY] = visit
         began = self._monotonic()
         answer = _signed(visit, send)
@@ -95,6 +107,7 @@ class Reception:
             visit.cause = type(error).__name__
             await self._apologise(scope)(scope, receive, answer)
         finally:
+            visit.exchange = None  # or both would be garbage that only the collector finds
             self._record(scope, visit, self._monotonic() - began)
 
     def _record(self, scope: Scope, visit: Visit, seconds: float) -> None:
@@ -118,14 +131,21 @@ def _signed(visit: Visit, send: Send) -> Callable[[Message], Awaitable[None]]:
     async def answer(message: Message) -> None:
         if message["type"] == "http.response.start":
             visit.status = message["status"]
-            message["headers"] = [
-                *message["headers"],
-                (b"x-request-id", visit.request_id.encode("ascii")),
-                (b"x-content-type-options", b"nosniff"),
-            ]
+            message["headers"] = [*message["headers"], *visit.mark()]
         await send(message)
 
     return answer
+
+
+async def answer_whole(
+    visit: Visit, send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+) -> None:
+    """An answer in one piece, by the short way if there is one. headers: as `Exchange.answer` takes them."""
+    if visit.exchange is not None and visit.exchange.answer(status, [*headers, *visit.mark()], body):
+        visit.status = status
+        return
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _template(scope: Scope) -> str:
