@@ -7,7 +7,7 @@ far as there are any. Measured on two virtual processors: a quarter less CPU for
 messages.
 
 Threads that sign one message after the other are let go: they are outside the interpreter for most of their
-time. Those that sign by the eight (`mailer.rsabatch`) hardly are, and stay: let go, they took the door's
+time. Those that sign by the eight (`mailer.signbatch`) hardly are, and stay: let go, they took the door's
 processor and its caches from it. Since they stay, an eighth more messages and 8 % less CPU; where they sign
 one by one, staying would cost an eighth of the messages. The door's processor is left to it by all others,
 since callers wait for it.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from mailer import clock, rsabatch, tasks
+from mailer import clock, signbatch, tasks
 from mailer.bell import make_app
 from mailer.bootstrap import processor
 from mailer.bootstrap.egress import departures_of
@@ -132,7 +132,7 @@ def _parts(
         dispatcher=departures.dispatcher,
         make_carrier=partial(carrier, egress_addresses=departures.book.addresses()),
         step_back=step_back,
-        go_free=processor.run_anywhere if settings.one_processor and not rsabatch.library() else lambda: None,
+        go_free=_go_free(settings),
         synchronise=synchronise,
         judge=judge,
         keys=suppression_keys(settings),
@@ -147,6 +147,12 @@ def _parts(
         sweep_seconds=settings.sweep_seconds,
         idle_permit_seconds=settings.session_idle_seconds + 5.0,
     )
+
+
+def _go_free(settings: Settings) -> Callable[[], None]:
+    """What threads that sign do first: by the eight they stay where the worker is (processor.py)."""
+    by_the_eight = signbatch.library() is not None
+    return processor.run_anywhere if settings.one_processor and not by_the_eight else lambda: None
 
 
 def _claim_limits(settings: Settings, rules: SiteRules) -> ClaimLimits:

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from mailer import rsabatch
+from mailer import signbatch
 from mailer.compose.canonical import relaxed_body, relaxed_field, relaxed_fields
 from mailer.digest import sha256
 
@@ -72,11 +72,10 @@ class SigningKey:
     selector: str
     algorithm: Algorithm
     private: RSAPrivateKey | Ed25519PrivateKey
-    batch: rsabatch.Key | None = field(init=False, repr=False, compare=False, default=None)
+    batch: signbatch.Key | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        if isinstance(self.private, RSAPrivateKey):
-            object.__setattr__(self, "batch", rsabatch.key_of(self.private))
+        object.__setattr__(self, "batch", signbatch.key_of(self.private))
 
 
 def load_private_key(pem: bytes, *, trusted: bool = False) -> RSAPrivateKey | Ed25519PrivateKey:
@@ -123,7 +122,7 @@ class Letter(msgspec.Struct, frozen=True):
 def sign(letters: Sequence[Letter]) -> list[bytes]:
     """DKIM-Signature fields to put before the headers of each: RSA first (RFC 8463 §6), CRLF lines.
 
-    What is signed together costs less, see rsabatch.py.
+    What is signed together costs less, see signbatch.py.
     """
     begun: list[list[bytes]] = []
     keys: list[SigningKey] = []
@@ -199,7 +198,7 @@ def _h_tag(names: tuple[bytes, ...]) -> str:
 def _signatures(keys: Sequence[SigningKey], signed: Sequence[bytes]) -> list[bytes]:
     """In base64, of each of `signed` with the key at its place."""
     made: dict[int, bytes] = {}
-    library = rsabatch.library()
+    library = signbatch.library()
     if library is not None:
         for places in _batches(keys):
             several = library.sign(
@@ -215,15 +214,15 @@ def _signatures(keys: Sequence[SigningKey], signed: Sequence[bytes]) -> list[byt
 
 
 def _batches(keys: Sequence[SigningKey]) -> Iterator[Sequence[int]]:
-    """Places of keys of one size, as many as are signed with at once; few are not worth it."""
-    sizes: dict[int, list[int]] = {}
+    """Places of keys of one kind, as many as are signed with at once; few are not worth it."""
+    kinds: dict[str, tuple[int, list[int]]] = {}
     for i, key in enumerate(keys):
         if key.batch is not None:
-            sizes.setdefault(key.batch.octets, []).append(i)
-    for places in sizes.values():
-        for start in range(0, len(places), rsabatch.LANES):
-            batch = places[start : start + rsabatch.LANES]
-            if len(batch) >= rsabatch.FEWEST:
+            kinds.setdefault(key.batch.kind, (key.batch.fewest, []))[1].append(i)
+    for fewest, places in kinds.values():
+        for start in range(0, len(places), signbatch.LANES):
+            batch = places[start : start + signbatch.LANES]
+            if len(batch) >= fewest:
                 yield batch
 
 

@@ -171,7 +171,7 @@ def _encoded(content: bytes, delimiters: list[bytes]) -> tuple[str, bytes]:
     """The transfer encoding (RFC 2045 §6) and `content` in it, lines ending in CRLF, without `delimiters`."""
     if _is_short_ascii(content) and not _holds(content, delimiters) and not _has_from_line(content):
         return "7bit", content.replace(b"\n", b"\r\n")
-    high = len(content) - len(content.translate(None, _HIGH))
+    high = 0 if content.isascii() else len(content) - len(content.translate(None, _HIGH))
     # Three octets for each above 127 in quoted-printable, four for any three in base64.
     if high * 6 <= len(content):
         quoted = quoted_printable(content)

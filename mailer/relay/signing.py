@@ -132,7 +132,7 @@ class Signer:
     def consign_all(
         self, claimed: Sequence[Claimed], contents: Mapping[int, StoredContent]
     ) -> list[tuple[Claimed, Consignment | Unready | None]]:
-        """The signed copy of each; signed together they cost less (rsabatch.py). None: its keys cannot be
+        """The signed copy of each; signed together they cost less (signbatch.py). None: its keys cannot be
         looked up now. A bug of ours with one makes that one Unready, and does not stop the others."""
         made: list[tuple[Claimed, Consignment | Unready | None]] = []
         copies = []

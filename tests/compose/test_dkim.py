@@ -350,4 +350,4 @@ def test_what_cannot_be_signed_together_is_signed_one_by_one(capfd: pytest.Captu
     theirs = [structs.replace(letter, keys=(broken,)) for letter in mine]
 
     assert sign(theirs) == sign(mine)
-    assert ("rsa.batch_failed" in capfd.readouterr().out) == (broken.batch is not None)
+    assert ("sign.batch_failed" in capfd.readouterr().out) == (broken.batch is not None)

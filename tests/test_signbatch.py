@@ -10,14 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from mailer import rsabatch
-from mailer.rsabatch import Key, Library, key_of
+from mailer import signbatch
+from mailer.signbatch import Ed25519Key, Key, Library, RsaKey, key_of
 
 PRIVATE = {bits: [generate_private_key(65537, bits) for _ in range(3)] for bits in (1024, 2048, 4096)}
+SMALL = Ed25519PrivateKey.generate()
 
 
 def can_here() -> bool:
@@ -33,22 +35,22 @@ def digests(data: Sequence[bytes]) -> list[bytes]:
     return [hashlib.sha256(one).digest() for one in data]
 
 
-def lanes(privates: Sequence[RSAPrivateKey]) -> list[Key]:
+def lanes(privates: Sequence[RSAPrivateKey | Ed25519PrivateKey]) -> list[Key]:
     found = [key_of(private) for private in privates]
     return [key for key in found if key is not None]
 
 
 def test_it_is_used_where_the_processor_can() -> None:
-    assert rsabatch.library() is not None or not can_here()
+    assert signbatch.library() is not None or not can_here()
 
 
 @pytest.mark.parametrize("bits", PRIVATE)
-@pytest.mark.parametrize("number", range(1, rsabatch.LANES + 1))
+@pytest.mark.parametrize("number", range(1, signbatch.LANES + 1))
 def test_each_signature_is_the_one_that_openssl_makes(bits: int, number: int) -> None:
     """RSASSA-PKCS1-v1_5 has no chance in it (RFC 8017 §8.2), so there is one only."""
     privates = [PRIVATE[bits][n % 3] for n in range(number)]
     data = [b"%d of %d" % (n, number) * 40 for n in range(number)]
-    library = rsabatch.library()
+    library = signbatch.library()
 
     if library is None:
         assert lanes(privates) == []
@@ -57,15 +59,30 @@ def test_each_signature_is_the_one_that_openssl_makes(bits: int, number: int) ->
         assert made == [by_openssl(private, one) for private, one in zip(privates, data, strict=True)]
 
 
+@pytest.mark.parametrize("number", range(1, signbatch.LANES + 1))
+def test_each_signature_with_ed25519_is_the_one_that_openssl_makes(number: int) -> None:
+    """There is no chance in it either (RFC 8032 §5.1.6)."""
+    privates = [Ed25519PrivateKey.generate() for _ in range(number)]
+    data = digests([b"%d of %d" % (n, number) for n in range(number)])
+    library = signbatch.library()
+
+    if library is None:
+        assert lanes(privates) == []
+    else:
+        keys = lanes(privates)
+        assert all(isinstance(key, Ed25519Key) for key in keys)
+        assert library.sign(keys, data) == [p.sign(one) for p, one in zip(privates, data, strict=True)]
+
+
 def test_a_result_that_went_wrong_stays_inside() -> None:
     """One part of one key is another key's: the signature would tell a prime of it."""
-    library = rsabatch.library()
+    library = signbatch.library()
     if library is None:
         assert not can_here()
         return  # then there are no such results
     keys = lanes(PRIVATE[2048])
     for part in range(6):
-        broken = Key(PRIVATE[2048][0].private_numbers())
+        broken = RsaKey(PRIVATE[2048][0].private_numbers())
         broken.addresses[part] = keys[1].addresses[part]
 
         assert library.sign([keys[0], broken, keys[2]], digests([b"a", b"b", b"c"])) is None
@@ -78,7 +95,7 @@ def test_other_keys_are_left_to_openssl(bits: int, exponent: int) -> None:
 
 
 def test_threads_do_not_meet() -> None:
-    library = rsabatch.library()
+    library = signbatch.library()
     if library is None:
         assert not can_here()
         return
@@ -86,10 +103,12 @@ def test_threads_do_not_meet() -> None:
     def work(thread: int) -> bool:
         right = True
         for n in range(50):
-            data = [b"%d %d %d" % (thread, n, lane) for lane in range(rsabatch.LANES)]
+            data = [b"%d %d %d" % (thread, n, lane) for lane in range(signbatch.LANES)]
             private = PRIVATE[(1024, 2048)[n % 2]][thread % 3]
-            made = library.sign(lanes([private]) * rsabatch.LANES, digests(data))
+            made = library.sign(lanes([private]) * signbatch.LANES, digests(data))
             right &= made == [by_openssl(private, one) for one in data]
+            small = library.sign(lanes([SMALL]) * signbatch.LANES, digests(data))
+            right &= small == [SMALL.sign(one) for one in digests(data)]
         return right
 
     with ThreadPoolExecutor(4) as pool:
@@ -107,11 +126,11 @@ WITHOUT = """
 from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from mailer import rsabatch
+from mailer import signbatch
 {fault}
 from mailer.compose.dkim import Algorithm, Letter, SigningKey, body_hash, sign
 
-assert rsabatch.library() is None
+assert signbatch.library() is None
 key = SigningKey("s", Algorithm.RSA, generate_private_key(65537, 2048))
 assert key.batch is None
 at = datetime(2026, 1, 1, tzinfo=UTC)
@@ -124,9 +143,9 @@ assert len(set(fields)) == 9
 @pytest.mark.parametrize(
     "fault",
     [
-        "rsabatch._WHEEL = 'no-such-wheel'",
-        "rsabatch._UNCALLED = rsabatch._UNCALLED[1:]",
-        "rsabatch.platform.machine = lambda: 'aarch64'",
+        "signbatch._WHEEL = 'no-such-wheel'",
+        "signbatch._UNCALLED = signbatch._UNCALLED[1:]",
+        "signbatch.platform.machine = lambda: 'aarch64'",
     ],
     ids=["no wheel", "the loader refuses it", "another processor"],
 )
