@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,6 +50,9 @@ from mailer.relay.smtp.tls_policies import TlsParts
 from mailer.relay.verdict import Judge
 from mailer.relay.worker import Worker, WorkerParts
 
+# What a thread of Python that is busy goes on for while another waits to run. A thread that claims or settles
+# gives way in every statement, and whoever else wants to write, the door among them, waits until it is back.
+_TURN_SECONDS = 0.0005
 GRACE_SECONDS = 50.0  # for sessions after the dot; a supervisor waits a little longer than this
 
 
@@ -57,6 +61,7 @@ def run(settings: Settings, index: int) -> int:
     name = role_name("worker", index)
     if settings.one_processor:
         processor.stay_on_one(index, settings.data_dir)
+    sys.setswitchinterval(_TURN_SECONDS)
     with office(settings, "worker") as own:
         keeper = rules_keeper(settings, own.store)
         greylists = GreylistBook(own.store, monotonic=clock.monotonic, now=clock.now, rules=keeper.rules)
