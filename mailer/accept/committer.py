@@ -1,8 +1,10 @@
 """Group commit: what queued while the previous commit ran is written at once, then all are answered.
 
-No timer: a lone submission is committed alone and at once, a crowd shares one fsync. A failing item is
-retried alone, so that it never refuses its neighbours. If the answer to a COMMIT was lost, the group's
-own ids are looked up before anyone is answered: found is accepted; if that cannot be told, try again.
+No timer: a lone submission is committed alone and at once, a crowd shares one fsync. Where others wait
+already when a group is answered, the door first hears what those bring who were just answered: they fill the
+next group, and do not wait for it. A failing item is retried alone, so that it never refuses its neighbours.
+If the answer to a COMMIT was lost, the group's own ids are looked up before anyone is answered: found is
+accepted; if that cannot be told, try again.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ _log = structlog.get_logger(__name__)
 
 _GROUP_MESSAGES = 200
 _GROUP_BYTES = 16 * 1024 * 1024
+_TURN_SECONDS = 0.01  # a loop that takes longer is not waited for
 _UNAVAILABLE = "the database did not answer; the message was not accepted, try again"
 _UNKNOWN = "it is not known whether the message was stored; try again with the same idempotency key"
 
@@ -174,8 +177,20 @@ class Committer:
             self._write_rejections(rejections)
             if group:
                 self._write(group)
+                self._let_in(group[-1].loop)
             del group  # or it stays in memory until the next one comes, which may be tomorrow
         self._write_rejections(self._left_over())
+
+    def _let_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Where others wait, it comes back when `loop` has answered and looked at its connections again."""
+        if self._queue.empty():
+            return
+        turned = threading.Event()
+        try:
+            loop.call_soon_threadsafe(loop.call_soon, turned.set)
+        except RuntimeError:  # it has ended; whoever waits is of another, or is the stop mark
+            return
+        turned.wait(_TURN_SECONDS)
 
     def _left_over(self) -> list[Rejection]:
         """Refusals that the last group brought about, after the stop mark."""

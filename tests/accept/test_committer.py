@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from msgspec.structs import replace
@@ -45,6 +46,43 @@ async def test_a_crowd_shares_commits_and_each_gets_its_own_answer(desk: Desk) -
     assert [r.message_id for r in receipts] == [p.message_id for p in crowd]
     assert len(desk.rings) < 100
     assert verify.verify(desk.room.store).holds
+
+
+def test_a_loop_that_stands_still_holds_up_no_other(desk: Desk) -> None:
+    released, stood = threading.Event(), []
+
+    async def hand_in() -> None:
+        mine = [asyncio.create_task(desk.committer.commit(desk.prepared())) for _ in range(4)]
+        await asyncio.sleep(0)
+        stood.append(released.wait(30))
+        await asyncio.gather(*mine)
+
+    thread = threading.Thread(target=lambda: asyncio.run(hand_in()))
+    thread.start()
+    for _ in range(10):
+        assert len(asyncio.run(_all(desk, 30))) == 30
+    released.set()
+    thread.join()
+
+    assert stood == [True]
+    assert rows(desk.room.store) == 304
+
+
+async def _all(desk: Desk, number: int) -> list[Receipt]:
+    return await asyncio.gather(*(desk.committer.commit(desk.prepared()) for _ in range(number)))
+
+
+async def test_those_who_were_answered_fill_the_next_group(desk: Desk) -> None:
+    """Twenty that submit again as soon as they are answered share what is committed."""
+
+    async def client() -> None:
+        for _ in range(25):
+            await desk.committer.commit(desk.prepared())
+
+    await asyncio.gather(*(client() for _ in range(20)))
+
+    assert rows(desk.room.store) == 500
+    assert len(desk.rings) < 500 / 5
 
 
 async def test_one_that_cannot_be_stored_does_not_refuse_its_neighbours(desk: Desk) -> None:
