@@ -76,9 +76,9 @@ def test_one_that_stays_on_its_own_has_nothing_to_leave(tmp_path: Path) -> None:
     assert before == after
 
 
-def test_a_busy_role_does_not_take_the_processor_from_who_has_it(tmp_path: Path) -> None:
+def test_work_in_pieces_does_not_take_the_processor_from_who_has_it() -> None:
     def look() -> tuple[int, object]:
-        processor.stay_on_one(0, tmp_path)
+        processor.work_in_pieces()
         return os.sched_getscheduler(0), in_a_thread(lambda: os.sched_getscheduler(0))
 
     assert in_a_thread(look) == (os.SCHED_BATCH, os.SCHED_BATCH)
@@ -101,7 +101,7 @@ def test_a_role_that_may_use_one_processor_only_changes_nothing(tmp_path: Path) 
         ("setpriority", office.step_back),
         ("sched_setaffinity", processor.run_anywhere),
         ("sched_setaffinity", lambda: processor.leave_the_door(Path("/"))),
-        ("sched_setscheduler", lambda: in_a_thread(lambda: processor.stay_on_one(0, Path("/")))),
+        ("sched_setscheduler", processor.work_in_pieces),
     ],
 )
 def test_where_a_sandbox_forbids_it_the_thread_goes_on(

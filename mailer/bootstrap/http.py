@@ -59,6 +59,7 @@ def run(settings: Settings) -> int:
     """Serves until it is told to stop; returns the exit code. Raises OSError: the address is in use."""
     if settings.one_processor:
         processor.stay_on_one(0, settings.data_dir)
+        processor.work_in_pieces()
     stop = Stop()
     stop.on_signals()
     with office(settings, "http") as own, bell(settings) as ring, _listen(settings) as listener:

@@ -12,10 +12,9 @@ processor and its caches from it. Since they stay, an eighth more messages and 8
 one by one, staying would cost an eighth of the messages. The door's processor is left to it by all others,
 since callers wait for it.
 
-And busy roles are batch work (sched(7), SCHED_BATCH): a thread that wakes up, mostly because another of its
-process let go of the interpreter, takes no processor from it but waits until it has done its piece. A tenth
-more messages for a tenth less CPU, beside six other busy programs too; where a processor is idle, nobody
-waits.
+And the door is batch work (sched(7), SCHED_BATCH): a thread that wakes up, mostly because another of it let
+go of the interpreter, takes no processor from it but waits until it has done its piece. A few more messages
+for 6 % less CPU. Not the worker: its mail would arrive later where there is little of it (by a tenth).
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ def stay_on_one(number: int, data_dir: Path) -> None:
     number    of the role on this host, 0 for the door: neighbours get other processors
     data_dir  tells installations on one machine apart, so that they do not all begin at the first
     """
-    _work_in_pieces()
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) > 1:
         _run_on({_processor_of(number, data_dir, allowed)})
@@ -68,7 +66,8 @@ def _run_on(processors: set[int]) -> None:
         _log.warning("processor.not_chosen", error=str(error))
 
 
-def _work_in_pieces() -> None:
+def work_in_pieces() -> None:
+    """The calling thread, and those that it starts from now on, do not interrupt others."""
     try:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     except OSError as error:  # likewise
