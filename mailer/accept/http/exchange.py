@@ -46,7 +46,6 @@ class Exchange:
             lines.append(b"connection: close\r\n")
         lines += (b"\r\n", body)
         cycle.response_started, cycle.waiting_for_100_continue = True, False
-        # uvicorn marks the last request of a connection that was lost, not those before it.
         if not cycle.transport.is_closing():
             cycle.transport.write(b"".join(lines))
         cycle.response_complete = True
@@ -60,7 +59,18 @@ class Exchange:
 class ShortWay(HttpToolsProtocol):
     """uvicorn's protocol of a connection, which gives every request its `Exchange`."""
 
+    _open: tuple[RequestResponseCycle, ...] = ()  # requests that are not answered yet, in order
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # uvicorn tells the last of them only; the others would fail when they answer.
+        for cycle in self._open:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        super().connection_lost(exc)
+
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        self._open = (*(cycle for cycle in self._open if not cycle.response_complete), self.cycle)
         scope: dict[str, object] = self.cycle.scope  # type: ignore[assignment]
         scope[KEY] = Exchange(self.cycle)

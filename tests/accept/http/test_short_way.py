@@ -186,7 +186,14 @@ def test_a_client_that_leaves_is_missed_by_nobody(
     connect: Connect, key: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Whether what was whole is taken is open: it may see that the client is gone, or not."""
-    for octets in (request(key)[:-5], request(key), request(key) * 3):
+    bad = request(key, b'{"from": 1}')
+    for octets in (
+        request(key)[:-5],
+        request(key),
+        request(key) * 3,
+        bad * 3,
+        request(key) + bad + request(key),
+    ):
         gone = connect()
         gone.sendall(octets)
         gone.close()
