@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from dns_templates import DkimKey, DomainFacts, Format, records, render
+from tests.support.processes import free_port
 
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EDWARDS = nacl.signing.SigningKey.generate()
@@ -45,12 +45,6 @@ def program(name: str) -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @pytest.fixture(params=["zone", "include"])
 def name_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dns.resolver.Resolver]:
     """NSD with our zone file; or with a zone of the user's own that includes our records."""
@@ -73,8 +67,13 @@ def name_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dns.
     )
     command = [program("nsd"), "-d", "-V", "1", "-c", config]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        started = any("nsd started" in line for line in process.stderr or ())
-        assert started, "NSD ended before it had started"
+        said = []
+        for line in process.stderr or ():
+            said.append(line)
+            if "nsd started" in line:
+                break
+        else:
+            pytest.fail(f"NSD ended before it had started: {''.join(said)}")
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers, resolver.port = ["127.0.0.1"], port
         yield resolver
