@@ -135,7 +135,7 @@ class Intake:
         )
         if self._limits.leaving is not None:
             submission = self._limits.leaving.filled(submission, recipients[0].id)
-        rfc_message_id, content = self._content_of(submission.content, shown)
+        rfc_message_id, content = self._content_of(submission.content, shown, for_one=len(recipients) == 1)
         return Prepared(
             submission=_without_files(submission),
             message_id=message_id,
@@ -145,13 +145,13 @@ class Intake:
             response=_response(shown, recipients),
         )
 
-    def _content_of(self, content: Draft | Submitted, shown: str) -> tuple[str, NewContent]:
+    def _content_of(self, content: Draft | Submitted, shown: str, *, for_one: bool) -> tuple[str, NewContent]:
         """Its Message-ID, and what is stored. shown: the message's id."""
         rfc_message_id, composed = composed_of(content, shown, self._now())
         is_8bit = isinstance(composed, Submitted) and composed.is_8bit
-        return rfc_message_id, self._stored(composed, is_8bit=is_8bit)
+        return rfc_message_id, self._stored(composed, is_8bit=is_8bit, for_one=for_one)
 
-    def _stored(self, composed: Composed | Submitted, *, is_8bit: bool) -> NewContent:
+    def _stored(self, composed: Composed | Submitted, *, is_8bit: bool, for_one: bool) -> NewContent:
         size = size_of(composed, self._limits.message_bytes)
         try:
             row, file = bodies.keep(self._body_folder, composed.body)
@@ -161,7 +161,8 @@ class Intake:
             headers=composed.headers,
             body=row,
             body_file=file,
-            body_hash=dkim.body_hash(composed.body),
+            # One that is signed but once is hashed there: callers wait for us.
+            body_hash="" if for_one and file is None else dkim.body_hash(composed.body),
             size_bytes=size,
             is_8bit=is_8bit,
             needs_utf8=composed.needs_utf8,

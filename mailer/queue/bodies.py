@@ -29,7 +29,7 @@ _PIECES_FROM_BYTES = 1024 * 1024
 
 
 class StoredContent(msgspec.Struct, frozen=True):
-    """A message's content as composed; body_hash is its relaxed DKIM body hash."""
+    """A message's content as composed; body_hash is its relaxed DKIM body hash, empty if not yet made."""
 
     headers: bytes
     body: bytes

@@ -171,7 +171,8 @@ class Signer:
     def _copy(self, claimed: Claimed, content: StoredContent, domain: SigningDomain) -> _Copy:
         token = self._token_keys().make(claimed.recipient_id)
         block = headers.per_recipient_prefix(token) + self._unsubscribe(claimed) + content.headers
-        letter = dkim.Letter(block, content.body_hash, domain.name, domain.keys, self._now())
+        body_hash = content.body_hash or dkim.body_hash(content.body)
+        letter = dkim.Letter(block, body_hash, domain.name, domain.keys, self._now())
         return _Copy(claimed, content, domain, token, letter)
 
     def _sign(self, copies: Sequence[_Copy]) -> list[Consignment]:

@@ -66,6 +66,14 @@ def test_each_gets_what_it_would_get_alone(signer: Signer) -> None:
     assert all(isinstance(one, Consignment) for _, one in made)
 
 
+def test_a_body_without_a_hash_is_hashed_where_it_is_signed(signer: Signer) -> None:
+    [claimed] = claims(7)
+
+    made = signer.consign(claimed, replace(CONTENT, body_hash=""))
+
+    assert made == signer.consign(claimed, CONTENT)
+
+
 def test_what_is_wrong_with_one_stays_with_it(signer: Signer) -> None:
     """A domain whose keys cannot be looked up now goes back; the rest of a claim is signed."""
     claimed = claims(7, AWAY, 7, KEYLESS, 7, TORN, 7, 7)

@@ -25,7 +25,7 @@ content = Table(
     Column("headers", LargeBinary, nullable=False),  # CRLF lines, without the per-recipient prefix
     Column("body", LargeBinary),  # CRLF; null when body_file holds it
     Column("body_file", String(64)),  # SHA-256 (hex) that names the file; null when body holds it
-    Column("body_hash", String(44), nullable=False),  # base64 of the relaxed body hash (RFC 6376 §3.7)
+    Column("body_hash", String(44), nullable=False),  # base64 (RFC 6376 §3.7); empty: made when it is signed
     Column("size_bytes", Integer, nullable=False),  # headers, blank line and body
     Column("is_8bit", Boolean, nullable=False),
     Column("needs_utf8", Boolean, nullable=False),  # header addresses without an ASCII form

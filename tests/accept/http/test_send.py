@@ -97,6 +97,18 @@ async def test_a_mailbox_named_twice_gets_one_copy_by_its_first_field(door: Door
     assert "Cc:" not in headers_of(door.room.store)
 
 
+@pytest.mark.parametrize(
+    ("to", "length"), [(["ada@example.org"], 0), (["ada@example.org", "bob@example.org"], 44)]
+)
+async def test_only_a_body_that_goes_to_many_is_hashed_before_it_is_signed(
+    door: Door, to: list[str], length: int
+) -> None:
+    await door.send({**LETTER, "to": to})
+
+    with door.room.store.read() as c:
+        assert len(c.execute(select(content.c.body_hash)).scalar_one()) == length
+
+
 async def test_bcc_stands_in_no_header_field(door: Door) -> None:
     await door.send({**LETTER, "bcc": "secret@example.org"})
 
