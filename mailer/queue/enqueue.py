@@ -42,7 +42,10 @@ class NewRecipient(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewContent(msgspec.Struct, frozen=True, kw_only=True):
-    """body None: `body_file` names the fsynced file that holds it (mailer/store/bodies.py)."""
+    """body None: `body_file` names the fsynced file that holds it (mailer/queue/bodies.py).
+
+    body_hash  relaxed, for DKIM; empty: made where it is signed
+    """
 
     headers: bytes
     body: bytes | None
