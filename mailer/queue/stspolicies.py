@@ -74,4 +74,5 @@ def drop(store: Store, *, before: datetime) -> int:
     """Drops some that were fetched before; returns how many. `before`: longer ago than any policy lives."""
     old = select(sts_policy.c.domain).where(sts_policy.c.fetched_at < before).limit(_DROPPED_AT_ONCE)
     with store.write() as connection:
-        return connection.execute(delete(sts_policy).where(sts_policy.c.domain.in_(old))).rowcount
+        gone = delete(sts_policy).where(sts_policy.c.domain.in_(old), sts_policy.c.fetched_at < before)
+        return connection.execute(gone).rowcount

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from mailer.policy.bounceclass import BounceClass
 from mailer.policy.suppression import (
@@ -128,23 +128,55 @@ _HEARD_OF_PEOPLE = frozenset({BounceClass.COMPLAINT, BounceClass.UNSUBSCRIBE})
 _REVIEW_COLUMNS = [c.name for c in suppression_review.columns]
 
 
-def _take_back(connection: Connection, site: str, *, since: datetime) -> None:
-    """Entries that the hour had made for the site before are reviewed, too.
+def _take_back(connection: Connection, site: str, *, since: datetime) -> int:
+    """Entries that the hour had made for the site before are reviewed, too; returns how many there were.
 
     And those that were being made as it began, by whoever could not see it yet. What the operator decides
     later stands.
     """
+    wanted = select(*(suppression.c[name] for name in _REVIEW_COLUMNS)).where(*_made_meanwhile(site, since))
+    rows = connection.execute(wanted.order_by(suppression.c.key_hash).with_for_update()).all()
+    for row in rows:
+        kept = dialect.insert(connection, suppression_review).values(**row._mapping)
+        connection.execute(kept.on_conflict_do_nothing())
+    # These only: another may have been committed since they were looked at.
+    gone = delete(suppression).where(suppression.c.site == site, dialect.OneOf(suppression.c.id, "ids"))
+    connection.execute(gone, {"ids": dialect.listed(connection, [row.id for row in rows])})
+    return len(rows)
+
+
+def _made_meanwhile(site: str, since: datetime) -> tuple[ColumnElement[bool], ...]:
     begun = since.replace(minute=0, second=0, microsecond=0)
-    meant = (
+    return (
         suppression.c.site == site,
         suppression.c.created_at.between(begun, since + _BEGINS_WITHIN),
         suppression.c.reason == Reason.HARD_BOUNCE,
     )
-    rows = select(*(suppression.c[name] for name in _REVIEW_COLUMNS)).where(*meant)
-    for row in connection.execute(rows.order_by(suppression.c.key_hash).with_for_update()).all():
-        kept = dialect.insert(connection, suppression_review).values(**row._mapping)
-        connection.execute(kept.on_conflict_do_nothing())
-    connection.execute(delete(suppression).where(*meant))
+
+
+def take_back_late(store: Store, *, now: datetime) -> int:
+    """Entries that were committed after their storm was noted, by whoever had not seen it; how many.
+
+    Where nothing more is heard of the site, nobody else would look.
+    """
+    young = select(suppression_storm.c.site, suppression_storm.c.since).where(
+        suppression_storm.c.since > now - 2 * _BEGINS_WITHIN
+    )
+    with store.read() as connection:
+        sites = [
+            site
+            for site, since in connection.execute(young)
+            if connection.execute(
+                select(suppression.c.id).where(*_made_meanwhile(site, since)).limit(1)
+            ).first()
+        ]
+    taken = 0
+    for site in sites:
+        with store.write() as connection:
+            noted = select(suppression_storm.c.since).where(suppression_storm.c.site == site)
+            since = connection.execute(noted.with_for_update()).scalar_one()
+            taken += _take_back(connection, site, since=since)
+    return taken
 
 
 _REVIEW = Hot(dialect.upsert(bare(suppression_review)).on_conflict_do_nothing(), _REVIEW_COLUMNS)

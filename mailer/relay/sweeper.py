@@ -177,6 +177,8 @@ class Sweeper:
             pass
         while resuming.send_again(p.store, new_id=p.new_id, process_number=p.process_number, now=p.now()):
             p.ring()
+        if taken := suppressionstorms.take_back_late(p.store, now=p.now()):
+            _log.warning("suppression.taken_back", entries=taken)
         for storm in suppressionstorms.untold(p.store):
             _log.error(
                 "suppression.storm", site=storm.site, since=storm.since, answered=storm.answered,

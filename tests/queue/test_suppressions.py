@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from sqlalchemy import select, update
+from sqlalchemy import Engine, event, select, update
 
 from mailer import clock
 from mailer.events import EventType
 from mailer.policy.bounceclass import Action, Blame, BounceClass
 from mailer.policy.suppression import SIMULATED, Reason, Said, Share
+from mailer.queue import suppressionentries as entries_of
 from mailer.queue import suppressions, suppressionstorms
 from mailer.queue.enqueue import NewMessage, NewRecipient
 from mailer.queue.suppressions import Heard
@@ -219,6 +220,59 @@ def test_in_a_storm_entries_wait_for_review_and_those_of_the_hour_are_taken_back
     [storm] = suppressionstorms.untold(room.store)
     assert (storm.site, storm.answered, storm.invalid, storm.baseline_ppm) == (SITE, 410, 301, 10_000)
     assert suppressionstorms.untold(room.store) == []
+
+
+def storm_begins(room: Mailroom, at: datetime) -> None:
+    count(room, Share(5000, 50), at - DAY)
+    count(room, Share(400, 300), at)
+    assert not apply(room, UNKNOWN, at)
+
+
+def enter(room: Mailroom, address: str, at: datetime) -> None:
+    """As one does who saw no storm."""
+    made = entries_of.Entry(
+        target=KEYS.address(address), tenant_id=room.tenant_id, stream_id=0, id=room.new_id(),
+        reason=Reason.HARD_BOUNCE, cause=entries_of.REPLY, site=SITE, created_at=at,
+    )  # fmt: skip
+    with room.store.write() as connection:
+        assert entries_of.add(connection, [made], room.new_id) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)  # which has several writers at once
+def test_an_entry_that_is_committed_while_others_are_taken_back_is_not_lost(room: Mailroom) -> None:
+    noon = NOW.replace(minute=30)
+    enter(room, "early@example.org", noon)
+    late = ["late@example.org"]
+
+    def come_between(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("DELETE FROM suppression ") and late:
+            enter(room, late.pop(), noon)
+
+    event.listen(Engine, "before_cursor_execute", come_between)
+    try:
+        storm_begins(room, noon)
+    finally:
+        event.remove(Engine, "before_cursor_execute", come_between)
+
+    assert late == []
+    assert {row.address for row in reviewed(room)} == {"ada@example.org", "early@example.org"}
+    assert [row.address for row in entries(room)] == ["late@example.org"]
+    assert suppressionstorms.take_back_late(room.store, now=noon) == 1
+    assert "late@example.org" in {row.address for row in reviewed(room)}
+    assert entries(room) == []
+
+
+def test_what_is_committed_after_a_storm_began_is_reviewed_too(room: Mailroom) -> None:
+    noon = NOW.replace(minute=30)
+    storm_begins(room, noon)
+    enter(room, "late@example.org", noon)
+    enter(room, "decided@example.org", noon + timedelta(seconds=90))
+
+    assert suppressionstorms.take_back_late(room.store, now=noon + timedelta(seconds=100)) == 1
+    assert suppressionstorms.take_back_late(room.store, now=noon + timedelta(seconds=101)) == 0
+
+    assert {row.address for row in reviewed(room)} == {"ada@example.org", "late@example.org"}
+    assert [row.address for row in entries(room)] == ["decided@example.org"]
 
 
 def test_a_storm_is_over_an_hour_after_it_was_seen_last(room: Mailroom) -> None:
