@@ -93,15 +93,19 @@ class Submitted(msgspec.Struct, frozen=True):
     is_unsubscribable: bool = False
 
 
-def receive(message: bytes, arrival: Arrival, *, is_utf8: bool, may_return: bool = False) -> Submitted:
+def receive(
+    message: bytes, arrival: Arrival, *, is_utf8: bool, may_return: bool = False, is_text: bool = False
+) -> Submitted:
     """`message` (CRLF lines, dots not stuffed) as it will be sent; the same for the same arguments.
 
     is_utf8     MAIL carried SMTPUTF8, or a door without MAIL says that the message is of that kind
     may_return  it may have passed `arrival.host` before
+    is_text     who took it has seen to it: all lines end in CRLF and have at most 998 octets, none is NUL
 
     Raises MalformedMessage and nothing else, whatever the octets.
     """
-    block.check_lines(message)
+    if not is_text:
+        block.check_lines(message)
     head, body = block.divide(message)
     kept, removed = _sort(block.fields_of(head))
     _check_verifiable(head, kept)

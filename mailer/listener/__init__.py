@@ -19,6 +19,10 @@ addresses with the header parser of the standard library (80 us each), waits for
 reply, takes a bare LF for the end of a command, keeps bare CR and LF in content, calls its authenticator
 on the event loop, and knows neither PIPELINING, CHUNKING, DSN nor ENHANCEDSTATUSCODES.
 
+A whole command of an envelope that arrives alone is answered in the callback that brought it, if the desk has
+its answer at hand, and the session's task sleeps on until the content comes: waking it for each of MAIL, RCPT
+and DATA took as long as the commands do.
+
 Octets arrive by `data_received`, a public callback, in a buffer of our own. Searching asyncio's
 `StreamReader` instead would need three of its private attributes, be slower, and break when they change;
 STARTTLS likewise goes by `loop.start_tls`, which uvloop has too, where stock aiosmtpd wires up
@@ -39,6 +43,7 @@ from mailer.listener.peer import network_of
 from mailer.listener.reply import ServerReply, reply
 from mailer.listener.rules import Rules
 from mailer.listener.seam import (
+    Answer,
     Budget,
     Busy,
     Credentials,
@@ -53,6 +58,7 @@ from mailer.listener.seam import (
 )
 
 __all__ = [
+    "Answer",
     "Body",
     "Budget",
     "Busy",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 import structlog
@@ -17,7 +17,7 @@ from mailer.listener.authentication import Authentication
 from mailer.listener.mailing import Mailing
 from mailer.listener.reply import Hangup, ServerReply, reply
 from mailer.listener.rules import Rules
-from mailer.listener.seam import Session
+from mailer.listener.seam import Answer, Session
 from mailer.listener.wire import Wire
 
 _log = structlog.get_logger(__name__)
@@ -252,15 +252,19 @@ class Commands(SMTP):
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.2."""
-        self.say(await self.mailing.mail(arg or "") if self.talk.host_name else replies.NO_GREETING)
+        await self._say_of_envelope(Mailing.mail, arg)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.3."""
-        self.say(await self.mailing.rcpt(arg or "") if self.talk.host_name else replies.NO_GREETING)
+        await self._say_of_envelope(Mailing.rcpt, arg)
 
     async def smtp_DATA(self, arg: str | None) -> None:
-        """RFC 5321 §4.1.1.4."""
-        self.say(await self.mailing.data(arg or "") if self.talk.host_name else replies.NO_GREETING)
+        """RFC 5321 §4.1.1.4. The content is read when it comes."""
+        await self._say_of_envelope(Mailing.data, arg)
+
+    async def _say_of_envelope(self, command: Callable[[Mailing, str], Answer], arg: str | None) -> None:
+        answer = command(self.mailing, arg or "") if self.talk.host_name else replies.NO_GREETING
+        self.say(answer if isinstance(answer, ServerReply) else await answer)
 
     async def smtp_BDAT(self, arg: str | None) -> None:
         """RFC 3030 §2. Answered by `Mailing` in any state: the chunk has to be read first."""

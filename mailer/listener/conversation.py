@@ -6,8 +6,9 @@ import asyncio
 import enum
 import re
 import traceback
-from collections.abc import Callable
-from typing import Protocol, cast
+from collections.abc import Callable, Coroutine
+from types import MappingProxyType
+from typing import Any, Protocol, cast
 
 import structlog
 
@@ -17,11 +18,15 @@ from mailer.listener.mailing import Mailing
 from mailer.listener.parameters import Takes
 from mailer.listener.reply import Hangup, ServerReply
 from mailer.listener.rules import Rules
-from mailer.listener.seam import Session, Unanswered
+from mailer.listener.seam import Answer, Session, Unanswered
 from mailer.listener.wire import BareLineFeed, Ended, Gone, Interrupted, LineTooLong, Silence, Wire
 
 _log = structlog.get_logger(__name__)
 _BROWSER = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT) ", re.IGNORECASE)
+# By how a line of theirs begins.
+_ENVELOPE: MappingProxyType[bytes, Callable[[Mailing, str], Answer]] = MappingProxyType(
+    {b"MAIL ": Mailing.mail, b"RCPT ": Mailing.rcpt, b"DATA\r": Mailing.data}
+)
 
 
 class End(enum.StrEnum):
@@ -64,6 +69,7 @@ class Conversation(Commands):
         self._is_at_command = self._is_closing = self._is_over = False
         self._lingers = True
         self._abort_timer: asyncio.TimerHandle | None = None
+        self._owed: Coroutine[Any, Any, ServerReply] | None = None  # an answer that the desk waits for
 
     def close_when_idle(self) -> None:
         """421 now, or after the transaction under way (RFC 5321 §3.8)."""
@@ -102,7 +108,9 @@ class Conversation(Commands):
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_over:
+        if self._is_over:
+            return
+        if not (self._is_at_command and self.wire.is_awaited and self._answers_at_once(data)):
             self.wire.feed(data)
 
     def eof_received(self) -> bool:
@@ -123,6 +131,30 @@ class Conversation(Commands):
             self._abort_timer.cancel()
         if self._handler_coroutine is not None:
             self._handler_coroutine.cancel()
+
+    def _answers_at_once(self, data: bytes) -> bool:
+        """A command of an envelope that came alone is answered without waking the task, which costs as much
+        again. False: nothing was done, and the task shall read it."""
+        command = _ENVELOPE.get(data[:5].upper())
+        if command is None or data.find(b"\n") != len(data) - 1 or self._is_closing or self._is_old():
+            return False
+        line = data[:-2]
+        if data[-2:] != b"\r\n" or self._unreadable(line, is_auth=False) or not self.talk.host_name:
+            return False
+        try:
+            answer = command(self.mailing, line[5:].decode().strip(" "))
+            if isinstance(answer, ServerReply):
+                self.say(answer)
+            else:
+                self._owed = answer
+                self.wire.wake()
+        except (Hangup, Unanswered) as end:
+            self.wire.fail(end)
+        except Exception as error:  # noqa: BLE001 -- the owner's bug must not end the server
+            self._fail(error)
+        self.wire.flush()
+        self.wire.be_patient(self._until())
+        return True
 
     # ---- the session ----------------------------------------------------------------------------------
 
@@ -182,23 +214,50 @@ class Conversation(Commands):
 
     async def _next_command(self) -> None:
         """Raises Hangup, BareLineFeed, Over and what ends a wire."""
-        limits, wire = self.rules.limits, self.wire
-        if self._is_closing and not self.mailing.is_open:
+        wire, mailing = self.wire, self.mailing
+        if self._is_closing and not mailing.is_open:
             raise Interrupted
-        if wire.now() - self._began_at > limits.session_seconds * (1 + self.mailing.is_open):
+        if self._is_old() and not mailing.is_content_due:
             raise Hangup(replies.ENOUGH)
-        until = min(wire.now() + limits.idle_seconds, self.mailing.until)
         if wire.is_choked:
-            await wire.drain(until)
+            await wire.drain(self._until())
         self._is_at_command = True
         try:
-            line = await wire.line(limits.auth_line_octets, until)
+            while wire.is_empty and self._owed is None:
+                await wire.more(self._until())  # meanwhile an envelope may be answered (_answers_at_once)
+            if self._owed is not None:
+                doing = self._pay()
+            elif mailing.is_content_due:
+                doing = self._receive()
+            else:
+                doing = self._obey(await wire.line(self.rules.limits.auth_line_octets, self._until()))
         except LineTooLong:
             self.say(replies.LINE_TOO_LONG)
             return
         finally:
             self._is_at_command = False
-        await self._obey(line)
+        try:
+            await doing
+        except (Hangup, BareLineFeed, Over, TlsFailed, Ended, Unanswered):
+            raise
+        except Exception as error:  # noqa: BLE001 -- the owner's bug must not end the server
+            self._fail(error)
+
+    def _is_old(self) -> bool:
+        return self.wire.now() - self._began_at > self.rules.limits.session_seconds * (
+            1 + self.mailing.is_open
+        )
+
+    def _until(self) -> float:
+        return min(self.wire.now() + self.rules.limits.idle_seconds, self.mailing.until)
+
+    async def _pay(self) -> None:
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            self.say(await owed)
+
+    async def _receive(self) -> None:
+        self.say(await self.mailing.receive())
 
     async def _obey(self, line: bytes) -> None:
         verb, _, rest = line.partition(b" ")
@@ -210,14 +269,12 @@ class Conversation(Commands):
         if refusal is not None or method is None:
             self.say(refusal or replies.UNKNOWN_COMMAND)
             return
-        try:
-            await method(rest.decode().strip(" ") or None)
-        except (Hangup, BareLineFeed, Over, TlsFailed, Ended, Unanswered):
-            raise
-        except Exception as error:  # noqa: BLE001 -- the owner's bug must not end the server
-            self._report(error)
-            self.mailing.reset()
-            self.say(replies.INTERNAL)
+        await method(rest.decode().strip(" ") or None)
+
+    def _fail(self, error: Exception) -> None:
+        self._report(error)
+        self.mailing.reset()
+        self.say(replies.INTERNAL)
 
     def _unreadable(self, line: bytes, *, is_auth: bool) -> ServerReply | None:
         """Why the line is no command whatever its verb (RFC 5321 §2.3.8, §4.1.2, §4.5.3.1.4)."""
@@ -241,6 +298,8 @@ class Conversation(Commands):
 
     def _finish(self, end: End) -> None:
         self._is_over = True
+        if self._owed is not None:
+            self._owed.close()
         self.mailing.reset()
         self.talk.leave()
         self.wire.flush()

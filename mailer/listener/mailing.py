@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 from mailer.listener import reply as replies
 from mailer.listener.content import Reading, flaw, read_chunk, read_to_dot
@@ -12,7 +15,7 @@ from mailer.listener.limits import Limits
 from mailer.listener.parameters import ParameterError, Takes, mail_parameters, rcpt_parameters
 from mailer.listener.path import Path, PathError, forward_path, reverse_path
 from mailer.listener.reply import Hangup, ServerReply, reply
-from mailer.listener.seam import Budget, Desk, Hold, Recipient, Session, Transaction
+from mailer.listener.seam import Answer, Budget, Desk, Hold, Recipient, Session, Transaction
 from mailer.listener.wire import Wire
 
 _BDAT = re.compile(r"([0-9]{1,20})( LAST)?", re.IGNORECASE)
@@ -25,6 +28,8 @@ _BDAT_SYNTAX = reply(501, "5.5.4", "Syntax: BDAT octets [LAST]")
 
 class Mailing:
     """The mail transactions of one session. Methods return the reply; content is read off the wire.
+
+    Of the envelope's commands the reply is there at once, unless the desk has to wait for it.
 
     taken        messages that the desk took
     takes        which parameters are understood
@@ -48,7 +53,7 @@ class Mailing:
         self._takes = takes
         self._transaction: Transaction | None = None
         self._chunks: bytearray | None = None
-        self._chunks_reading: Reading | None = None
+        self._reading: Reading | None = None
         self._hold: Hold | None = None
         self._held = ExitStack()
         self._begun = 0
@@ -59,21 +64,26 @@ class Mailing:
         return self._transaction is not None
 
     @property
+    def is_content_due(self) -> bool:
+        """The client was told to go ahead: what comes next is for `receive`."""
+        return self._reading is not None and self._chunks is None
+
+    @property
     def until(self) -> float:
-        """When the next chunk must be there, infinity where none is due. The pause between chunks is part of
-        a content's time: one octet a chunk, a chunk a minute, would hold memory for hours."""
-        return math.inf if self._chunks_reading is None else self._chunks_reading.until
+        """When content must be there, infinity where none is due. The pause between chunks is part of a
+        content's time: one octet a chunk, a chunk a minute, would hold memory for hours."""
+        return math.inf if self._reading is None else self._reading.until
 
     def reset(self) -> None:
         """No transaction, and nothing held (RFC 5321 §4.1.1.5)."""
-        self._transaction = self._chunks = self._chunks_reading = self._session.sender = None
+        self._transaction = self._chunks = self._reading = self._session.sender = None
         if self._hold is not None:
             self._hold = None
             self._held.close()
 
     # ---- the envelope ---------------------------------------------------------------------------------
 
-    async def mail(self, arg: str) -> ServerReply:
+    def mail(self, arg: str) -> Answer:
         """RFC 5321 §4.1.1.2. Raises Hangup after as many messages as one connection may bring."""
         if self._transaction is not None:
             return replies.NESTED_MAIL
@@ -100,13 +110,14 @@ class Mailing:
             return _NEEDS_SMTPUTF8
         if parameters.size is not None and parameters.size > self._limits.size_bytes:
             return replies.TOO_LARGE
-        answer = await self._desk.mail(self._session, path, parameters)
-        if answer.is_positive:
-            self._transaction = Transaction(path, parameters)
-            self._session.sender = path
-        return answer
+        answer = self._desk.mail(self._session, path, parameters)
+        return _then(answer, partial(self._open, Transaction(path, parameters)))
 
-    async def rcpt(self, arg: str) -> ServerReply:
+    def _open(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._session.sender = transaction.reverse_path
+
+    def rcpt(self, arg: str) -> Answer:
         """RFC 5321 §4.1.1.3."""
         transaction = self._transaction
         if transaction is None:
@@ -119,9 +130,9 @@ class Mailing:
             path, rest = forward_path(arg[3:].lstrip(" "))
         except PathError as error:
             return reply(501, "5.1.3", str(error))
-        return await self._add(transaction, path, rest)
+        return self._add(transaction, path, rest)
 
-    async def _add(self, transaction: Transaction, path: Path, rest: str) -> ServerReply:
+    def _add(self, transaction: Transaction, path: Path, rest: str) -> Answer:
         if rest and not self._session.is_extended:
             return _NO_EXTENSIONS
         is_utf8 = transaction.parameters.smtputf8
@@ -133,15 +144,13 @@ class Mailing:
             return error.reply
         if len(transaction.recipients) >= self._limits.recipients:
             return replies.TOO_MANY_RECIPIENTS
-        answer = await self._desk.rcpt(self._session, path, parameters)
-        if answer.is_positive:
-            transaction.recipients.append(Recipient(path, parameters))
-        return answer
+        answer = self._desk.rcpt(self._session, path, parameters)
+        return _then(answer, partial(transaction.recipients.append, Recipient(path, parameters)))
 
     # ---- the content ----------------------------------------------------------------------------------
 
-    async def data(self, arg: str) -> ServerReply:
-        """RFC 5321 §4.1.1.4. Raises Hangup if the content has no end, and what `Wire.more` raises."""
+    def data(self, arg: str) -> ServerReply:
+        """RFC 5321 §4.1.1.4. The go-ahead, or why there is none."""
         refusal = replies.NO_ARGUMENT if arg else self._not_ready()
         if self._chunks is not None:
             refusal = replies.CHUNKS_BEGAN
@@ -152,7 +161,14 @@ class Mailing:
         # Room is found before the go-ahead: a busy server then has nothing to read and drop.
         if not reading.reserve(transaction.parameters.size or 0):
             return reading.refusal or replies.BUSY
-        self._wire.say(replies.START_INPUT.encode())
+        self._reading = reading
+        return replies.START_INPUT
+
+    async def receive(self) -> ServerReply:
+        """The content after the go-ahead. Raises Hangup if it has no end, and what `Wire.more` raises."""
+        reading, transaction = self._reading, self._transaction
+        if reading is None or transaction is None:
+            raise RuntimeError("no content is due")
         content = await read_to_dot(self._wire, reading, self._limits.size_bytes)
         if content is None:
             self.reset()
@@ -170,7 +186,7 @@ class Mailing:
         if parsed is None:
             raise Hangup(_BDAT_SYNTAX)
         octets, is_last = int(parsed[1]), parsed[2] is not None
-        reading = self._chunks_reading or self._begin_reading()
+        reading = self._reading or self._begin_reading()
         chunks = self._chunks if self._chunks is not None else bytearray()
         total = len(chunks) + octets
         reading.refusal = self._not_ready() or (
@@ -185,7 +201,7 @@ class Mailing:
             self._transaction.content = bytes(chunks)
             chunks.clear()
             return await self._finish(self._transaction)
-        self._chunks, self._chunks_reading = chunks, reading
+        self._chunks, self._reading = chunks, reading
         return reply(250, "2.0.0", f"{octets} octets received")
 
     def _not_ready(self) -> ServerReply | None:
@@ -211,3 +227,19 @@ class Mailing:
             return answer
         finally:
             self.reset()
+
+
+def _then(answer: Answer, done: Callable[[], None]) -> Answer:
+    """The answer, with `done` called if it is positive."""
+    if not isinstance(answer, ServerReply):
+        return _after(answer, done)
+    if answer.is_positive:
+        done()
+    return answer
+
+
+async def _after(answer: Coroutine[Any, Any, ServerReply], done: Callable[[], None]) -> ServerReply:
+    given = await answer
+    if given.is_positive:
+        done()
+    return given

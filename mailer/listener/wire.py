@@ -81,19 +81,19 @@ class Wire:
         if len(self._buffer) > _READ_MOST and not self._is_reading_paused:
             self._is_reading_paused = True
             self.transport.pause_reading()
-        self._wake()
+        self.wake()
 
     def end(self) -> None:
         """No more octets will come; those that did are still read."""
         self.has_ended = True
-        self._wake()
+        self.wake()
 
     def pause_writing(self) -> None:
         self._is_writing_paused = True
 
     def resume_writing(self) -> None:
         self._is_writing_paused = False
-        self._wake()
+        self.wake()
 
     def move_to(self, transport: asyncio.Transport) -> None:
         """TLS began: the octets come and go through `transport` from here on."""
@@ -108,12 +108,28 @@ class Wire:
             self._timer = None
         self.end()
 
+    def fail(self, error: Exception) -> None:
+        """The task, which waits for octets, gets this error instead."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+
     def interrupt(self) -> None:
         """The task hears Interrupted where it waits, now or when it next does."""
         self._interrupted = True
-        self._wake()
+        self.wake()
 
     # ---- reading --------------------------------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is there to be read."""
+        return not self._buffer
+
+    @property
+    def is_awaited(self) -> bool:
+        """The task waits for octets, there are none, and whatever was said is on its way."""
+        waits = self._waiter is not None and not self._waiter.done()
+        return waits and not (self._buffer or self._out or self._is_writing_paused)
 
     async def line(self, most: int, until: float) -> bytes:
         """The next line without its CRLF, of `most` octets at most with it.
@@ -216,19 +232,24 @@ class Wire:
 
     # ---- waiting --------------------------------------------------------------------------------------
 
-    async def _wait(self, until: float) -> None:
+    def be_patient(self, until: float) -> None:
+        """Whoever waits does so until then."""
         self._until = until
         if until < self._timer_at or self._timer is None:
             self._set_timer(until)
+
+    def wake(self) -> None:
+        """The task goes on, if it waits."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self, until: float) -> None:
+        self.be_patient(until)
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def _set_timer(self, at: float) -> None:
         """One timer for many waits: it looks at the time when it rings, and is seldom set anew."""

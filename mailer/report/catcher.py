@@ -59,10 +59,10 @@ class CatchingDesk:
     def __init__(self, fittings: Fittings) -> None:
         self._fittings = fittings
 
-    async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
+    def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
         return _SENDER_OK
 
-    async def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply:
+    def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply:
         if session.sender is None or not is_simulated(forward_path):
             return _RECIPIENT_OK
         return self._fittings.simulator.at_rcpt(session.sender, forward_path)

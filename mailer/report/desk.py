@@ -148,7 +148,7 @@ class ReturnsDesk:
         self._p = parts
         self._reception = reception
 
-    async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
+    def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
         """Null and other senders are both taken: many hosts report from an address."""
         return _TOO_FAST if self._p.pace.is_too_fast(network_of(session.peer)) else _SENDER_OK
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import uvloop
 
 from mailer.listener import (
+    Answer,
     Busy,
     Granted,
     Listener,
@@ -42,6 +44,9 @@ class Desk:
     slow     waits for `release`
     leave    421 4.7.0
     vanish   takes the message, and closes without a reply
+    gone     closes without a reply
+    late-    and one of these or any other: as that, after waiting
+    stuck    waits for `release`
     """
 
     def __init__(self) -> None:
@@ -53,11 +58,11 @@ class Desk:
         self.release = threading.Event()
         self.is_waiting = threading.Event()
 
-    async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
+    def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> Answer:
         self.mails.append((reverse_path, parameters))
         return self._answer(reverse_path.local, reply(250, "2.1.0", "OK"))
 
-    async def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply:
+    def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> Answer:
         self.rcpts.append((forward_path, parameters))
         self.senders.append(session.sender)
         return self._answer(forward_path.local, reply(250, "2.1.5", "OK"))
@@ -79,8 +84,22 @@ class Desk:
     def contents(self) -> list[bytes]:
         return [transaction.content for transaction in self.taken]
 
-    def _answer(self, local: str, yes: ServerReply) -> ServerReply:
+    def _answer(self, local: str, yes: ServerReply) -> Answer:
+        if local == "stuck" or local.startswith("late-"):
+            return self._later(local, yes)
+        return self._at_once(local, yes)
+
+    async def _later(self, local: str, yes: ServerReply) -> ServerReply:
+        self.is_waiting.set()
+        await asyncio.sleep(0.01)
+        while local == "stuck" and not self.release.is_set():
+            await asyncio.sleep(0.01)
+        return self._at_once(local.removeprefix("late-"), yes)
+
+    def _at_once(self, local: str, yes: ServerReply) -> ServerReply:
         match local:
+            case "gone":
+                raise Unanswered
             case "refused":
                 return reply(550, "5.1.1", "No such mailbox")
             case "leave":
@@ -146,6 +165,13 @@ class Served:
     def close(self, seconds: float) -> Future[None]:
         return asyncio.run_coroutine_threadsafe(self.listener.close(seconds), self._loop)
 
+    def is_empty_soon(self) -> bool:
+        """Whether nobody is connected any more."""
+        until = time.monotonic() + 10
+        while self.listener.connections and time.monotonic() < until:
+            time.sleep(0.01)
+        return not self.listener.connections
+
     def stall(self, seconds: float) -> None:
         """The loop does nothing else for so long, as a busy one does."""
         self._loop.call_soon_threadsafe(time.sleep, seconds)
@@ -207,6 +233,11 @@ class Client:
 
     def send(self, octets: bytes) -> None:
         self.socket.sendall(octets)
+
+    def break_off(self) -> None:
+        """Resets the connection."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
 
     def reply(self) -> Reply:
         """Raises EOFError when the server closed."""

@@ -205,7 +205,7 @@ def test_a_recipient_is_judged_beside_its_sender(served: Served) -> None:
 def test_an_error_is_logged_without_what_it_was_about() -> None:
     with structlog.testing.capture_logs() as logs, serving() as served:
         served.talk(EHLO + b"MAIL FROM:<broken@b.example>\r\n")
-        assert _is_empty_soon(served)
+        assert served.is_empty_soon()
 
     [line] = [entry for entry in logs if entry["event"] == "listener.failed"]
     assert line["cause"] == "RuntimeError"
@@ -337,7 +337,7 @@ def test_who_does_not_read_its_replies_is_dropped() -> None:
         with pytest.raises(OSError):
             _send_for_ever(client)
 
-        assert _is_empty_soon(served)
+        assert served.is_empty_soon()
 
 
 def _send_for_ever(client: Client) -> None:
@@ -348,17 +348,10 @@ def _send_for_ever(client: Client) -> None:
             raise AssertionError("the server went on reading") from None
 
 
-def _is_empty_soon(served: Served) -> bool:
-    deadline = time.monotonic() + 5
-    while served.listener.connections and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return served.listener.connections == 0
-
-
 def test_a_session_leaves_one_line_without_addresses_in_the_log() -> None:
     with structlog.testing.capture_logs() as logs, serving() as served:
         served.talk(EHLO + ENVELOPE + b"DATA\r\nsecret\r\n.\r\nQUIT\r\n")
-        assert _is_empty_soon(served)
+        assert served.is_empty_soon()
 
     [line] = logs
     assert (line["event"], line["end"], line["messages"], line["errors"]) == (

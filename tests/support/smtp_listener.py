@@ -44,10 +44,10 @@ class OpenDesk:
         self._numbers = itertools.count(1)
         self.taken: list[Transaction] = []
 
-    async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
+    def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
         return _SENDER_OK
 
-    async def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply:
+    def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply:
         return _RECIPIENT_OK
 
     async def take(self, session: Session, transaction: Transaction) -> ServerReply:

@@ -82,7 +82,7 @@ class SubmissionDesk:
         self._new_id = new_id
         self._now = now
 
-    async def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
+    def mail(self, session: Session, reverse_path: Path, parameters: MailParameters) -> ServerReply:
         """Any reverse-path is taken, the null one too: whoever is authenticated answers for it.
 
         A key that has submitted all it may hears so here already, before it sends a content in vain.
@@ -100,7 +100,7 @@ class SubmissionDesk:
             return refusal(SubmissionError(Fault.TENANT_SUSPENDED, _SUSPENDED))
         return _SENDER_OK
 
-    async def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply:
+    def rcpt(self, session: Session, forward_path: Path, parameters: RcptParameters) -> ServerReply:
         try:
             mailbox_of(forward_path)
         except AddressError as error:
@@ -170,10 +170,10 @@ class SubmissionDesk:
 
 
 async def _read(octets: bytes, arrival: Arrival, *, is_utf8: bool) -> Submitted:
-    """Raises MalformedMessage."""
+    """octets: as our listener passes them, so that they are text. Raises MalformedMessage."""
     if len(octets) < big.FROM_BYTES:
-        return submitted.receive(octets, arrival, is_utf8=is_utf8)
-    return await big.in_thread(submitted.receive, octets, arrival, is_utf8=is_utf8)
+        return submitted.receive(octets, arrival, is_utf8=is_utf8, is_text=True)
+    return await big.in_thread(submitted.receive, octets, arrival, is_utf8=is_utf8, is_text=True)
 
 
 def refusal(error: SubmissionError) -> ServerReply:
