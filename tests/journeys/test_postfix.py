@@ -46,7 +46,7 @@ class Chain:
 
     def last_words(self) -> str:
         """Logs of all three, for the one who reads a failure."""
-        return "\n".join((self.instance.tail(), self.office.told()[-4000:], self.mx.told()[-4000:]))
+        return "\n".join((self.instance.tail(), self.office.last_words(), self.mx.last_words()))
 
 
 @contextmanager

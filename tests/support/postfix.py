@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import smtplib
 import subprocess
 from collections.abc import Mapping
@@ -32,15 +33,18 @@ _MAIN = {
     "smtp_dns_support_level": "disabled",
     "smtpd_peername_lookup": "no",
     "message_size_limit": "41943040",
-    # What was deferred is tried again at once: nobody waits for minutes in a test.
+    # What was deferred is tried again at once: nobody waits for minutes in a test. For the same reason the
+    # queue manager is woken every second (below): what it was not told of it finds then, else after 300 s.
     "queue_run_delay": "1s",
     "minimal_backoff_time": "1s",
     "maximal_backoff_time": "2s",
 }
+_QUEUES = ("maildrop", "incoming", "active", "deferred")
+_GOES_WELL = re.compile(r"status=sent|: removed$|/cleanup\[|: client=|from=<|/smtpd\[\d+\]: (dis)?connect ")
 _MASTER = """127.0.0.1:{port} inet n - n - - smtpd
 pickup    unix  n - n 60 1 pickup
 cleanup   unix  n - n - 0 cleanup
-qmgr      unix  n - n 300 1 qmgr
+qmgr      unix  n - n 1 1 qmgr
 tlsmgr    unix  - - n 1000? 1 tlsmgr
 rewrite   unix  - - n - - trivial-rewrite
 bounce    unix  - - n - 0 bounce
@@ -102,8 +106,18 @@ class Postfix(Server):
 
     def queued(self) -> int:
         """Messages that it has and did not get rid of."""
-        queues = ("maildrop", "incoming", "active", "deferred")
-        return sum(len([p for p in (self.folder / "spool" / q).rglob("*") if p.is_file()]) for q in queues)
+        return len(self._queue_files())
+
+    def _queue_files(self) -> list[Path]:
+        found = [(self.folder / "spool" / queue).rglob("*") for queue in _QUEUES]
+        return [path for paths in found for path in paths if path.is_file()]
+
+    def last_words(self) -> str:
+        """For the one who reads a failure: what it has, and of its log what did not go well, and the end."""
+        lines = self.told().splitlines()
+        odd = [line for line in lines if not _GOES_WELL.search(line)]
+        queued = [f"queued: {path.relative_to(self.folder)}" for path in self._queue_files()]
+        return "\n".join([f"--- {self._host}", *queued[-20:], *odd[-60:], "---", *lines[-20:]])
 
     def told(self) -> str:
         """Its log."""
