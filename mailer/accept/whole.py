@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from mailer.accept import times
 from mailer.accept.credentials import Identity
@@ -15,8 +16,7 @@ from mailer.policy.tls import Wish
 _STREAM = "transactional"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handover:
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
     """What a door knows beside the message.
 
     mail_from        "" for the null reverse-path

@@ -120,6 +120,9 @@ def parse_addr_spec(text: str) -> Mailbox:
     """
     if len(text) > _TEXT_CHARS:
         raise AddressError(f"an address is at most {_TEXT_CHARS} characters long")
+    ordinary = _ORDINARY.fullmatch(text)
+    if ordinary is not None:
+        return Mailbox("", ordinary[1], ordinary[2].lower())
     _refuse_other_syntax(text)
     local, at, domain = text.rpartition("@")
     if not at:

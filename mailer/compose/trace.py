@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from mailer.compose import fields
 from mailer.compose.address import Mailbox
@@ -18,8 +19,7 @@ _NAME_CHARS = 255  # RFC 5321 §4.5.3.1.2
 _BY = re.compile(rb"(?i)(?:^|[ \t)])by[ \t]+([^ \t;()]+)[ \t]+with[ \t]+[A-Z0-9]+[ \t]+id[ \t]+([^ \t;_]+)_")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """How a message reached us.
 
     id              ours for the message; also the left half of a Message-ID that was missing

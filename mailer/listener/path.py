@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 _LOCAL_OCTETS = 64  # RFC 5321 §4.5.3.1.1
 _DOMAIN_OCTETS = 255  # RFC 5321 §4.5.3.1.2
@@ -33,8 +34,7 @@ class PathError(ValueError):
     """The text does not begin with a path. The message is a sentence and repeats nothing of the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(msgspec.Struct, frozen=True):
     """A mailbox as it stood on the wire.
 
     local   quoted where the client quoted it; "" in the null reverse-path

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
 
 from mailer.protocol.enhanced import EnhancedStatus
 
 _LINE_OCTETS = 510  # RFC 5321 §4.5.3.1.5: 512 with CRLF
 
 
-@dataclass(frozen=True, slots=True)
-class ServerReply:
+class ServerReply(msgspec.Struct, frozen=True):
     """code 200 to 599.
 
     status  None only where RFC 2034 §4 exempts: 3yz, the greeting, answers to HELO and EHLO
@@ -58,7 +59,10 @@ class Hangup(Exception):
 
 def reply(code: int, status: str, text: str) -> ServerReply:
     """Raises ValueError if the status is none or contradicts the code: a mistake in our source."""
-    return ServerReply(code, EnhancedStatus.parse(status), text)
+    return ServerReply(code, _status(status), text)
+
+
+_status = lru_cache(EnhancedStatus.parse)  # there are few
 
 
 OK = reply(250, "2.0.0", "OK")

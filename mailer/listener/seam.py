@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from mailer.listener.parameters import MailParameters, RcptParameters
 from mailer.listener.path import Path
 from mailer.listener.reply import ServerReply
@@ -44,8 +46,7 @@ class Session:
             on_leave()
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(msgspec.Struct, frozen=True):
     """A forward-path that `rcpt` took."""
 
     path: Path

@@ -23,13 +23,17 @@ def envelopes(t: Transaction) -> tuple[Envelope, ...]:
     One that is named twice gets one copy, as ever, and one DSN at most. It is told of whatever any of its
     RCPT commands asks for, so NEVER holds only where all say it; the first ORCPT that was said stands.
     """
+    if len(t.recipients) == 1:
+        [only] = t.recipients
+        return (_envelope(t, mailbox_of(only.path), [only.parameters]),)
     named: dict[Mailbox, list[RcptParameters]] = {}
     for recipient in t.recipients:
         named.setdefault(mailbox_of(recipient.path), []).append(recipient.parameters)
-    return tuple(
-        Envelope(mailbox, "to", notify=_notify(t.reverse_path, said), orcpt=_orcpt(said))
-        for mailbox, said in named.items()
-    )
+    return tuple([_envelope(t, mailbox, said) for mailbox, said in named.items()])
+
+
+def _envelope(t: Transaction, mailbox: Mailbox, said: list[RcptParameters]) -> Envelope:
+    return Envelope(mailbox, "to", notify=_notify(t.reverse_path, said), orcpt=_orcpt(said))
 
 
 def _notify(reverse_path: Path, said: list[RcptParameters]) -> str | None:
