@@ -267,7 +267,12 @@ def review(site: str | None, suppress: str | None, *, as_json: bool, data_dir: P
         if site is not None:
             with id_maker(store) as new_id:
                 number = suppressionreview.decide(
-                    store, site, suppress=suppress == "yes", new_id=new_id, now=clock.now()
+                    store,
+                    site,
+                    suppress=suppress == "yes",
+                    by=operator().name,
+                    new_id=new_id,
+                    now=clock.now(),
                 )
             click.echo(f"{number} entries {'made' if suppress == 'yes' else 'forgotten'}")
             return

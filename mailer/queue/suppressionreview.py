@@ -58,8 +58,11 @@ def cases(store: Store) -> list[Case]:
         ]
 
 
-def decide(store: Store, site: str, *, suppress: bool, new_id: IdMaker, now: datetime) -> int:
-    """Makes the site's entries, or forgets them, some hundred at once; how many it was about."""
+def decide(store: Store, site: str, *, suppress: bool, by: str, new_id: IdMaker, now: datetime) -> int:
+    """Makes the site's entries, or forgets them, some hundred at once; how many it was about.
+
+    by  who decides: it is their entry from then on, which no storm takes back
+    """
     done = 0
     while True:
         with store.write() as connection:
@@ -68,7 +71,7 @@ def decide(store: Store, site: str, *, suppress: bool, new_id: IdMaker, now: dat
                 return done
             if suppress:
                 entries.own(connection, sorted({row.tenant_id for row in rows}))
-                entries.add(connection, [_entry(row, new_id(), now) for row in rows], new_id)
+                entries.add(connection, [_entry(row, by, new_id(), now) for row in rows], new_id)
             gone = delete(suppression_review).where(suppression_review.c.site == site)
             connection.execute(gone.where(suppression_review.c.id.in_([row.id for row in rows])))
             done += len(rows)
@@ -79,9 +82,9 @@ def _some(connection: Connection, site: str) -> Sequence[Any]:
     return connection.execute(found.order_by(suppression_review.c.id).limit(_AT_ONCE).with_for_update()).all()
 
 
-def _entry(row: Any, entry_id: int, now: datetime) -> Entry:
+def _entry(row: Any, by: str, entry_id: int, now: datetime) -> Entry:
     target = Target(What(row.what), row.key_hash, row.address, row.domain or "")
     return Entry(
-        target=target, id=entry_id, created_at=now, expires_at=row.expires_at,
+        target=target, id=entry_id, created_at=now, expires_at=row.expires_at, added_by=by,
         **{name: getattr(row, name) for name in _SAME},
     )  # fmt: skip

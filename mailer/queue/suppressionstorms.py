@@ -131,8 +131,8 @@ _REVIEW_COLUMNS = [c.name for c in suppression_review.columns]
 def _take_back(connection: Connection, site: str, *, since: datetime) -> int:
     """Entries that the hour had made for the site before are reviewed, too; returns how many there were.
 
-    And those that were being made as it began, by whoever could not see it yet. What the operator decides
-    later stands.
+    And those that were being made as it began, by whoever could not see it yet. What a person has decided
+    stands.
     """
     wanted = select(*(suppression.c[name] for name in _REVIEW_COLUMNS)).where(*_made_meanwhile(site, since))
     rows = connection.execute(wanted.order_by(suppression.c.key_hash).with_for_update()).all()
@@ -151,6 +151,7 @@ def _made_meanwhile(site: str, since: datetime) -> tuple[ColumnElement[bool], ..
         suppression.c.site == site,
         suppression.c.created_at.between(begun, since + _BEGINS_WITHIN),
         suppression.c.reason == Reason.HARD_BOUNCE,
+        suppression.c.added_by.is_(None),
     )
 
 

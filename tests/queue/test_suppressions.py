@@ -16,7 +16,7 @@ from mailer.events import EventType
 from mailer.policy.bounceclass import Action, Blame, BounceClass
 from mailer.policy.suppression import SIMULATED, Reason, Said, Share
 from mailer.queue import suppressionentries as entries_of
-from mailer.queue import suppressions, suppressionstorms
+from mailer.queue import suppressionreview, suppressions, suppressionstorms
 from mailer.queue.enqueue import NewMessage, NewRecipient
 from mailer.queue.suppressions import Heard
 from mailer.store.tables import recipient, suppression, suppression_memory, suppression_review
@@ -273,6 +273,21 @@ def test_what_is_committed_after_a_storm_began_is_reviewed_too(room: Mailroom) -
 
     assert {row.address for row in reviewed(room)} == {"ada@example.org", "late@example.org"}
     assert [row.address for row in entries(room)] == ["decided@example.org"]
+
+
+def test_what_the_operator_has_decided_is_not_taken_back(room: Mailroom) -> None:
+    noon = NOW.replace(minute=30)
+    storm_begins(room, noon)
+
+    made = suppressionreview.decide(
+        room.store, SITE, suppress=True, by="ops", new_id=room.new_id, now=noon + timedelta(seconds=20)
+    )
+    again = suppressionstorms.take_back_late(room.store, now=noon + timedelta(seconds=21))
+    assert not apply(room, UNKNOWN, noon + timedelta(seconds=22), address="eve@example.org")
+
+    assert (made, again) == (1, 0)
+    assert [(row.address, row.added_by) for row in entries(room)] == [("ada@example.org", "ops")]
+    assert [row.address for row in reviewed(room)] == ["eve@example.org"]
 
 
 def test_a_storm_is_over_an_hour_after_it_was_seen_last(room: Mailroom) -> None:
