@@ -92,9 +92,9 @@ def parse_mailbox(text: str) -> Mailbox:
     """
     if len(text) > _TEXT_CHARS:
         raise AddressError(f"an address is at most {_TEXT_CHARS} characters long")
-    ordinary = _ORDINARY.fullmatch(text)
+    ordinary = _ordinary(text)
     if ordinary is not None:
-        return Mailbox("", ordinary[1], ordinary[2].lower())
+        return ordinary
     text = text.strip(" \t")
     if not text.endswith(">"):
         return parse_addr_spec(text)
@@ -120,14 +120,20 @@ def parse_addr_spec(text: str) -> Mailbox:
     """
     if len(text) > _TEXT_CHARS:
         raise AddressError(f"an address is at most {_TEXT_CHARS} characters long")
-    ordinary = _ORDINARY.fullmatch(text)
+    ordinary = _ordinary(text)
     if ordinary is not None:
-        return Mailbox("", ordinary[1], ordinary[2].lower())
+        return ordinary
     _refuse_other_syntax(text)
     local, at, domain = text.rpartition("@")
     if not at:
         raise AddressError("an address has the form local-part@domain, '@' is missing")
     return Mailbox("", _read_local(local), _read_domain(domain))
+
+
+def _ordinary(text: str) -> Mailbox | None:
+    """The mailbox of an address as nearly all are; None: it must be parsed. Raises AddressError."""
+    found = _ORDINARY.fullmatch(text)
+    return None if found is None else Mailbox("", found[1], found[2].lower())
 
 
 def quote(text: str) -> str:

@@ -36,6 +36,27 @@ def told(door: SmtpDoor) -> list[str]:
     return [e.type for e in read.events(door.room.store, door.room.tenant_id, after=0, limit=100).events]
 
 
+def send_octets(door: SmtpDoor, octets: bytes) -> tuple[int, bytes]:
+    """The reply to the final dot of a content that smtplib would mend."""
+    with door.session() as client:
+        client.ehlo_or_helo_if_needed()
+        client.mail("app@acme.example")
+        client.rcpt("ada@example.org")
+        client.docmd("DATA")
+        client.send(octets + b"\r\n.\r\n")
+        return client.getreply()
+
+
+@pytest.mark.parametrize("line", [b"x" * 999, b"a\0b", b"a\nb", b"a\rb"], ids=["long", "NUL", "LF", "CR"])
+async def test_what_is_no_text_is_refused_before_it_is_read(door: SmtpDoor, line: bytes) -> None:
+    """By the listener alone: nobody behind it looks again."""
+    code, words = await off_loop(send_octets, door, LETTER + line)
+
+    assert (code, words[:5]) == (550, b"5.6.0")
+    assert told(door) == []
+    assert door.room.claim() == []
+
+
 async def test_a_letter_is_stored_as_it_was_written(door: SmtpDoor) -> None:
     letter = LETTER.replace(b"hi\r\n", "grüße \r\n.dot\r\n".encode())
 
